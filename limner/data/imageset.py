@@ -1,0 +1,118 @@
+"""What a source becomes: uint8 pictures ``(N, C, H, W)`` in disjoint splits, with their shape and levels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from limner.errors import LimnerError
+
+__all__ = ["Broken", "ImageSet", "MemoryStore", "PictureStore", "Split"]
+
+
+class PictureStore(Protocol):
+    """Pictures by position, in memory or on disk."""
+
+    in_memory: bool
+    shape: tuple[int, int, int]  # (C, H, W)
+
+    def __len__(self) -> int:
+        """How many pictures."""
+        ...
+
+    def take(self, indices: torch.Tensor) -> torch.Tensor:
+        """The pictures at ``indices`` (int64 ``(B,)``) as uint8 ``(B, C, H, W)``."""
+        ...
+
+
+@dataclass(frozen=True)
+class MemoryStore:
+    """All pictures as one uint8 tensor ``(N, C, H, W)``."""
+
+    images: torch.Tensor
+    in_memory: bool = field(default=True, init=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:  # type: ignore[override]
+        """Channels, height, width."""
+        _, c, h, w = self.images.shape
+        return c, h, w
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, indices: torch.Tensor) -> torch.Tensor:
+        """The pictures at ``indices`` as uint8 ``(B, C, H, W)``."""
+        return self.images[indices]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A file that could not be read, and why (one line)."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """One of ``train``, ``validation``, ``test``.
+
+    Attributes:
+        store: The pictures.
+        labels: Class indices int64 ``(N,)`` into ``ImageSet.label_names``, or None.
+        names: File names, one a picture, where the source has them (else empty).
+    """
+
+    store: PictureStore
+    labels: torch.Tensor | None = None
+    names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def take(self, indices: torch.Tensor) -> torch.Tensor:
+        """The pictures at ``indices`` as uint8 ``(B, C, H, W)``."""
+        return self.store.take(indices)
+
+    def first(self, n: int) -> torch.Tensor:
+        """The first ``n`` pictures (fewer if there are not so many), uint8 ``(n, C, H, W)``."""
+        return self.take(torch.arange(min(n, len(self))))
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A data set: what every command and model is given.
+
+    Attributes:
+        source: The SOURCE that it was loaded from, as the user wrote it.
+        shape: ``(C, H, W)`` of every picture.
+        levels: How many values a pixel can take; level k is stored as ``round(255 k / (levels - 1))``.
+        splits: ``train``, ``validation`` and ``test``; disjoint, and the same at each load.
+        label_names: Names of the classes, empty without labels.
+        broken: Files that were skipped.
+        notes: What was decided on the way, one sentence each, for the user to read.
+    """
+
+    source: str
+    shape: tuple[int, int, int]
+    levels: int
+    splits: Mapping[str, Split]
+    label_names: tuple[str, ...] = ()
+    broken: tuple[Broken, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def split(self, name: str) -> Split:
+        """The split called ``name``.
+
+        Raises:
+            LimnerError: There is no such split, or it is empty.
+        """
+        if name not in self.splits:
+            raise LimnerError(f"{self.source} has no split {name!r}: choose one of {', '.join(self.splits)}")
+        if len(self.splits[name]) == 0:
+            raise LimnerError(f"split {name!r} of {self.source} is empty: the source has too few pictures for it")
+        return self.splits[name]

@@ -1,0 +1,55 @@
+"""Levels and pixel values: level k of L is the uint8 value ``round(255 k / (L - 1))``."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+
+from limner.errors import LimnerError
+
+__all__ = ["dequantize", "nearest_level", "quantize"]
+
+
+@lru_cache(maxsize=256)
+def _values(levels: int) -> torch.Tensor:
+    """The uint8 value of each level, ``(levels,)``."""
+    if not 2 <= levels <= 256:
+        raise LimnerError(f"levels must lie between 2 and 256, not {levels}")
+    return torch.round(torch.arange(levels, dtype=torch.float64) * 255 / (levels - 1)).to(torch.uint8)
+
+
+@lru_cache(maxsize=256)
+def _lookup(levels: int) -> torch.Tensor:
+    """The level of each uint8 value, int64 ``(256,)``; -1 where the value is no level."""
+    table = torch.full((256,), -1, dtype=torch.int64)
+    table[_values(levels).long()] = torch.arange(levels)
+    return table
+
+
+def quantize(images: torch.Tensor, levels: int) -> torch.Tensor:
+    """Levels int64 of uint8 pictures, same shape.
+
+    Raises:
+        LimnerError: A pixel's value is none of the levels (a likelihood of it would mean nothing).
+    """
+    k = images.long() if levels == 256 else _lookup(levels).to(images.device)[images.long()]
+    if levels != 256 and bool((k < 0).any()):
+        value = int(images[k < 0][0])
+        raise LimnerError(f"pixel value {value} is none of the {levels} levels {_span(levels)} of this model")
+    return k
+
+
+def dequantize(k: torch.Tensor, levels: int) -> torch.Tensor:
+    """uint8 pictures of levels int64, same shape."""
+    return _values(levels).to(k.device)[k.long()]
+
+
+def nearest_level(images: torch.Tensor, levels: int) -> torch.Tensor:
+    """uint8 pictures with each pixel moved to the value of the nearest level."""
+    return dequantize(torch.round(images.double() * (levels - 1) / 255).long(), levels)
+
+
+def _span(levels: int) -> str:
+    values = _values(levels).tolist()
+    return "(" + ", ".join(map(str, values if levels <= 4 else [*values[:2], "...", values[-1]])) + ")"
