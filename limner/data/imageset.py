@@ -16,8 +16,15 @@ __all__ = ["Broken", "ImageSet", "MemoryStore", "PictureStore", "Split"]
 class PictureStore(Protocol):
     """Pictures by position, in memory or on disk."""
 
-    in_memory: bool
-    shape: tuple[int, int, int]  # (C, H, W)
+    @property
+    def in_memory(self) -> bool:
+        """Whether ``take`` costs no more than copying."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        ...
 
     def __len__(self) -> int:
         """How many pictures."""
@@ -36,7 +43,7 @@ class MemoryStore:
     in_memory: bool = field(default=True, init=False)
 
     @property
-    def shape(self) -> tuple[int, int, int]:  # type: ignore[override]
+    def shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
         _, c, h, w = self.images.shape
         return c, h, w
@@ -114,5 +121,7 @@ class ImageSet:
         if name not in self.splits:
             raise LimnerError(f"{self.source} has no split {name!r}: choose one of {', '.join(self.splits)}")
         if len(self.splits[name]) == 0:
-            raise LimnerError(f"split {name!r} of {self.source} is empty: the source has too few pictures for it")
+            raise LimnerError(
+                f"split {name!r} of {self.source} is empty: the source has too few pictures for it"
+            )
         return self.splits[name]

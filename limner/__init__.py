@@ -1,0 +1,41 @@
+"""limner: the classic deep generative models of images, measured by the same yardstick.
+
+>>> import limner
+>>> run = limner.train("pixelcnn", "digits", epochs=5)   # doctest: +SKIP
+>>> run.evaluate()["bits_per_dim"]                       # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+# Name → module; imported when first used, so that `limner --help` does not wait for torch.
+_FACES = {
+    "LimnerError": "limner.errors",
+    "Run": "limner.workbench",
+    "compare": "limner.workbench",
+    "demo": "limner.showcase",
+    "grid": "limner.pictures",
+    "load_data": "limner.workbench",
+    "open_run": "limner.workbench",
+    "resume": "limner.workbench",
+    "save_png": "limner.pictures",
+    "train": "limner.workbench",
+}
+
+__all__ = sorted(_FACES)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("limner")
+    if name not in _FACES:
+        raise AttributeError(f"module 'limner' has no attribute {name!r}")
+    return getattr(importlib.import_module(_FACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

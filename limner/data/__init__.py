@@ -1,0 +1,26 @@
+"""Data: any source of pictures to uint8 tensors in splits, and batches of them."""
+
+from limner.data.batches import Batch, Batches, epoch_order, sequential
+from limner.data.imageset import Broken, ImageSet, MemoryStore, PictureStore, Split
+from limner.data.levels import dequantize, nearest_level, quantize
+from limner.data.named import SOURCES
+from limner.data.sources import load
+from limner.data.stores import FileStore
+
+__all__ = [
+    "SOURCES",
+    "Batch",
+    "Batches",
+    "Broken",
+    "FileStore",
+    "ImageSet",
+    "MemoryStore",
+    "PictureStore",
+    "Split",
+    "dequantize",
+    "epoch_order",
+    "load",
+    "nearest_level",
+    "quantize",
+    "sequential",
+]

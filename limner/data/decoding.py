@@ -1,0 +1,195 @@
+"""One picture file to pixels: grey or RGB, 8 bits, upright, the same on every call."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
+
+__all__ = ["EXTENSIONS", "Decoded", "Unreadable", "decode", "header_size", "quiet"]
+
+# Formats whose files may meet us under any of EXTENSIONS. Not among them: EPS and WMF, which Pillow hands to
+# other programs, and containers of documents.
+FORMATS = (
+    "AVIF", "BMP", "DDS", "DIB", "GIF", "ICNS", "ICO", "IM", "JPEG", "JPEG2000", "MPO", "MSP", "PCX", "PNG",
+    "PPM", "PSD", "QOI", "SGI", "TGA", "TIFF", "WEBP", "XBM", "XPM",
+)  # fmt: skip
+EXTENSIONS = frozenset((
+    ".apng", ".avif", ".bmp", ".bw", ".dds", ".dib", ".gif", ".icns", ".ico", ".im", ".j2k", ".jfif", ".jp2",
+    ".jpe", ".jpeg", ".jpg", ".msp", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".qoi", ".rgb",
+    ".rgba", ".sgi", ".tga", ".tif", ".tiff", ".webp", ".xbm", ".xpm",
+))  # fmt: skip
+
+# What Pillow was seen to let escape on damaged files, and what a file or a zip member adds when it is read.
+FAILURES = (
+    OSError, EOFError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError,
+    AssertionError, RuntimeError, MemoryError, ImportError, struct.error, zlib.error, zipfile.BadZipFile,
+    Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
+
+IMAGE_WIDTH, IMAGE_LENGTH, ORIENTATION = 0x0100, 0x0101, 0x0112  # tags of TIFF and EXIF
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class Unreadable(Exception):
+    """A file is no picture, or a damaged one; the text is the reason, in one line."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture at its own size.
+
+    Attributes:
+        picture: Mode ``L``, or ``RGB`` if any pixel has a colour.
+        see_through: It had transparent pixels, now laid on white.
+    """
+
+    picture: Image.Image
+    see_through: bool
+
+
+def decode(stream: BinaryIO) -> Decoded:
+    """Read the (first) picture in ``stream``.
+
+    Args:
+        stream: A picture file in any format of Pillow's.
+
+    Returns:
+        The picture, upright (EXIF), transparent parts on white, 16 bits scaled to 8; grey exactly if
+        R = G = B everywhere.
+
+    Raises:
+        Unreadable: The file is damaged, empty, too large or no picture.
+    """
+    try:
+        with Image.open(stream, formats=_formats()) as image:
+            image.load()
+            turned = _upright(image)
+            flat, see_through = _to_8_bits(turned)
+            return Decoded(_without_false_colour(flat), see_through)
+    except FAILURES as error:
+        raise Unreadable(_reason(error, stream)) from error
+
+
+def header_size(stream: BinaryIO) -> tuple[int, int]:
+    """``(H, W)`` of the upright picture in ``stream``, from its header alone.
+
+    Raises:
+        Unreadable: The header cannot be read.
+    """
+    try:
+        with Image.open(stream, formats=_formats()) as image:
+            width, height = image.size
+            orientation = _orientation(image)
+            if isinstance(image, TiffImageFile):  # some versions of Pillow turn its size already, some do not
+                width, height = image.tag_v2[IMAGE_WIDTH], image.tag_v2[IMAGE_LENGTH]
+                orientation = image.tag_v2.get(ORIENTATION, 1)
+            return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
+    except FAILURES as error:
+        raise Unreadable(_reason(error, stream)) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Pillow's warnings, but treat its warning of a decompression bomb as an error.
+
+    Filters are global to the process: hold this around the threads that decode, not inside them.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+@lru_cache(maxsize=1)
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)  # a build of Pillow may lack some
+
+
+def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":  # Pillow turns TIFF itself
+        return 1
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except FAILURES:  # damaged EXIF data says nothing about the pixels
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    turn = UPRIGHT.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_8_bits(image: Image.Image) -> tuple[Image.Image, bool]:
+    """``image`` in mode L or RGB, and whether parts of it were transparent."""
+    if image.mode.startswith("I"):
+        return Image.fromarray(_from_integers(np.asarray(image))), False
+    if image.mode == "F":
+        return Image.fromarray(_from_floats(np.asarray(image))), False
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        with_alpha = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
+        white = Image.new("RGBA", with_alpha.size, "white")
+        lowest = int(np.asarray(with_alpha.getchannel("A")).min())
+        return Image.alpha_composite(white, with_alpha).convert("RGB"), lowest < 255
+    if image.mode == "L":
+        return image, False
+    return image.convert("L" if image.mode == "1" else "RGB"), False
+
+
+def _from_integers(values: np.ndarray) -> np.ndarray:
+    """16-bit grey to 8 bits, rounded; Pillow's own conversion would clip all above 255 to white."""
+    lowest, highest = int(values.min()), int(values.max())
+    if lowest < 0 or highest > 65535:
+        raise ValueError(f"values from {lowest} to {highest}: more than 16 bits cannot be read")
+    return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def _from_floats(values: np.ndarray) -> np.ndarray:
+    lowest, highest = float(values.min()), float(values.max())
+    if not (lowest >= 0 and highest <= 255):  # also when they are NaN
+        raise ValueError(
+            f"floating-point values from {lowest:g} to {highest:g}: only 0..1 and 0..255 can be read"
+        )
+    return np.round(values * (255 if highest <= 1 else 1)).astype(np.uint8)
+
+
+def _without_false_colour(image: Image.Image) -> Image.Image:
+    if image.mode == "L":
+        return image
+    pixels = np.asarray(image)
+    red = pixels[..., 0]
+    grey = np.array_equal(red, pixels[..., 1]) and np.array_equal(red, pixels[..., 2])
+    return image.getchannel(0) if grey else image
+
+
+def _reason(error: BaseException, stream: BinaryIO) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        if stream.seekable() and stream.seek(0, 2) == 0:
+            return "the file is empty"
+        return "not a picture that Pillow can read"
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels: taken for a decompression bomb"
+    if isinstance(error, MemoryError):
+        return "too large for the memory"
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

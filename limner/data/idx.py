@@ -1,0 +1,94 @@
+"""IDX files, as MNIST comes in them: 0, 0, type, axes; the size of each axis, big-endian; the bytes."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+
+from limner.data.arrays import ALL, Rows, assemble
+from limner.data.imageset import ImageSet
+from limner.data.numpy_files import layout_of, whole_numbers
+from limner.data.options import Options
+from limner.data.packed import read_bytes, sibling
+from limner.errors import LimnerError
+
+__all__ = ["is_idx", "parse_idx", "read_idx"]
+
+UNSIGNED_BYTE = 0x08
+NAME = re.compile(r"(idx\d?-ubyte|\.idx\d?)(\.gz)?$", re.IGNORECASE)
+
+
+def is_idx(path: Path) -> bool:
+    """Whether ``path`` is named like an IDX file."""
+    return NAME.search(path.name) is not None
+
+
+def parse_idx(path: Path, axes: tuple[int, ...]) -> np.ndarray:
+    """The uint8 array of an IDX file, in memory and writable.
+
+    Args:
+        path: The file, gzipped if named ``.gz``.
+        axes: How many axes are acceptable.
+
+    Raises:
+        LimnerError: It is no IDX file of unsigned bytes, or its length is not what its header says.
+    """
+    start = read_bytes(path, 4)
+    if len(start) < 4 or start[:2] != b"\0\0" or not 1 <= start[3] <= 8:
+        raise LimnerError(f"{path}: not an IDX file (its first bytes are {start[:4].hex(' ') or 'missing'})")
+    if start[2] != UNSIGNED_BYTE:
+        raise LimnerError(f"{path}: holds type 0x{start[2]:02x}, limner reads unsigned bytes (0x08)")
+    if start[3] not in axes:
+        raise LimnerError(f"{path}: has {start[3]} axes where {' or '.join(map(str, axes))} were expected")
+    offset = 4 + 4 * start[3]
+    header = read_bytes(path, offset)
+    if len(header) < offset:
+        raise LimnerError(f"{path}: its header is cut off")
+    shape = np.frombuffer(header, ">u4", offset=4).tolist()
+    promised = math.prod(shape)
+    content = read_bytes(path, offset + promised + 1)
+    if len(content) != offset + promised:
+        there = "more" if len(content) > offset + promised else f"only {len(content) - offset:,}"
+        sizes = "×".join(map(str, shape))
+        raise LimnerError(f"{path}: its header promises {sizes} = {promised:,} bytes, there are {there}")
+    return np.frombuffer(content, np.uint8, offset=offset).reshape(shape)
+
+
+def read_idx(path: Path, options: Options) -> ImageSet:
+    """The pictures of an IDX file; with its labels, and its test set, where files so named lie beside it.
+
+    Raises:
+        LimnerError: A file is damaged or holds no pictures.
+    """
+    files = {ALL: path}
+    if path.name.startswith("train-") and (test := sibling(path, "train-", "t10k-")):
+        files = {"train": path, "test": test}
+    images, labels = {}, {}
+    for part, file in files.items():
+        images[part] = parse_idx(file, (3, 4))
+        of_labels = sibling(Path(str(file).replace("idx3", "idx1")), "images", "labels")
+        if of_labels and "images" in file.name:
+            labels[part] = parse_idx(of_labels, (1,))
+            if len(labels[part]) != len(images[part]):
+                raise LimnerError(f"{of_labels}: {len(labels[part])} labels for {len(images[part])} pictures")
+    indices, label_names = whole_numbers(labels, path)
+    return assemble(
+        {part: picture_rows(array, files[part], indices.get(part)) for part, array in images.items()},
+        options,
+        label_names=label_names,
+        notes=(f"test is {files['test'].name}",) if "test" in files else (),
+    )
+
+
+def picture_rows(array: np.ndarray, path: Path, labels: np.ndarray | None) -> Rows:
+    """Rows of an array of bytes ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``."""
+    found = layout_of(array.shape)
+    if found is None:
+        raise LimnerError(f"{path}: its axes {array.shape} are not those of grey or RGB pictures")
+    shape, axes = found
+    if axes == "HWC":
+        return Rows(np.ascontiguousarray(array.transpose(0, 3, 1, 2)), shape, labels)
+    return Rows(array.reshape(len(array), *shape), shape, labels)

@@ -1,0 +1,230 @@
+"""The data sets that go by a name."""
+
+from __future__ import annotations
+
+import tarfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from limner.data.amat import parse_amat
+from limner.data.arrays import Rows, assemble
+from limner.data.downloads import Remote, fetch
+from limner.data.idx import parse_idx
+from limner.data.imageset import ImageSet
+from limner.data.options import Options
+from limner.data.splitting import content_hash
+from limner.errors import LimnerError
+
+__all__ = ["SOURCES", "read_named"]
+
+SOURCES = {
+    "digits": "1,797 handwritten digits 8×8 with 17 grey levels, bundled with scikit-learn",
+    "mnist": "70,000 handwritten digits 28×28, grey",
+    "binarized-mnist": "70,000 handwritten digits 28×28, black and white (the static binarization)",
+    "fashion-mnist": "70,000 pieces of clothing 28×28, grey",
+    "cifar10": "60,000 photographs 32×32 of ten kinds of things, RGB",
+}
+
+FASHION = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR10_BATCHES = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
+CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+CIFAR10_ROOT = "https://www.cs.toronto.edu/~kriz/"
+BINARIZED_ROOT = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
+
+# How many pictures there are: (training file, validation, test). Validation is the end of the training file,
+# except for binarized MNIST, which is published in three files.
+COUNTS = {
+    "mnist": (60_000, 10_000, 10_000),
+    "fashion-mnist": (60_000, 10_000, 10_000),
+    "binarized-mnist": (50_000, 10_000, 10_000),
+    "cifar10": (50_000, 5_000, 10_000),
+}
+
+
+@dataclass(frozen=True)
+class _IdxFamily:
+    """The four files of MNIST or Fashion-MNIST."""
+
+    mirrors: tuple[str, ...]
+    md5: dict[str, str]
+    label_names: tuple[str, ...]
+
+
+IDX_FAMILIES = {
+    "mnist": _IdxFamily(
+        (
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+            "http://yann.lecun.com/exdb/mnist/",
+        ),
+        {
+            "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+            "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+            "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+        tuple("0123456789"),
+    ),
+    "fashion-mnist": _IdxFamily(
+        (
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        ),
+        {
+            "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+            "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+            "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+        },
+        FASHION,
+    ),
+}
+
+
+def read_named(name: str, data_dir: Path, options: Options) -> ImageSet:
+    """The set called ``name`` (one of ``SOURCES``), from ``data_dir`` or else downloaded into it.
+
+    Raises:
+        LimnerError: A file is damaged, or cannot be downloaded.
+    """
+    readers: dict[str, Callable[[], ImageSet]] = {
+        "digits": lambda: _digits(options),
+        "mnist": lambda: _idx_family(name, data_dir, options),
+        "fashion-mnist": lambda: _idx_family(name, data_dir, options),
+        "binarized-mnist": lambda: _binarized_mnist(data_dir, options),
+        "cifar10": lambda: _cifar10(data_dir, options),
+    }
+    return readers[name]()
+
+
+def _digits(options: Options) -> ImageSet:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.round(bunch.images[:, None] * 255 / 16).astype(np.uint8)
+    labels = bunch.target.astype(np.int64)
+    order = sorted(range(len(images)), key=lambda i: content_hash(images[i]))  # no picture occurs twice
+    test, validation, train = np.split(np.array(order), [250, 500])
+    parts = {
+        part: Rows(images[where], (1, 8, 8), labels[where])
+        for part, where in (("train", train), ("validation", validation), ("test", test))
+    }
+    return assemble(parts, options, levels=17, label_names=tuple("0123456789"))
+
+
+def _find(data_dir: Path, name: str, remote: Remote, options: Options) -> Path:
+    """A file of the set ``name``: as published, unpacked, or downloaded."""
+    bare = remote.name.removesuffix(".gz")
+    for folder in (name.replace("-", "_"), name):
+        for file in (f"{bare}.gz", bare, bare.replace("-idx", ".idx")):
+            if (path := data_dir / folder / file).is_file():
+                return path
+    return fetch(remote, data_dir / name.replace("-", "_"), options.on_progress)
+
+
+def _check_count(path: Path, count: int, expected: int) -> None:
+    if count != expected:
+        raise LimnerError(
+            f"{path}: holds {count:,} pictures where {expected:,} were published: fetch it again"
+        )
+
+
+def _idx_family(name: str, data_dir: Path, options: Options) -> ImageSet:
+    family = IDX_FAMILIES[name]
+    in_training, in_validation, in_test = COUNTS[name]
+    arrays: dict[str, np.ndarray] = {}
+    for file, md5 in family.md5.items():
+        remote = Remote(file, [mirror + file for mirror in family.mirrors], md5)
+        path = _find(data_dir, name, remote, options)
+        array = parse_idx(path, (3,) if "images" in file else (1,))
+        _check_count(path, len(array), in_training if file.startswith("train") else in_test)
+        if array.shape[1:] not in ((28, 28), ()) or (array.ndim == 1 and int(array.max()) > 9):
+            raise LimnerError(f"{path}: not the {name} file that was published: fetch it again")
+        arrays["-".join(file.split("-")[:2])] = array
+    images = {part: arrays[f"{part}-images"][:, None] for part in ("train", "t10k")}
+    labels = {part: arrays[f"{part}-labels"].astype(np.int64) for part in ("train", "t10k")}
+    return _published(images["train"], labels["train"], images["t10k"], labels["t10k"],
+                      in_training - in_validation, options, family.label_names)  # fmt: skip
+
+
+def _published(
+    images: np.ndarray, labels: np.ndarray, test_images: np.ndarray, test_labels: np.ndarray,
+    cut: int, options: Options, label_names: tuple[str, ...],
+) -> ImageSet:  # fmt: skip
+    """A set in a training and a test part; what follows ``cut`` in the training part is for validation."""
+    _, *shape = images.shape
+    chw = (shape[0], shape[1], shape[2])
+    parts = {
+        "train": Rows(images[:cut], chw, labels[:cut]),
+        "validation": Rows(images[cut:], chw, labels[cut:]),
+        "test": Rows(test_images, chw, test_labels),
+    }
+    note = f"validation is the last {len(images) - cut:,} pictures of the published training part"
+    return assemble(parts, options, levels=256, label_names=label_names, notes=(note,))
+
+
+def _binarized_mnist(data_dir: Path, options: Options) -> ImageSet:
+    parts: dict[str, Rows] = {}
+    for part, expected in zip(("train", "validation", "test"), COUNTS["binarized-mnist"], strict=True):
+        file = f"binarized_mnist_{'valid' if part == 'validation' else part}.amat"
+        path = _find(data_dir, "binarized-mnist", Remote(file, [BINARIZED_ROOT + file]), options)
+        images, labels = parse_amat(path, limit=4 * 784 * expected)
+        _check_count(path, len(images), expected)
+        if (
+            images.shape[1:] != (1, 28, 28)
+            or labels is not None
+            or bool(((images > 0) & (images < 255)).any())
+        ):
+            raise LimnerError(f"{path}: not the binarized MNIST that was published: fetch it again")
+        parts[part] = Rows(images, (1, 28, 28))
+    note = "static binarization (Larochelle and Murray): not comparable with figures for a fresh binarization"
+    return assemble(parts, options, levels=2, notes=(note,))
+
+
+def _cifar10(data_dir: Path, options: Options) -> ImageSet:
+    in_training, in_validation, in_test = COUNTS["cifar10"]
+    size = in_test * 3073  # a label and 3×32×32 pixels a record; all files have as many
+    batches = _cifar10_batches(data_dir, size, options)
+    records = np.concatenate(batches).reshape(-1, 3073)
+    labels = records[:, 0].astype(np.int64)
+    if int(labels.max()) > 9:
+        raise LimnerError(f"{data_dir}: a CIFAR-10 file has the label {labels.max()}: fetch it again")
+    images = np.ascontiguousarray(records[:, 1:]).reshape(-1, 3, 32, 32)
+    return _published(images[:in_training], labels[:in_training], images[in_training:], labels[in_training:],
+                      in_training - in_validation, options, CIFAR10)  # fmt: skip
+
+
+def _cifar10_batches(data_dir: Path, size: int, options: Options) -> list[np.ndarray]:
+    """The six files of the binary version (the "python version" is made of pickles), packed or not."""
+    for folder in (data_dir / "cifar10" / "cifar-10-batches-bin", data_dir / "cifar10"):
+        files = [folder / name for name in CIFAR10_BATCHES]
+        if all(file.is_file() for file in files):
+            for file in files:
+                if file.stat().st_size != size:
+                    raise LimnerError(
+                        f"{file}: has {file.stat().st_size:,} bytes, not {size:,}: fetch it again"
+                    )
+            return [np.fromfile(file, np.uint8) for file in files]
+    name = "cifar-10-binary.tar.gz"
+    path = _find(data_dir, "cifar10", Remote(name, [CIFAR10_ROOT + name], CIFAR10_MD5), options)
+    found: dict[str, np.ndarray] = {}
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            for member in archive:  # read where it lies: nothing is extracted
+                base = member.name.rsplit("/", 1)[-1]
+                if base in CIFAR10_BATCHES and member.isfile() and member.size == size:
+                    stream = archive.extractfile(member)
+                    found[base] = np.frombuffer(bytearray(stream.read(size)) if stream else b"", np.uint8)
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise LimnerError(f"{path}: this archive is damaged ({error}): fetch it again") from error
+    for batch in CIFAR10_BATCHES:
+        if batch not in found or len(found[batch]) != size:
+            raise LimnerError(f"{path}: holds no whole {batch} of {size:,} bytes: fetch it again")
+    return [found[batch] for batch in CIFAR10_BATCHES]

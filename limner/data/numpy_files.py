@@ -1,0 +1,207 @@
+"""Pictures in ``.npy`` and ``.npz`` files."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from limner.data.arrays import ALL, Rows, assemble
+from limner.data.imageset import ImageSet
+from limner.data.options import Options
+from limner.errors import LimnerError
+
+__all__ = ["layout_of", "read_npy", "read_npz", "whole_numbers"]
+
+FAILURES = (
+    OSError, EOFError, ValueError, SyntaxError, TypeError, LookupError, RuntimeError, MemoryError,
+    struct.error, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
+SPLITS = {
+    "train": "train",
+    "test": "test",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+}
+IMAGES = {"x", "image", "images", "img", "imgs", "data", "pictures"}
+LABELS = {"y", "label", "labels", "target", "targets"}
+AXES = "(N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3"
+BLOCK = 4096  # rows looked at once: a mapped file may be larger than the memory
+
+
+def read_npy(path: Path, options: Options) -> ImageSet:
+    """The pictures of a ``.npy`` file, which stays on disk if it is larger than the memory limit.
+
+    Raises:
+        LimnerError: The file is damaged, or no array of pictures.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FAILURES as error:
+        raise LimnerError(f"{path}: cannot read this array: {_why(error)}") from error
+    return _assemble(path, {ALL: array}, {}, options)
+
+
+def read_npz(path: Path, options: Options) -> ImageSet:
+    """The pictures of a ``.npz`` file: ``images``, ``x_train`` and so on, or its only array.
+
+    Raises:
+        LimnerError: The file is damaged, or its arrays cannot be told apart or are no pictures.
+    """
+    images: dict[str, np.ndarray] = {}
+    labels: dict[str, np.ndarray] = {}
+    name = ""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            roles = {name: _role(name) for name in archive.files}
+            if len(roles) == 1:
+                roles = dict.fromkeys(roles, ("images", ALL))
+            for name, (role, part) in roles.items():
+                found = {"images": images, "labels": labels}.get(role)
+                if found is None:
+                    continue
+                if part in found:
+                    raise LimnerError(f"{path}: more than one array of {role} for {part}: keep one ({name})")
+                found[part] = archive[name]
+    except FAILURES as error:
+        where = f"array {name!r}: " if name else ""
+        raise LimnerError(f"{path}: cannot read this file: {where}{_why(error)}") from error
+    if not images:
+        raise LimnerError(
+            f"{path}: none of its arrays ({', '.join(roles)}) is called images, x, x_train or such"
+        )
+    if ALL in images and len(images) > 1:
+        if "train" in images:
+            raise LimnerError(
+                f"{path}: has an array for train and one that names no split: keep one of the two"
+            )
+        images["train"] = images.pop(ALL)
+        labels = {("train" if part == ALL else part): found for part, found in labels.items()}
+    return _assemble(path, images, labels, options)
+
+
+def layout_of(shape: tuple[int, ...]) -> tuple[tuple[int, int, int], str] | None:
+    """``(C, H, W)`` and the axes (``HW``, ``CHW``, ``HWC``) of arrays ``(N, ...)`` of ``shape``, or None."""
+    if len(shape) == 3:
+        return (1, shape[1], shape[2]), "HW"
+    if len(shape) == 4 and shape[3] in (1, 3):  # also where both could be: channels last is commoner in files
+        return (shape[3], shape[1], shape[2]), "HWC"
+    if len(shape) == 4 and shape[1] in (1, 3):
+        return (shape[1], shape[2], shape[3]), "CHW"
+    return None
+
+
+def whole_numbers(
+    labels: Mapping[str, np.ndarray], path: Path
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Class indices int64 by part, and the names of the classes: the values that occur, in order.
+
+    Raises:
+        LimnerError: The values are neither whole numbers nor texts, or not one a picture.
+    """
+    flat: dict[str, np.ndarray] = {}
+    for part, values in labels.items():
+        column = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+        if column.ndim != 1 or column.dtype.kind not in "biuUS":
+            raise LimnerError(
+                f"{path}: labels must be a whole number or text a picture, not {values.dtype} {values.shape}"
+            )
+        flat[part] = column
+    if not flat:
+        return {}, ()
+    values, indices = np.unique(np.concatenate(list(flat.values())), return_inverse=True)
+    names = tuple(
+        value.decode("utf8", "replace") if isinstance(value, bytes) else str(value) for value in values
+    )
+    ends = np.cumsum([len(column) for column in flat.values()])[:-1]
+    return dict(zip(flat, np.split(indices.astype(np.int64), ends), strict=True)), names
+
+
+def _role(name: str) -> tuple[str, str]:
+    """What an array called ``name`` holds (``images``, ``labels`` or nothing known), and of which part."""
+    words = set(re.split(r"[^a-z]+", name.lower()))
+    part = next((SPLITS[word] for word in SPLITS if word in words), ALL)
+    if words & LABELS:
+        return "labels", part
+    return ("images" if words & IMAGES or (part != ALL and len(words) == 1) else "", part)
+
+
+def _assemble(
+    path: Path, images: dict[str, np.ndarray], labels: dict[str, np.ndarray], options: Options
+) -> ImageSet:
+    notes: list[str] = []
+    scale = _scale(images, path, notes)
+    indices, label_names = whole_numbers({part: y for part, y in labels.items() if part in images}, path)
+    parts: dict[str, Rows] = {}
+    for part, array in images.items():
+        found = layout_of(array.shape)
+        if found is None:
+            raise LimnerError(f"{path}: pictures must be {AXES}, not {array.shape}")
+        shape, axes = found
+        if part in indices and len(indices[part]) != len(array):
+            raise LimnerError(f"{path}: {len(indices[part])} labels for {len(array)} pictures")
+        plain = axes == "CHW" and array.dtype == np.uint8 and scale == 1
+
+        def convert(rows: np.ndarray, axes: str = axes) -> np.ndarray:
+            bytes_ = rows if rows.dtype == np.uint8 and scale == 1 else _to_bytes(rows, scale)
+            return (
+                {"HW": bytes_[:, None], "CHW": bytes_}[axes]
+                if axes != "HWC"
+                else bytes_.transpose(0, 3, 1, 2)
+            )
+
+        parts[part] = Rows(array, shape, indices.get(part), None if plain else convert)
+    return assemble(parts, options, label_names=label_names, notes=tuple(notes))
+
+
+def _to_bytes(rows: np.ndarray, scale: int) -> np.ndarray:
+    return np.round(rows.astype(np.float64) * scale).astype(np.uint8)
+
+
+def _scale(images: Mapping[str, np.ndarray], path: Path, notes: list[str]) -> int:
+    """What to multiply values by to have 0..255: the same for all parts."""
+    lowest, highest, kinds = np.inf, -np.inf, set()
+    for array in images.values():
+        if array.dtype.kind not in "biuf":
+            raise LimnerError(f"{path}: pixels must be numbers, not {array.dtype}")
+        if array.ndim < 3:
+            raise LimnerError(f"{path}: pictures must be {AXES}, not {array.shape}")
+        if not array.size:
+            raise LimnerError(f"{path} holds no pictures: an array of shape {array.shape}")
+        kinds.add(array.dtype.kind)
+        for start in range(0, len(array), BLOCK):
+            rows = array[start : start + BLOCK]
+            low, high = float(rows.min()), float(rows.max())
+            if not np.isfinite(low + high):
+                raise LimnerError(
+                    f"{path}: pixels are NaN or infinite (pictures {start} to {start + len(rows) - 1})"
+                )
+            lowest, highest = min(lowest, low), max(highest, high)
+    if "f" in kinds:
+        if len(kinds) > 1:
+            raise LimnerError(f"{path}: one part has whole numbers and another fractions: save all as uint8")
+        if lowest < 0 or highest > 1:
+            raise LimnerError(
+                f"{path}: fractions must lie in 0..1, not {lowest:g}..{highest:g}: save as uint8"
+            )
+        notes.append("values from 0 to 1 were multiplied by 255 and rounded")
+        return 255
+    if lowest < 0 or highest > 255:
+        raise LimnerError(f"{path}: whole numbers must lie in 0..255, not {lowest:g}..{highest:g}")
+    if highest == 1:
+        notes.append("values 0 and 1 were read as black and white")
+        return 255
+    return 1
+
+
+def _why(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    if "allow_pickle" in str(error) or "pickled" in str(error):
+        return "it holds Python objects, which limner does not unpickle: save numbers"
+    return lines[0][:200] if lines else type(error).__name__

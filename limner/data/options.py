@@ -1,0 +1,88 @@
+"""How a source is to be read: what the caller of ``load`` asked for, checked once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from limner.errors import LimnerError
+
+__all__ = ["FitMode", "Options", "Progress", "memory_budget"]
+
+FitMode = Literal["crop", "pad", "stretch"]
+Progress = Callable[[str, int, int], None]  # (stage, done, total)
+
+LARGEST_SIDE = 8192  # of a requested size
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller of ``load`` asked for.
+
+    Attributes:
+        source: The SOURCE as the user wrote it, for messages.
+        size: ``(H, W)`` of every picture, None to let limner choose.
+        fit: How a picture of another size is brought to ``size``.
+        levels: Levels to quantize to, None to keep those found.
+        memory_limit: Bytes of pixels up to which a set is kept in memory.
+        on_progress: Told ``(stage, done, total)`` now and then.
+
+    Raises:
+        LimnerError: A value is out of range.
+    """
+
+    source: str
+    size: tuple[int, int] | None
+    fit: FitMode
+    levels: int | None
+    memory_limit: int
+    on_progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            whole = len(self.size) == 2 and all(isinstance(side, int) for side in self.size)
+            if not whole or not all(1 <= side <= LARGEST_SIDE for side in self.size):
+                raise LimnerError(f"size must be (H, W), each from 1 to {LARGEST_SIDE}, not {self.size!r}")
+        if self.fit not in get_args(FitMode):
+            raise LimnerError(f"fit must be one of {', '.join(get_args(FitMode))}, not {self.fit!r}")
+        if self.levels is not None and not 2 <= self.levels <= 256:
+            raise LimnerError(f"levels must lie between 2 and 256, not {self.levels}")
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Tell the listener, if there is one."""
+        if self.on_progress is not None:
+            self.on_progress(stage, done, total)
+
+
+def memory_budget() -> int:
+    """Bytes of pixels that may be kept: ``$LIMNER_MEMORY``, else half of the memory that is available.
+
+    Raises:
+        LimnerError: ``$LIMNER_MEMORY`` is not a number of bytes.
+    """
+    wanted = os.environ.get("LIMNER_MEMORY")
+    if wanted:
+        if not wanted.isdecimal():
+            raise LimnerError(f"LIMNER_MEMORY must be a whole number of bytes, not {wanted!r}")
+        return int(wanted)
+    return _available_memory() // 2
+
+
+def _available_memory() -> int:
+    """Available bytes; MemAvailable counts the page cache, which SC_AVPHYS_PAGES takes for used."""
+    found = [4 << 30]  # where nothing can be asked
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")] or found
+    except (OSError, ValueError, IndexError):
+        with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
+            found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
+    with contextlib.suppress(OSError, ValueError):  # a container may be allowed less than the machine has
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text())
+        found.append(max(0, limit - int((group / "memory.current").read_text())))
+    return min(found)

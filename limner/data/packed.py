@@ -1,0 +1,46 @@
+"""Reading files that may be gzipped, without believing what they promise."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+from limner.errors import LimnerError
+
+__all__ = ["read_bytes", "sibling"]
+
+CHUNK = 1 << 22
+
+
+def read_bytes(path: Path, limit: int) -> bytearray:
+    """At most ``limit`` bytes of what ``path`` holds (unpacked if it is named ``.gz``), writable.
+
+    Reads in chunks: memory is taken for what is there, never for what a header says.
+
+    Raises:
+        LimnerError: The file cannot be read, or its compression is damaged or cut off.
+    """
+    content = bytearray()
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+            while len(content) < limit:
+                chunk = stream.read(min(CHUNK, limit - len(content)))
+                if not chunk:
+                    break
+                content += chunk
+    except EOFError as error:
+        raise LimnerError(f"{path}: this gzip file is cut off: fetch it again") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise LimnerError(f"{path}: this gzip file is damaged ({error}): fetch it again") from error
+    except OSError as error:
+        raise LimnerError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return content
+
+
+def sibling(path: Path, old: str, new: str) -> Path | None:
+    """The file beside ``path`` with ``new`` for ``old`` in its name, gzipped or not, if it is there."""
+    name = path.name.replace(old, new)
+    bare = name.removesuffix(".gz")
+    found = (path.with_name(option) for option in (name, bare, f"{bare}.gz"))
+    return next((other for other in found if other.is_file() and other != path), None)

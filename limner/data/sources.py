@@ -1,0 +1,115 @@
+"""From what the user wrote to an ``ImageSet``."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+from limner.data.amat import is_amat, read_amat
+from limner.data.idx import is_idx, read_idx
+from limner.data.imageset import ImageSet
+from limner.data.named import SOURCES, read_named
+from limner.data.numpy_files import read_npy, read_npz
+from limner.data.options import FitMode, Options, Progress, memory_budget
+from limner.errors import LimnerError
+
+__all__ = ["load"]
+
+
+def load(
+    source: str | os.PathLike[str],
+    *,
+    size: tuple[int, int] | None = None,
+    fit: FitMode = "crop",
+    levels: int | None = None,
+    memory_limit: int | None = None,
+    on_progress: Progress | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+) -> ImageSet:
+    """Load a data set.
+
+    Splits that a source does not bring are made from the content of its pictures: about 80 % for training,
+    10 % for validation, 10 % for test, chosen by a hash of the pixels. They are the same on every machine,
+    whatever the files are called, and equal pictures always share a split.
+
+    Args:
+        source: A name from ``SOURCES`` (write ``./mnist`` for a folder of that name), a folder or ``.zip`` of
+            pictures, a ``.npy`` or ``.npz`` file, an IDX file or an ``.amat`` file (both may be gzipped).
+        size: ``(H, W)`` for every picture. By default pictures keep their size, and pictures of different
+            sizes are brought to the most common one, at most 64 pixels long.
+        fit: How a picture of another size or shape is brought there: ``crop`` covers and cuts what juts out,
+            ``pad`` adds black borders, ``stretch`` distorts.
+        levels: How many values a pixel may have (2 to 256): each is moved to the nearest. By default 2 where
+            every pixel is black or white, otherwise 256 (17 for ``digits``).
+        memory_limit: Bytes of pixels up to which the set is kept in memory; beyond, files are read whenever
+            they are used. By default ``$LIMNER_MEMORY``, else half of the memory that is available.
+        on_progress: Called with ``(stage, done, total)`` now and then, in the calling thread.
+        data_dir: Where named sets lie or are downloaded to. By default ``$LIMNER_DATA``, else the user's
+            cache folder.
+
+    Returns:
+        The set, with notes on everything that was decided, and the files that could not be read.
+
+    Raises:
+        LimnerError: The source is not there, damaged, or holds no pictures; or an argument is out of range.
+    """
+    name = os.fspath(source)
+    limit = memory_budget() if memory_limit is None else memory_limit
+    options = Options(name, size, fit, levels, limit, on_progress)
+    if name in SOURCES:
+        return read_named(name, _data_dir(data_dir), options)
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise LimnerError(_unknown(name))
+    if path.is_dir():
+        return _read_folder(path, options)
+    if is_idx(path):
+        return read_idx(path, options)
+    if is_amat(path):
+        return read_amat(path, options)
+    kind = path.suffix.lower()
+    if kind == ".npy":
+        return read_npy(path, options)
+    if kind == ".npz":
+        return read_npz(path, options)
+    if kind == ".zip":
+        from limner.data.files import ZipFiles
+        from limner.data.folder import read_pictures
+
+        return read_pictures(ZipFiles(path), options)
+    raise LimnerError(
+        f"{name} is no data set: give a folder of pictures, or a .zip, .npz, .npy, IDX or .amat file"
+    )
+
+
+def _read_folder(path: Path, options: Options) -> ImageSet:
+    from limner.data.files import FolderFiles
+    from limner.data.folder import read_pictures
+
+    files = FolderFiles(path)
+    arrays = [
+        file for file in files.names if is_idx(Path(file)) or is_amat(Path(file)) or file.endswith(".npz")
+    ]
+    if arrays and len(arrays) == len(files.names):
+        first = next((file for file in reversed(arrays) if "train" in file and "images" in file), arrays[0])
+        raise LimnerError(
+            f"{options.source} holds no pictures but data files: give one of them, as {path / first}"
+        )
+    return read_pictures(files, options)
+
+
+def _data_dir(given: str | os.PathLike[str] | None) -> Path:
+    where = given or os.environ.get("LIMNER_DATA")
+    if where:
+        return Path(where).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("limner"))
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name.lower().replace("_", "-"), SOURCES, n=1)
+    if close:
+        return f"there is no file or folder {name}: did you mean {close[0]}?"
+    return f"there is no file or folder {name}, and no data set of that name ({', '.join(SOURCES)})"

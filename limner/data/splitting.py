@@ -1,0 +1,56 @@
+"""Splits that depend on the pictures alone: the same on every machine, and no picture in two of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+__all__ = ["HELD_OUT", "content_hash", "divide"]
+
+HELD_OUT = {"validation": 0.1, "test": 0.1}
+
+
+def content_hash(pixels: np.ndarray) -> bytes:
+    """16 bytes that name a picture by its shape and pixels, whatever its file is called."""
+    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.digest()
+
+
+def divide(hashes: Sequence[bytes], held_out: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """Divide pictures into ``train`` and the splits of ``held_out``, by the order of their hashes.
+
+    Equal pictures form a group that goes to one split as a whole. Groups are dealt to the held-out splits in
+    turn as long as they fit; what fits nowhere (a picture that makes up much of the set) is for training.
+
+    Args:
+        hashes: One a picture.
+        held_out: Which share of the pictures each split is to get.
+
+    Returns:
+        Positions int64 by split name, ordered by hash. Every split has at least one picture if there are
+        enough different ones; otherwise the held-out splits are empty.
+    """
+    groups: dict[bytes, list[int]] = {}
+    for position in sorted(range(len(hashes)), key=lambda i: hashes[i]):
+        groups.setdefault(hashes[position], []).append(position)
+    dealt: dict[str, list[list[int]]] = {name: [] for name in ("train", *held_out)}
+    if len(groups) <= len(held_out):
+        dealt["train"] = list(groups.values())
+    else:
+        room = {name: max(1, round(share * len(hashes))) for name, share in held_out.items()}
+        turn = list(held_out)
+        for group in groups.values():
+            name = next((name for name in turn if len(group) <= room[name]), "train")
+            dealt[name].append(group)
+            if name != "train":
+                room[name] -= len(group)
+                turn = [*(other for other in turn if other != name), name]
+        for name in held_out:
+            if not dealt[name]:  # only large groups of equal pictures: give it the smallest
+                smallest = min(dealt["train"], key=len)
+                dealt["train"].remove(smallest)
+                dealt[name].append(smallest)
+    return {name: np.array([i for group in part for i in group], np.int64) for name, part in dealt.items()}

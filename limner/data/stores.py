@@ -1,0 +1,64 @@
+"""Pictures that stay on disk and are decoded when they are asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+__all__ = ["FileStore", "parallel"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+BLOCK = 256  # pictures in flight at once: bounds what waits in memory
+
+
+@dataclass(frozen=True, eq=False)
+class FileStore:
+    """Pictures read anew at each ``take``, by threads (Pillow and zlib release the interpreter's lock).
+
+    Attributes:
+        read: The picture at a position of the source, uint8 ``(C, H, W)``.
+        positions: Where each picture of this store lies in the source, int64 ``(N,)``.
+        shape: ``(C, H, W)``.
+    """
+
+    read: Callable[[int], np.ndarray]
+    positions: np.ndarray
+    shape: tuple[int, int, int]
+    in_memory: bool = field(default=False, init=False)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def take(self, indices: torch.Tensor) -> torch.Tensor:
+        """The pictures at ``indices`` (int64 ``(B,)``) as uint8 ``(B, C, H, W)``.
+
+        Raises:
+            LimnerError: A file has vanished or changed since the set was loaded.
+        """
+        positions = self.positions[indices.cpu().numpy()].tolist()
+        images = np.empty((len(positions), *self.shape), np.uint8)
+        for slot, picture in enumerate(parallel(self.read, positions)):
+            images[slot] = picture
+        return torch.from_numpy(images)
+
+
+def parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """``map`` by threads, in order, with few results in flight."""
+    pool = _pool(os.getpid())
+    for start in range(0, len(items), BLOCK):
+        yield from pool.map(function, items[start : start + BLOCK])
+
+
+@lru_cache(maxsize=1)
+def _pool(pid: int) -> ThreadPoolExecutor:
+    """The threads of process ``pid``: those of a parent do not survive a fork."""
+    return ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="limner-read")

@@ -1,0 +1,93 @@
+"""What a person who waits sees: rich progress on stderr, so that stdout carries results only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from limner.evaluation import bits_per_dim
+from limner.training import loop
+
+__all__ = ["bar", "console", "duration", "stages", "training"]
+
+
+def console(quiet: bool = False) -> Console:
+    """A console on stderr."""
+    return Console(stderr=True, quiet=quiet, highlight=False)
+
+
+def duration(seconds: float) -> str:
+    """``48 s``, ``7:31`` or ``1:02:09``."""
+    if not math.isfinite(seconds):
+        return "?"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"
+
+
+def _columns(*more: ProgressColumn, quiet: bool) -> Progress:
+    start = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24))
+    return Progress(*start, *more, console=console(quiet), transient=True)
+
+
+@contextmanager
+def bar(description: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work of known length: call what is yielded with (done, total)."""
+    with _columns(MofNCompleteColumn(), TimeRemainingColumn(), quiet=quiet) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def stages(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for work that names its stages: call what is yielded with (stage, done, total)."""
+    with _columns(MofNCompleteColumn(), TimeRemainingColumn(), quiet=quiet) as progress:
+        task = progress.add_task("loading", total=None)
+        yield lambda stage, done, total: progress.update(task, description=stage, completed=done, total=total)
+
+
+@contextmanager
+def training(
+    name: str, dimensions: int, bound: str | None = "exact", quiet: bool = False
+) -> Iterator[Callable[[loop.Progress], None]]:
+    """The training bar: likelihood, rate, time left. A line stays for each new validation figure.
+
+    A bound of the likelihood is marked ≤: the true figure is no larger.
+    """
+    sign = "≤ " if bound == "lower" else ""
+    with _columns(TextColumn("{task.fields[figures]}"), quiet=quiet) as progress:
+        task = progress.add_task(name, total=1.0, figures="")
+        shown: dict[str, float | None] = {"validation": None}
+
+        def show(p: loop.Progress) -> None:
+            steps = f"{p.step:,}/{p.steps:,}" if p.steps else f"{p.step:,}"
+            figures = (
+                f"step {steps} · train {sign}{p.nats:.2f} nats ({bits(p.nats):.3f} bits/dim) · "
+                f"{p.images_per_second:.0f} images/s · {duration(p.seconds_left)} left"
+            )
+            progress.update(task, completed=p.fraction, figures=figures)
+            if p.validation_nats is not None and p.validation_nats != shown["validation"]:
+                shown["validation"] = p.validation_nats
+                progress.console.print(
+                    f"{name}  step {p.step:,}  {p.fraction:4.0%}  validation {sign}{p.validation_nats:.3f} nats "
+                    f"({bits(p.validation_nats):.4f} bits/dim)  {duration(p.seconds_left)} left"
+                )
+
+        def bits(nats: float) -> float:
+            return bits_per_dim(nats, dimensions)
+
+        yield show

@@ -1,0 +1,20 @@
+"""Pixel likelihoods over discrete levels; the only place where a likelihood is computed."""
+
+from limner.distributions.base import PixelDistribution, at_least_float32
+from limner.distributions.bernoulli import Bernoulli
+from limner.distributions.categorical import Categorical
+from limner.distributions.discretized_gaussian import DiscretizedGaussian
+
+__all__ = ["HEADS", "Bernoulli", "Categorical", "DiscretizedGaussian", "PixelDistribution", "at_least_float32", "default_head"]
+
+# The names that configurations use.
+HEADS: dict[str, type[PixelDistribution]] = {
+    "sigmoid": Bernoulli,
+    "softmax": Categorical,
+    "gaussian": DiscretizedGaussian,
+}
+
+
+def default_head(levels: int, otherwise: str) -> str:
+    """``"sigmoid"`` for binary pictures, else ``otherwise``."""
+    return "sigmoid" if levels == 2 else otherwise

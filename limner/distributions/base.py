@@ -1,0 +1,62 @@
+"""What every pixel likelihood offers: log-probabilities that sum to 1 over the levels, and inverse-CDF draws."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+__all__ = ["PixelDistribution", "at_least_float32"]
+
+
+class PixelDistribution(ABC):
+    """A distribution over levels 0 .. L-1 for each pixel, independent given its parameters.
+
+    A network returns one of these, so that a loss is ``-distribution.log_prob(k)`` and nothing else.
+    Parameters are ``(B, C, P, H, W)`` with P numbers for each channel of each pixel. All arithmetic is done in
+    float32 at least, whatever the network's autocast type.
+    """
+
+    levels: int
+
+    @classmethod
+    @abstractmethod
+    def count(cls, levels: int) -> int:
+        """P: how many parameters one channel of one pixel takes."""
+
+    @classmethod
+    @abstractmethod
+    def from_parameters(cls, parameters: Tensor, levels: int) -> PixelDistribution:
+        """The distribution with ``parameters`` ``(B, C, P, H, W)``."""
+
+    @abstractmethod
+    def log_prob(self, k: Tensor) -> Tensor:
+        """ln p of levels ``k``, int64 ``(B, C, H, W)``, in nats, per channel of each pixel, ``(B, C, H, W)``."""
+
+    @abstractmethod
+    def icdf(self, u: Tensor) -> Tensor:
+        """The smallest level whose cumulative probability reaches ``u``, uniforms ``(B, C, H, W)`` in [0, 1).
+
+        One uniform decides one value, so that two samplers fed the same uniforms draw the same picture.
+        """
+
+    @property
+    @abstractmethod
+    def mean(self) -> Tensor:
+        """Mean intensity in [0, 1] (level / (L - 1)), ``(B, C, H, W)``."""
+
+    @property
+    @abstractmethod
+    def variance(self) -> Tensor:
+        """Variance of the intensity, ``(B, C, H, W)``."""
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Levels drawn with uniforms from ``generator``, int64 ``(B, C, H, W)``."""
+        like = self.mean
+        return self.icdf(torch.rand(like.shape, generator=generator, device=like.device, dtype=torch.float64))
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """``x`` in float32 where its type is narrower: bf16 logits lose up to 0.4 % of a log-probability."""
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()

@@ -1,0 +1,61 @@
+"""Bernoulli pixels: the sigmoid head, for binary pictures."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limner.distributions.base import PixelDistribution, at_least_float32
+from limner.errors import LimnerError
+
+__all__ = ["Bernoulli"]
+
+
+class Bernoulli(PixelDistribution):
+    """``p(1) = sigmoid(logit)``, two levels.
+
+    Args:
+        logits: ln p(1) - ln p(0), ``(B, C, H, W)``.
+    """
+
+    levels = 2
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = at_least_float32(logits)
+
+    @classmethod
+    def count(cls, levels: int) -> int:
+        """One logit.
+
+        Raises:
+            LimnerError: More than two levels.
+        """
+        if levels != 2:
+            raise LimnerError(f"a sigmoid (Bernoulli) head is for binary pictures, these have {levels} levels")
+        return 1
+
+    @classmethod
+    def from_parameters(cls, parameters: Tensor, levels: int) -> Bernoulli:
+        """From logits ``(B, C, 1, H, W)``."""
+        cls.count(levels)
+        return cls(parameters.squeeze(2))
+
+    def log_prob(self, k: Tensor) -> Tensor:
+        """ln sigmoid(±logit): never the logarithm of a rounded probability."""
+        sign = 2 * k.to(self.logits.dtype) - 1
+        return F.logsigmoid(sign * self.logits)
+
+    def icdf(self, u: Tensor) -> Tensor:
+        """1 where ``u`` passes p(0)."""
+        return (u >= torch.sigmoid(-self.logits.double())).long()
+
+    @property
+    def mean(self) -> Tensor:
+        """p(1)."""
+        return torch.sigmoid(self.logits)
+
+    @property
+    def variance(self) -> Tensor:
+        """p(1) p(0)."""
+        return torch.sigmoid(self.logits) * torch.sigmoid(-self.logits)

@@ -1,0 +1,46 @@
+"""The models: one file a family, each with its paper and its equation at the top."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from limner.errors import LimnerError
+from limner.models.contracts import Model, Reconstructs, Samples, Scores
+from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
+from limner.models.vae import VAE, VAEConfig
+
+__all__ = ["MODELS", "Family", "Model", "PixelCNN", "Reconstructs", "Samples", "Scores", "VAE", "family"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A model by name: its class, the dataclass of its sizes, and where it was published."""
+
+    name: str
+    model: type[Model]
+    config: type[Any]
+    paper: str
+
+
+MODELS: dict[str, Family] = {
+    f.name: f
+    for f in (
+        Family("pixelcnn", PixelCNN, PixelCNNConfig, "van den Oord et al. 2016, arXiv 1601.06759"),
+        Family("vae", VAE, VAEConfig, "Kingma and Welling 2013, arXiv 1312.6114"),
+    )
+}
+
+
+def family(name: str) -> Family:
+    """The family called ``name``.
+
+    Raises:
+        LimnerError: There is none; the nearest name is suggested.
+    """
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(MODELS)}"
+        raise LimnerError(f"unknown model {name!r}: {hint}")
+    return MODELS[name]

@@ -1,0 +1,121 @@
+"""What models can do: capabilities, not one fat base class.
+
+A model has the capabilities it truly has, and the faces ask with ``isinstance``. Pictures are uint8 ``(B, C, H, W)``
+at every method here; inside, a pixel is a level 0 .. L-1.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from limner.data.levels import quantize
+from limner.errors import LimnerError
+
+__all__ = ["Bound", "Model", "Reconstructs", "Samples", "Scores", "Trains"]
+
+Bound = Literal["exact", "lower"]
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """Draws new pictures."""
+
+    def sample(
+        self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None
+    ) -> Tensor:
+        """``n`` pictures, uint8 ``(n, C, H, W)``."""
+        ...
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """Has a likelihood, or a lower bound of one."""
+
+    bound: ClassVar[Bound]
+
+    def log_prob(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """ln p of uint8 pictures ``(B, C, H, W)`` in nats an image, ``(B,)``: exact, or a lower bound."""
+        ...
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """Encodes pictures and decodes codes."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Codes ``(B, latent)`` of uint8 pictures."""
+        ...
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The mean picture of each code, uint8 ``(B, C, H, W)``."""
+        ...
+
+
+@runtime_checkable
+class Trains(Protocol):
+    """Is trained by minimising a sum of named terms (likelihood, ELBO, reconstruction)."""
+
+    def loss_terms(self, images: Tensor, generator: torch.Generator | None = None) -> Mapping[str, Tensor]:
+        """Named terms in nats an image, each ``(B,)``; their sum is the loss, -ln p(x) or a bound of it."""
+        ...
+
+
+class Model(nn.Module):
+    """What all models share: the pictures' shape and levels, and the check at the public boundary."""
+
+    def __init__(self, config: Any, shape: tuple[int, int, int], levels: int) -> None:
+        super().__init__()
+        self.config, self.shape, self.levels = config, shape, levels
+
+    @property
+    def dimensions(self) -> int:
+        """C × H × W, the "dim" of bits/dim."""
+        c, h, w = self.shape
+        return c * h * w
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return next(self.parameters()).dtype
+
+    def intensities(self, k: Tensor) -> Tensor:
+        """Levels int64 as numbers in [-1, 1], the networks' input."""
+        return k.to(self.dtype) * (2.0 / (self.levels - 1)) - 1.0
+
+    @abstractmethod
+    def loss_terms(self, images: Tensor, generator: torch.Generator | None = None) -> Mapping[str, Tensor]:
+        """See ``Trains``."""
+
+    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Mapping[str, Tensor]:
+        """The loss terms: what one training step needs, through whatever wraps the module (autocast, DDP)."""
+        return self.loss_terms(images, generator)
+
+    def checked_levels(self, images: Tensor) -> Tensor:
+        """Levels int64 ``(B, C, H, W)`` of uint8 pictures.
+
+        Raises:
+            LimnerError: Pictures of another type, shape or number of levels than the model's.
+        """
+        if images.dtype != torch.uint8:
+            raise LimnerError(f"pictures must be uint8 (B, C, H, W), not {images.dtype}")
+        if images.dim() != 4 or tuple(images.shape[1:]) != self.shape:
+            raise LimnerError(
+                f"this model was made for pictures of {describe_shape(self.shape)}, "
+                f"not of {describe_shape(tuple(images.shape[1:]))}"
+            )
+        return quantize(images.to(self.device), self.levels)
+
+
+def describe_shape(shape: tuple[int, ...]) -> str:
+    """``1×28×28 (C×H×W)``, for messages."""
+    return "×".join(map(str, shape)) + (" (C×H×W)" if len(shape) == 3 else "")

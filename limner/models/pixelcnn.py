@@ -1,0 +1,89 @@
+r"""PixelCNN (van den Oord, Kalchbrenner, Kavukcuoglu 2016, arXiv 1601.06759, section 3.3 and table 1).
+
+.. math:: p(x) = \prod_{i=1}^{n^2} p(x_{i,R} \mid x_{<i})\, p(x_{i,G} \mid x_{<i}, x_{i,R})\,
+          p(x_{i,B} \mid x_{<i}, x_{i,R}, x_{i,G})
+
+A 7×7 convolution with mask A, residual blocks with mask B, and two 1×1 layers with mask B before the softmax
+(the sigmoid for binary pictures). Its blind spot, a wedge to the upper right, is the paper's: the gated model's
+two stacks were made to close it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from limner.models.autoregressive import Autoregressive
+from limner.nn import MaskedConv2d
+
+__all__ = ["PixelCNN", "PixelCNNConfig", "ResidualBlock"]
+
+
+@dataclass(frozen=True)
+class PixelCNNConfig:
+    """The masked PixelCNN."""
+
+    features: int = 64
+    """Feature maps between blocks, 2h in the paper; a block works on half of them."""
+    blocks: int = 12
+    """Residual blocks (mask B)."""
+    first_kernel: int = 7
+    """Side of the first convolution (mask A); odd."""
+    kernel: int = 3
+    """Side of the blocks' convolutions (mask B); odd."""
+    head_features: int = 64
+    """Feature maps of the last two 1×1 layers."""
+    head: str = "auto"
+    """The distribution of a pixel: softmax, sigmoid, gaussian, or auto (sigmoid if binary, else softmax)."""
+
+
+class ResidualBlock(nn.Module):
+    """2h → h (1×1), h → h (k×k), h → 2h (1×1), added to the input: the paper's figure 5 left."""
+
+    def __init__(self, features: int, kernel: int, channels: int) -> None:
+        super().__init__()
+        half = max(features // 2, channels)
+        self.reduce = MaskedConv2d(features, half, 1, "B", channels)
+        self.convolve = MaskedConv2d(half, half, kernel, "B", channels)
+        self.expand = MaskedConv2d(half, features, 1, "B", channels)
+        nn.init.zeros_(self.expand.weight)  # each block starts as the identity
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, 2h, H, W)`` → the same shape."""
+        y = self.reduce(F.relu(x))
+        y = self.convolve(F.relu(y))
+        return x + self.expand(F.relu(y))
+
+
+class PixelCNN(Autoregressive):
+    """See the module's text.
+
+    Args:
+        config: Its sizes.
+        shape: ``(C, H, W)``.
+        levels: Values of a pixel, L.
+    """
+
+    config: PixelCNNConfig
+
+    def __init__(self, config: PixelCNNConfig, shape: tuple[int, int, int], levels: int) -> None:
+        super().__init__(config, shape, levels, config.head)
+        channels = shape[0]
+        self.first = MaskedConv2d(channels, config.features, config.first_kernel, "A", channels)
+        self.blocks = nn.ModuleList(
+            ResidualBlock(config.features, config.kernel, channels) for _ in range(config.blocks)
+        )
+        self.head_1 = MaskedConv2d(config.features, config.head_features, 1, "B", channels)
+        self.head_2 = MaskedConv2d(config.head_features, channels * self.parameters_per_channel, 1, "B", channels)
+        nn.init.zeros_(self.head_2.weight)  # uniform over the levels until something is learned
+
+    def logits(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``."""
+        x = x.to(memory_format=torch.channels_last)
+        x = self.first(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.head_2(F.relu(self.head_1(F.relu(x))))

@@ -1,0 +1,176 @@
+"""Curves as SVG: what a run, or several, did over time; and how such an SVG goes into a page."""
+
+from __future__ import annotations
+
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from limner.errors import LimnerError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["curves", "inline_svg"]
+
+# Eight hues that keep a contrast of at least 3 : 1 both on white and on near-black paper.
+COLOURS = ("#3d84c6", "#d9702a", "#2f9a6b", "#c0559c", "#8870d0", "#9b8412", "#d1504f", "#6b8794")
+_CURRENT = "#0a0b0c"  # stands for the text colour of the page while matplotlib draws
+
+# What may stand inside a page: elements that draw, and no address but that of an element of the same plot.
+_DRAWING = {"svg", "g", "defs", "style", "title", "desc", "path", "rect", "circle", "line"}
+_DRAWING |= {"polyline", "polygon", "text", "tspan", "use", "clipPath"}
+_OUTSIDE = re.compile(r"@import|url\((?!#)", re.IGNORECASE)
+
+
+def curves(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    references: Mapping[str, float] | None = None,
+    size: tuple[float, float] = (7.2, 3.4),
+) -> bytes:
+    """Curves as an SVG that takes its text colour from the page (``currentColor``) and leaves the paper open.
+
+    The vertical range follows the part after the first tenth of each curve, so that a start far away does not
+    squash what is interesting; how many points lie beyond the plot is said below it.
+
+    Args:
+        series: Points ``(x, y)`` by name, in any order; a y that is not finite leaves a gap.
+        xlabel: What x is, with its unit.
+        ylabel: What y is, with its unit.
+        references: Horizontal lines by name; the vertical range includes them.
+        size: Width and height in inches.
+    """
+    from matplotlib.figure import Figure  # not pyplot: a figure of our own, no global state
+    from matplotlib.ticker import EngFormatter
+
+    arrays = {name: np.asarray(points, dtype=float).reshape(-1, 2) for name, points in series.items()}
+    arrays = {name: points for name, points in arrays.items() if np.isfinite(points).all(axis=1).any()}
+    arrays = {name: points[np.argsort(points[:, 0], kind="stable")] for name, points in arrays.items()}
+    references = references or {}
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    lines = []
+    for i, points in enumerate(arrays.values()):
+        x, y = _thinned(points).T
+        dots = "o" if len(points) <= 30 else ""
+        dash = ("-", "--", ":")[i // len(COLOURS) % 3]
+        colour = COLOURS[i % len(COLOURS)]
+        lines += axes.plot(x, y, color=colour, linewidth=1.6, linestyle=dash, marker=dots, markersize=3.5)
+    for name, value in references.items():
+        axes.axhline(value, color=_CURRENT, alpha=0.6, linewidth=1, linestyle=(0, (5, 3)))
+        across = axes.get_yaxis_transform()
+        text = axes.text(1.01, value, name, transform=across, va="center", fontsize=8, color=_CURRENT)
+        text.set_parse_math(False)  # a dollar in a name is a dollar
+    if arrays:
+        low, high, beyond = _limits(list(arrays.values()), list(references.values()))
+        axes.set_ylim(low, high)
+        if beyond:
+            xlabel += f"  ({beyond} {'point lies' if beyond == 1 else 'points lie'} beyond the plot)"
+        if max(np.nanmax(points[:, 0]) for points in arrays.values()) >= 10_000:
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        names = [f"\u200b{name}" if name.startswith("_") else name for name in arrays]  # matplotlib drops "_"
+        legend = axes.legend(
+            lines,
+            names,
+            loc="lower left",  # above the plot, where it covers no curve
+            bbox_to_anchor=(0, 1),
+            ncols=max(1, min(4, len(names), int(12 * size[0] / (6 + max(map(len, names)))))),
+            frameon=False,
+            fontsize=9,
+            labelcolor=_CURRENT,
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    else:
+        axes.text(0.5, 0.5, "nothing measured yet", transform=axes.transAxes, ha="center", color=_CURRENT)
+    _dress(axes, xlabel, ylabel)
+    buffer = io.BytesIO()
+    silent = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    figure.savefig(buffer, format="svg", transparent=True, metadata=silent)
+    svg = buffer.getvalue().replace(_CURRENT.encode(), b"currentColor")
+    return svg[svg.index(b"<svg") :]  # the document type names an outside address
+
+
+def inline_svg(data: bytes, prefix: str, label: str) -> str:
+    """An SVG to stand inside HTML: without namespaces and comments, named for those who cannot see it.
+
+    Args:
+        data: The SVG.
+        prefix: Begins every id, so that no two plots of a page share one.
+        label: What is to be seen.
+
+    Raises:
+        LimnerError: It is not SVG, or holds more than drawings: scripts, outside addresses.
+    """
+    try:
+        root = ElementTree.fromstring(data)
+    except ElementTree.ParseError as error:
+        raise LimnerError(f"this plot is not SVG: {error}") from None
+    ids = {element.get("id"): f"{prefix}-{i}" for i, element in enumerate(root.iter()) if element.get("id")}
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        if element.tag not in _DRAWING or _OUTSIDE.search(element.text or ""):
+            raise LimnerError(f"a plot may hold drawings only, not this <{element.tag}>")
+        attributes = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
+        element.attrib.clear()
+        for name, value in attributes.items():
+            link = name == "href" and not value.startswith("#")
+            if link or name.lower().startswith("on") or _OUTSIDE.search(value):
+                raise LimnerError(f"a plot may hold drawings only, not {name} of <{element.tag}>")
+            if name == "id":
+                value = ids[value]
+            elif name == "href":
+                value = f"#{ids.get(value[1:], value[1:])}"
+            element.set(
+                name, re.sub(r"(?<=url\(#)[^)]+(?=\))", lambda match: ids.get(match[0], match[0]), value)
+            )
+    root.attrib.update({"role": "img", "aria-label": label})
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _thinned(points: np.ndarray, buckets: int = 500) -> np.ndarray:
+    """Of the points (n, 2) the lowest and the highest of each bucket, in their order: no peak is lost."""
+    if len(points) <= 2 * buckets:
+        return points
+    kept = []
+    for part in np.array_split(np.arange(len(points)), buckets):
+        values = points[part, 1]
+        if np.isfinite(values).any():
+            kept += sorted({part[np.nanargmin(values)], part[np.nanargmax(values)]})
+        else:
+            kept.append(part[0])
+    return points[kept]
+
+
+def _limits(curves: list[np.ndarray], references: list[float]) -> tuple[float, float, int]:
+    """The vertical range, and how many finite points lie outside."""
+    curves = [points[np.isfinite(points).all(axis=1)] for points in curves]
+    everything = np.concatenate([points[:, 1] for points in curves])
+    settled = [points[points[:, 0] >= np.quantile(points[[0, -1], 0], 0.1), 1] for points in curves]
+    middle = [np.quantile(values, q) for values in settled for q in (0.01, 0.99)]  # each curve counts alike
+    ends = [points[-1, 1] for points in curves]  # where a curve has got to is always seen
+    needed = [*middle, *ends, *references]
+    low, high = min(needed), max(needed)
+    whole = [*everything, *references]
+    if max(whole) - min(whole) <= 1.5 * (high - low):  # not worth hiding a point
+        low, high = min(whole), max(whole)
+    margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.5
+    low, high = low - margin, high + margin
+    return low, high, int(((everything < low) | (everything > high)).sum())
+
+
+def _dress(axes: Axes, xlabel: str, ylabel: str) -> None:
+    axes.set_xlabel(xlabel, color=_CURRENT, fontsize=9)
+    axes.set_ylabel(ylabel, color=_CURRENT, fontsize=9)
+    axes.tick_params(color=_CURRENT, labelcolor=_CURRENT, labelsize=8.5, length=3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["bottom", "left"]].set_color(_CURRENT)
+    axes.grid(color=_CURRENT, alpha=0.14, linewidth=0.8)
+    axes.set_axisbelow(True)

@@ -1,0 +1,274 @@
+"""Bitmaps: grids of samples, rows to compare, contact sheets by class.
+
+Everything is composed at one picture pixel per pixel and only then enlarged, by a whole number and without
+smoothing: what is seen is what the model drew, also at 8 x 8.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from limner import files
+from limner.errors import LimnerError
+
+__all__ = ["contact_sheet", "grid", "pairs", "png_bytes", "save_png", "strip"]
+
+GAP_VALUE = 128  # neutral: tells black pictures and white pictures apart from their surroundings
+INK = 0  # of the writing on it, which must be readable on light and dark pages alike
+WIDEST = 1200  # px, the longest side up to which small pictures are enlarged
+CELL = (48, 128)  # px, the longer side of one enlarged picture: at least, at most
+COMFORTABLE = 640  # px, the longer side of a sheet towards which pictures grow within CELL
+
+
+def grid(
+    images: torch.Tensor, *, columns: int | None = None, gap: int = 1, scale: int | None = None
+) -> Image.Image:
+    """Pictures in reading order on one sheet.
+
+    Args:
+        images: uint8 ``(N, C, H, W)``, grey (C = 1) or RGB (C = 3).
+        columns: Pictures in a row; by default the sheet is about square, rather wider than tall.
+        gap: Neutral pixels between pictures and around them, counted in picture pixels (before scaling); 0
+            joins them, as the plane of a two-dimensional latent wants it.
+        scale: Enlargement; by default small pictures grow until they are comfortable to look at.
+
+    Returns:
+        Mode ``L`` or ``RGB``; with r rows of c pictures ``scale * (c (W + gap) + gap)`` wide and
+        ``scale * (r (H + gap) + gap)`` high. The picture in row i, column j starts
+        ``scale * (gap + i (H + gap))`` below the top and ``scale * (gap + j (W + gap))`` from the left.
+
+    Raises:
+        LimnerError: ``images`` has another type or shape, or a number is out of range.
+    """
+    pixels = _pixels(images)
+    n, h, w, _ = pixels.shape
+    if columns is None:
+        columns = min(n, math.ceil(math.sqrt(n * h / w)))
+    _check_numbers(columns, gap, scale)
+    sheet = _sheet(pixels, columns, gap)
+    return Image.fromarray(_enlarge(sheet, scale or _comfortable(sheet, max(h, w))))
+
+
+def pairs(
+    originals: torch.Tensor,
+    *others: torch.Tensor,
+    columns: int | None = None,
+    gap: int = 1,
+    scale: int | None = None,
+) -> Image.Image:
+    """Originals with what was made of them right below: reconstructions, completions, nearest neighbours.
+
+    Rows alternate between the sets; where the pictures need more than one band of rows, a wider gap
+    (``3 gap``) stands between the bands.
+
+    Args:
+        originals: uint8 ``(N, C, H, W)``.
+        *others: One set or several, each with the shape of ``originals``.
+        columns: Pictures in a row, by default up to 10.
+        gap: As in ``grid``.
+        scale: As in ``grid``.
+
+    Raises:
+        LimnerError: The sets differ in shape, or as in ``grid``.
+    """
+    sets = [_pixels(images) for images in (originals, *others)]
+    for other in sets[1:]:
+        if other.shape != sets[0].shape:
+            raise LimnerError(
+                f"pictures to compare must agree in N, H, W, C: {_said(sets[0])} beside {_said(other)}"
+            )
+    n, h, w, _ = sets[0].shape
+    columns = min(n, 10) if columns is None else columns
+    _check_numbers(columns, gap, scale)
+    bands: list[np.ndarray] = []
+    for start in range(0, n, columns):
+        rows = [_sheet(pixels[start : start + columns], columns, gap) for pixels in sets]
+        # Each row brings its own gap above and below: neighbours share one, bands keep three.
+        bands += [row if i == 0 else row[gap:] for i, row in enumerate(rows)]
+        if start + columns < n:
+            bands.append(np.full_like(rows[0][:gap], GAP_VALUE))
+    sheet = np.concatenate(bands)
+    return Image.fromarray(_enlarge(sheet, scale or _comfortable(sheet, max(h, w))))
+
+
+def contact_sheet(
+    images: torch.Tensor,
+    labels: torch.Tensor | None = None,
+    label_names: Sequence[str] = (),
+    *,
+    columns: int = 12,
+    rows: int = 20,
+    gap: int = 1,
+    scale: int | None = None,
+) -> Image.Image:
+    """A first look at a data set: one row a class with its name beside, or a plain grid without labels.
+
+    Classes without a picture are left out. Of a class at most ``columns`` pictures are shown, of the classes
+    at most ``rows``; how many classes are missing is said at the bottom.
+
+    Args:
+        images: uint8 ``(N, C, H, W)``.
+        labels: Class indices int64 ``(N,)``.
+        label_names: Names of the classes; the index is written where there is none.
+        columns: Pictures in a row.
+        rows: Classes at most.
+        gap: As in ``grid``.
+        scale: As in ``grid``.
+
+    Raises:
+        LimnerError: There is not one label a picture, or as in ``grid``.
+    """
+    if labels is None:
+        return grid(images, gap=gap, scale=scale)
+    pixels = _pixels(images)
+    classes = labels.detach().cpu().numpy()
+    if classes.shape != (len(pixels),):
+        raise LimnerError(f"{len(pixels)} pictures need {len(pixels)} labels, not {classes.shape}")
+    _check_numbers(columns, gap, scale)
+    present = np.unique(classes)
+    shown = [pixels[classes == k][:columns] for k in present[:rows]]
+    columns = min(columns, max(len(row) for row in shown))
+    h, w = pixels.shape[1:3]
+    sheet = np.concatenate(
+        [_sheet(row, columns, gap)[gap if i else 0 :] for i, row in enumerate(shown)]
+    )  # (r (H + gap) + gap, c (W + gap) + gap, C)
+    scale = scale or max(_comfortable(sheet, max(h, w)), math.ceil(14 / h))  # a name needs its 14 px
+    body = Image.fromarray(_enlarge(sheet, scale))
+
+    font = _font(min(16, max(11, scale * h // 3)))
+    names = [
+        _shortened(label_names[k] if 0 <= k < len(label_names) else str(k), font) for k in present[:rows]
+    ]
+    margin = 16 + math.ceil(max(font.getlength(name) for name in names))
+    hidden = len(present) - len(names)
+    page = _paper(body.mode, margin + body.width, body.height + (26 if hidden else 0))
+    page.paste(body, (margin, 0))
+    draw, ink = ImageDraw.Draw(page), _grey(body.mode, INK)
+    for i, name in enumerate(names):
+        middle = scale * (gap + i * (h + gap) + h / 2)
+        draw.text((margin - 8, middle), name, fill=ink, font=font, anchor="rm")
+    if hidden:
+        draw.text((margin, body.height + 6), f"and {hidden} more classes", fill=ink, font=_font(12))
+    return page
+
+
+def strip(frames: Sequence[Image.Image], captions: Sequence[str] = (), *, space: int = 12) -> Image.Image:
+    """Sheets side by side, as the samples after 1, 2, 5... epochs, each with its caption below.
+
+    Args:
+        frames: At least one picture of any size and mode.
+        captions: None, or one a frame.
+        space: Neutral pixels between frames.
+
+    Raises:
+        LimnerError: There is no frame, or not one caption a frame.
+    """
+    if not frames or (captions and len(captions) != len(frames)):
+        raise LimnerError(f"a strip needs a frame or more and a caption each: {len(frames)}, {len(captions)}")
+    mode = "L" if all(frame.mode in ("1", "L") for frame in frames) else "RGB"
+    width = sum(frame.width for frame in frames) + space * (len(frames) - 1)
+    height = max(frame.height for frame in frames)
+    font = _font(max(13, width // 80))  # still readable where a page shrinks a wide strip
+    page = _paper(mode, width, height + (round(1.8 * font.size) if captions else 0))
+    draw, left = ImageDraw.Draw(page), 0
+    for i, frame in enumerate(frames):
+        page.paste(frame.convert(mode), (left, 0))
+        if captions:
+            text = _shortened(captions[i], font, frame.width)
+            draw.text(
+                (left + frame.width / 2, height + 5), text, fill=_grey(mode, INK), font=font, anchor="ma"
+            )
+        left += frame.width + space
+    return page
+
+
+def save_png(image: Image.Image, path: str | os.PathLike[str]) -> None:
+    """Write ``image`` to ``path`` as PNG, whole or not at all.
+
+    Raises:
+        LimnerError: The file cannot be written.
+    """
+    files.write_bytes(path, png_bytes(image))
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """The picture as a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _pixels(images: torch.Tensor) -> np.ndarray:
+    """Checked pictures as uint8 (N, H, W, C)."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        raise LimnerError(
+            f"pictures to show must be uint8 (N, 1 or 3, H, W), not {images.dtype} {tuple(images.shape)}"
+        )
+    return images.detach().cpu().permute(0, 2, 3, 1).numpy()
+
+
+def _said(pixels: np.ndarray) -> str:
+    return " x ".join(map(str, pixels.shape))
+
+
+def _check_numbers(columns: int, gap: int, scale: int | None) -> None:
+    if columns < 1 or gap < 0 or (scale is not None and scale < 1):
+        raise LimnerError(f"a grid needs columns >= 1, gap >= 0, scale >= 1: got {columns}, {gap}, {scale}")
+
+
+def _sheet(pixels: np.ndarray, columns: int, gap: int) -> np.ndarray:
+    """Pictures (N, H, W, C) on a sheet (r (H + gap) + gap, c (W + gap) + gap, C); empty places are gap."""
+    n, h, w, c = pixels.shape
+    rows = math.ceil(n / columns)
+    sheet = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, c), GAP_VALUE, dtype=np.uint8)
+    for k, picture in enumerate(pixels):
+        i, j = divmod(k, columns)
+        top, left = gap + i * (h + gap), gap + j * (w + gap)
+        sheet[top : top + h, left : left + w] = picture
+    return sheet
+
+
+def _comfortable(sheet: np.ndarray, cell: int) -> int:
+    """A scale: towards COMFORTABLE for the sheet, within CELL for the cell, never past WIDEST."""
+    longest = max(sheet.shape[:2])
+    wished = min(max(COMFORTABLE // longest, math.ceil(CELL[0] / cell)), max(1, CELL[1] // cell))
+    return max(1, min(wished, WIDEST // longest))
+
+
+def _enlarge(sheet: np.ndarray, scale: int) -> np.ndarray:
+    """Nearest neighbour; one channel loses its axis, as Pillow wants it."""
+    large = sheet.repeat(scale, axis=0).repeat(scale, axis=1)
+    return large[..., 0] if large.shape[-1] == 1 else large
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib brings: Pillow's own knows neither Greek nor Cyrillic class names."""
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float = 180) -> str:
+    """``text`` cut with an ellipsis to at most ``width`` px; it stays in one line."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def _paper(mode: str, width: int, height: int) -> Image.Image:
+    return Image.new(mode, (width, height), _grey(mode, GAP_VALUE))
+
+
+def _grey(mode: str, value: int) -> int | tuple[int, int, int]:
+    return value if mode == "L" else (value, value, value)

@@ -1,0 +1,51 @@
+"""Named, complete, frozen configurations: what ``limner train MODEL`` uses before ``--set`` changes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from limner.models import family
+from limner.models.pixelcnn import PixelCNNConfig
+from limner.models.vae import VAEConfig
+from limner.training.config import TrainingConfig
+
+__all__ = ["Recipe", "default_recipe", "demo_recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The sizes of a network and how it is trained."""
+
+    network: Any
+    training: TrainingConfig
+
+
+def default_recipe(model: str) -> Recipe:
+    """The recipe of ``limner train MODEL``; measured in LOG.md.
+
+    Raises:
+        LimnerError: No such model.
+    """
+    match family(model).name:
+        case "pixelcnn":
+            return Recipe(PixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))
+        case _:
+            return Recipe(
+                VAEConfig(), TrainingConfig(batch_size=128, learning_rate=1e-3, ema_decay=0.999, clip_norm=400.0)
+            )
+
+
+def demo_recipe(model: str) -> Recipe:
+    """Small networks for the bundled 8×8 digits: well under a minute each on two cores.
+
+    Raises:
+        LimnerError: No such model.
+    """
+    match family(model).name:
+        case "pixelcnn":
+            network = PixelCNNConfig(features=64, blocks=5, first_kernel=5)
+            return Recipe(network, TrainingConfig(batch_size=32, learning_rate=3e-3, epochs=20, precision="float32"))
+        case _:
+            network = VAEConfig(latent=2, network="dense", hidden=256)
+            return Recipe(network, TrainingConfig(batch_size=32, learning_rate=2e-3, epochs=60, precision="float32"))

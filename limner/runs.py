@@ -1,0 +1,134 @@
+"""Run folders: where they are, what they are called, what is in them. Light enough for ``limner runs``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from limner.errors import LimnerError
+from limner.files import read_json_lines, write_text
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["find_run", "list_runs", "new_run", "read_config", "read_evaluations", "record_evaluation", "runs_folder", "write_config"]
+
+CONFIG, EVALUATIONS = "config.toml", "evaluations.jsonl"
+
+
+def runs_folder() -> Path:
+    """``$LIMNER_RUNS``, else ``runs`` in the current folder."""
+    return Path(os.environ.get("LIMNER_RUNS") or "runs")
+
+
+def new_run(name: str | None, prefix: str, parent: Path) -> Path:
+    """Create the folder of a new run in ``parent``: ``name``, or ``prefix-N`` with the first free N.
+
+    Raises:
+        LimnerError: The name is taken, is no plain name, or the folder cannot be made.
+    """
+    if name is not None and not re.fullmatch(r"[\w][\w.+=-]*", name):
+        raise LimnerError(f"run name {name!r}: use letters, digits and . _ + = - only, and begin with a letter or digit")
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            folder = parent / (name or f"{prefix}-{number}")
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                if name is not None:
+                    raise LimnerError(
+                        f"run {name!r} exists in {parent}/: go on with `limner resume {name}`, or choose another --name"
+                    ) from None
+                number += 1
+            else:
+                return folder
+    except OSError as error:
+        raise LimnerError(f"cannot make a run folder in {parent}/: {error.strerror}") from error
+
+
+def find_run(name: str | os.PathLike[str]) -> Path:
+    """The folder of the run called ``name``, or at the path ``name``.
+
+    Raises:
+        LimnerError: There is no such run.
+    """
+    for folder in (runs_folder() / name, Path(name)):
+        if (folder / CONFIG).is_file():
+            return folder
+    names = [run.name for run in _folders()]
+    known = f"runs here: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}" if names else "there are none yet"
+    raise LimnerError(f"no run {str(name)!r} in {runs_folder()}/ ({known})")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """``config.toml`` as tables.
+
+    Raises:
+        LimnerError: It is missing, or no TOML.
+    """
+    try:
+        return tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise LimnerError(f"{folder / CONFIG} cannot be read: {error}") from error
+
+
+def write_config(folder: Path, tables: Mapping[str, Any]) -> None:
+    """Write ``config.toml``; None, which TOML lacks, is left out."""
+    clean = {k: {i: j for i, j in v.items() if j is not None} if isinstance(v, Mapping) else v for k, v in tables.items()}
+    write_text(folder / CONFIG, tomli_w.dumps(clean))
+
+
+def record_evaluation(folder: Path, record: Mapping[str, Any]) -> None:
+    """Add one measurement to the run's ``evaluations.jsonl``."""
+    lines = [json.dumps(r) for r in (*read_evaluations(folder), record)]
+    write_text(folder / EVALUATIONS, "\n".join(lines) + "\n")
+
+
+def read_evaluations(folder: Path) -> list[dict[str, Any]]:
+    """All measurements of a run, oldest first."""
+    return read_json_lines(folder / EVALUATIONS)
+
+
+def list_runs() -> list[dict[str, Any]]:
+    """One row a run, newest first: name, model, data, step, status, validation and test figures where there are any.
+
+    A run whose files cannot be read is listed with that as its status.
+    """
+    rows = []
+    for folder in sorted(_folders(), key=lambda f: f.stat().st_mtime, reverse=True):
+        row: dict[str, Any] = {"run": folder.name}
+        try:
+            config = read_config(folder)
+            row |= {"model": config["model"], "data": config["data"]["source"]}
+            state = json.loads((folder / "state.json").read_text()) if (folder / "state.json").is_file() else {}
+        except (LimnerError, KeyError, json.JSONDecodeError):
+            rows.append(row | {"status": "unreadable"})
+            continue
+        validations = [r["validation"]["nats"] for r in read_json_lines(folder / "metrics.jsonl") if "validation" in r]
+        row["status"] = "finished" if state.get("finished") else "unfinished" if state else "no checkpoint"
+        row["step"] = state.get("step", 0)
+        if validations:
+            row["validation_nats"] = min(validations)
+        tests = [e for e in read_evaluations(folder) if e.get("split") == "test" and e.get("data") == row["data"]]
+        if tests:
+            best = min(tests, key=lambda e: e["nats_per_image"])
+            row |= {"test_nats": best["nats_per_image"], "bits_per_dim": best["bits_per_dim"], "bound": best["bound"]}
+        rows.append(row)
+    return rows
+
+
+def _folders() -> list[Path]:
+    parent = runs_folder()
+    return [f for f in sorted(parent.iterdir()) if (f / CONFIG).is_file()] if parent.is_dir() else []
+

@@ -1,0 +1,88 @@
+"""What a run leaves on the disk: weights to use, and the state to go on from. No pickles.
+
+``model.safetensors`` holds the best weights and their moving average (``weights.*``, ``ema.*``) with the step and the
+validation figure that chose them in its header. ``state.safetensors`` holds everything that a resumed run needs,
+numbers included, in one file, so that a kill between two files can never leave halves that do not fit;
+``state.json`` repeats the numbers for people.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from limner.errors import LimnerError
+from limner.files import write_bytes, write_text
+
+__all__ = ["load_model", "read_tensors", "restore_module", "save_model", "save_state", "with_prefix"]
+
+MODEL, STATE, STATE_JSON = "model.safetensors", "state.safetensors", "state.json"
+
+
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``tensors`` under ``prefix.name``, detached, on the CPU, contiguous."""
+    return {f"{prefix}.{k}": v.detach().cpu().contiguous() for k, v in tensors.items()}
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """One safetensors file with ``header`` as JSON in its metadata, written whole or not at all."""
+    write_bytes(path, save(dict(tensors), metadata={"limner": json.dumps(header)}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header of a file.
+
+    Raises:
+        LimnerError: The file is missing, damaged or not limner's.
+    """
+    if not path.is_file():
+        raise LimnerError(f"{path} is missing: the run has saved no such state yet")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["limner"])
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 (no dict)
+    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+        raise LimnerError(f"{path} is damaged or was not written by limner ({type(error).__name__})") from error
+
+
+def save_model(folder: Path, model: nn.Module, averaged: nn.Module, header: Mapping[str, Any]) -> None:
+    """The weights to keep: ``model`` as trained and ``averaged``, the ones that are used."""
+    tensors = with_prefix("weights", model.state_dict()) | with_prefix("ema", averaged.state_dict())
+    write_tensors(folder / MODEL, tensors, header)
+
+
+def load_model(folder: Path, model: nn.Module) -> dict[str, Any]:
+    """Load the averaged weights of the run in ``folder`` into ``model``; gives the file's header.
+
+    Raises:
+        LimnerError: The file is missing, damaged, or made for another model.
+    """
+    tensors, header = read_tensors(folder / MODEL)
+    restore_module(model, "ema", tensors, folder / MODEL)
+    return header
+
+
+def restore_module(module: nn.Module, prefix: str, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load ``prefix.*`` of ``tensors`` (read from ``path``) into ``module``; every name and shape must fit.
+
+    Raises:
+        LimnerError: A tensor is missing, left over or of another shape.
+    """
+    own = {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
+    try:
+        module.load_state_dict(own)
+    except RuntimeError as error:
+        detail = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
+        raise LimnerError(f"{path} does not fit this model: {detail}") from error
+
+
+def save_state(folder: Path, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+    """Everything to go on from: one file for the machine, and its numbers once more for people."""
+    write_tensors(folder / STATE, tensors, numbers)
+    write_text(folder / STATE_JSON, json.dumps(numbers, indent=2) + "\n")

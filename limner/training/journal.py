@@ -1,0 +1,58 @@
+"""``metrics.jsonl``: one JSON object a line, in step order; TensorBoard events beside it when installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from limner.files import read_json_lines, write_text
+
+__all__ = ["Journal", "read_metrics"]
+
+METRICS = "metrics.jsonl"
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's ``metrics.jsonl``; a last line that a kill cut short is left out."""
+    return read_json_lines(folder / METRICS)
+
+
+class Journal:
+    """Appends to the metrics of the run in ``folder``, from ``step`` on: later lines of a lost past are dropped."""
+
+    def __init__(self, folder: Path, step: int = 0) -> None:
+        kept = [r for r in read_metrics(folder) if r["step"] <= step] if step else []
+        write_text(folder / METRICS, "".join(json.dumps(r) + "\n" for r in kept))
+        self._file = open(folder / METRICS, "a", encoding="utf-8")
+        self._board: Any = None
+        if importlib.util.find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def write(self, step: int, record: Mapping[str, Any]) -> None:
+        """One line; numbers in nested objects go to TensorBoard under ``outer/inner``."""
+        self._file.write(json.dumps({"step": step, **record}) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in _flat(record):
+                self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Finish both files."""
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    pairs: list[tuple[str, float]] = []
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            pairs += _flat(value, f"{prefix}{name}/")
+        elif isinstance(value, (int, float)):
+            pairs.append((prefix + name, float(value)))
+    return pairs

@@ -1,0 +1,136 @@
+"""Objectives: what one training step does. Each owns its optimizer and its moving average.
+
+The single-loss objective serves every model that is a sum of named terms: exact likelihood, ELBO, reconstruction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from limner.data.batches import Batch
+from limner.errors import LimnerError
+from limner.models.contracts import Model
+from limner.training.checkpoints import restore_module, with_prefix
+from limner.training.config import TrainingConfig
+from limner.training.ema import MovingAverage
+
+__all__ = ["SingleLoss"]
+
+
+class SingleLoss:
+    """Minimise the mean over images of the sum of ``model.loss_terms``, with AdamW, clipping and a moving average.
+
+    Args:
+        model: What is trained; its parameters are changed in place.
+        config: The numbers.
+        fabric: Device, precision and processes.
+    """
+
+    def __init__(self, model: Model, config: TrainingConfig, fabric: Fabric) -> None:
+        self.model, self.config, self.fabric = model, config, fabric
+        decayed = [p for p in model.parameters() if p.dim() >= 2]
+        plain = [p for p in model.parameters() if p.dim() < 2]
+        optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=config.learning_rate,
+            betas=(config.beta1, config.beta2),
+        )
+        self.module, self.optimizer = fabric.setup(model, optimizer)
+        self.average = MovingAverage(model, config.ema_decay)
+        self.generator = torch.Generator(model.device).manual_seed(config.seed)
+
+    def step(self, batch: Batch, factor: float, step: int) -> dict[str, Tensor]:
+        """One step with the learning rate times ``factor``; gives each term's mean, and the gradient's norm.
+
+        Raises:
+            LimnerError: A term or the gradient is not finite; no weight has been changed then.
+        """
+        self.module.train()
+        terms = self.module(batch.images, self.generator)
+        means = {name: term.mean() for name, term in terms.items()}
+        loss = torch.stack(list(means.values())).sum()
+        _check_finite({name: float(value.detach()) for name, value in means.items()}, step)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
+        self._check_gradient(norm, step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * factor
+        self.optimizer.step()
+        self.average.update(step)
+        return {name: value.detach() for name, value in means.items()} | {"gradient_norm": norm}
+
+    @torch.no_grad()
+    def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Mean of each term over ``batches`` under the averaged weights, and ``nats``, their sum; in float32.
+
+        The noise of a bound is the same at each call, so that two evaluations differ by their weights only.
+        """
+        model = self.average.averaged
+        generator = torch.Generator(model.device).manual_seed(self.config.seed + 1)
+        sums: dict[str, float] = {}
+        n = 0
+        for batch in batches:
+            for name, term in model(batch.images.to(model.device), generator).items():
+                sums[name] = sums.get(name, 0.0) + float(term.double().sum())
+            n += len(batch.images)
+        means = {name: total / n for name, total in sums.items()}
+        return {"nats": sum(means.values())} | means
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights, average, optimizer and generators, by name."""
+        tensors = with_prefix("weights", self.model.state_dict())
+        tensors |= with_prefix("ema", self.average.averaged.state_dict())
+        for name, parameter in self.model.named_parameters():
+            tensors |= with_prefix(f"optimizer.{name}", self.optimizer.state[parameter])
+        return tensors | {"generator": self.generator.get_state(), "global_generator": torch.get_rng_state()}
+
+    def restore(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+        """Take over a ``state`` read from ``path``.
+
+        Raises:
+            LimnerError: A piece is missing or does not fit: a run never goes on from half a state.
+        """
+        restore_module(self.model, "weights", tensors, path)
+        restore_module(self.average.averaged, "ema", tensors, path)
+        try:
+            for name, parameter in self.model.named_parameters():
+                prefix = f"optimizer.{name}."
+                own = {part: tensors[prefix + part] for part in ("step", "exp_avg", "exp_avg_sq")}
+                # AdamW keeps its step count on the CPU, the moments where the parameter is.
+                self.optimizer.state[parameter] = {
+                    part: t.clone() if part == "step" else t.to(parameter) for part, t in own.items()
+                }
+            self.generator.set_state(tensors["generator"])
+            torch.set_rng_state(tensors["global_generator"])
+        except (KeyError, RuntimeError) as error:
+            raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error
+
+    def _check_gradient(self, norm: Tensor, step: int) -> None:
+        if not math.isfinite(norm):
+            worst = next(
+                (n for n, p in self.model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()),
+                "the whole network (its norm overflows)",
+            )
+            raise _diverged(f"the gradient of {worst}", float(norm), step)
+
+
+def _check_finite(means: Mapping[str, float], step: int) -> None:
+    for name, value in means.items():
+        if not math.isfinite(value):
+            raise _diverged(f"the term {name!r}", value, step)
+
+
+def _diverged(what: str, value: float, step: int) -> LimnerError:
+    return LimnerError(
+        f"training stopped at step {step}: {what} became {value}; the last good checkpoint is kept: "
+        "resume from it with a lower rate (--set learning_rate=...), or in float32 (--set precision=float32)"
+    )
+
+

@@ -1,0 +1,43 @@
+"""bf16 autocast where it is faster: decided by timing real steps on this machine, not by a table."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from limner.models.contracts import Model
+from limner.training.config import Precision
+
+__all__ = ["FABRIC_PRECISION", "choose_precision"]
+
+FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bf16": "bf16-mixed"}
+
+
+def choose_precision(wanted: Precision, model: Model, images: Tensor, repeats: int = 3) -> Precision:
+    """``wanted``, or for ``auto`` whichever of float32 and bf16 takes less time forward and backward on ``images``.
+
+    bf16 must win by a tenth to be taken: near a tie the exact arithmetic is the better choice. The model and the
+    random state are left as they were.
+    """
+    if wanted != "auto":
+        return wanted
+    trial = copy.deepcopy(model).train()
+    times: dict[bool, list[float]] = {False: [], True: []}
+    with torch.random.fork_rng():
+        for i in range(repeats + 1):
+            for bf16, seen in times.items():
+                start = time.perf_counter()
+                with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+                    terms = trial(images.to(model.device))
+                torch.stack([t.mean() for t in terms.values()]).sum().backward()
+                if model.device.type == "cuda":
+                    torch.cuda.synchronize()
+                if i:  # the first round warms up
+                    seen.append(time.perf_counter() - start)
+    faster = statistics.median(times[True]) < 0.9 * statistics.median(times[False])
+    return "bf16" if faster else "float32"

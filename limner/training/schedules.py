@@ -1,0 +1,56 @@
+"""Learning rate over a run: warm-up, plateau, linear cooldown; a pure function of the step.
+
+A run of known length knows its cooldown from the start. A run with a time budget learns its length on the way:
+``replan`` writes down, at a step, how many steps are left, and from then on the factor is again a pure function of
+the step and of what was written down. The plan is part of the checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+__all__ = ["Schedule", "replan"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A learning-rate plan.
+
+    Attributes:
+        warmup: Steps of linear warm-up.
+        cooldown_start: Step at which the (last planned) cooldown begins; None: not planned yet.
+        cooldown_from: The factor there.
+        end: Steps in the whole run; None: not planned yet.
+    """
+
+    warmup: int
+    cooldown_start: int | None = None
+    cooldown_from: float = 1.0
+    end: int | None = None
+
+    @classmethod
+    def of_steps(cls, steps: int, warmup: int, cooldown: float) -> Schedule:
+        """A run of ``steps`` whose last fraction ``cooldown`` cools down; the warm-up takes a quarter at most."""
+        return cls(min(warmup, steps // 4), steps - round(steps * cooldown), 1.0, steps)
+
+    def factor(self, step: int) -> float:
+        """What the learning rate is multiplied by at ``step`` (0 is the first), in (0, 1]."""
+        rise = min(1.0, (step + 1) / (self.warmup + 1))
+        if self.cooldown_start is None or self.end is None or step < self.cooldown_start:
+            return rise
+        left = (self.end - step) / max(1, self.end - self.cooldown_start)
+        return min(rise, self.cooldown_from * max(0.0, left))
+
+
+def replan(schedule: Schedule, step: int, elapsed: float, budget: float, cooldown: float) -> Schedule:
+    """The plan after ``step`` steps in ``elapsed`` of ``budget`` seconds: the cooldown bends to end in time.
+
+    Before the cooldown's share of the budget begins nothing is planned; after that the factor goes on from where
+    it is, straight to zero over the steps that the time left allows at the rate seen so far.
+    """
+    if step == 0 or elapsed < budget * (1 - cooldown):
+        return schedule
+    left = max(0, int((budget - elapsed) * step / elapsed))
+    return replace(
+        schedule, cooldown_start=step, cooldown_from=schedule.factor(step) if step else 1.0, end=step + left
+    )

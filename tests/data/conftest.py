@@ -1,0 +1,29 @@
+"""Files that the tests make for themselves."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def write_pictures(tmp_path, rng):
+    """Write n random pictures below tmp_path, return their folder."""
+
+    def write(
+        folder: str = "pictures", n: int = 10, size=(6, 8), mode: str = "L", suffix: str = ".png"
+    ) -> Path:
+        where = tmp_path / folder
+        where.mkdir(parents=True, exist_ok=True)
+        for i in range(n):
+            shape = size if mode == "L" else (*size, len(mode))
+            Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(where / f"{i:03}{suffix}")
+        return where
+
+    return write

@@ -1,0 +1,360 @@
+import math
+import os
+import threading
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from limner import files
+from limner.errors import LimnerError
+from limner.pictures import contact_sheet, curves, grid, inline_svg, pairs, png_bytes, save_png, strip
+from limner.pictures.plots import _limits, _thinned
+
+GAP = 128
+
+
+def some(n, c=1, h=4, w=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, c, h, w), generator=generator, dtype=torch.uint8)
+
+
+def expected(images, columns, gap, scale):
+    """The sheet pixel by pixel, the slow way."""
+    n, c, h, w = images.shape
+    rows = -(-n // columns)
+    height, width = scale * (rows * (h + gap) + gap), scale * (columns * (w + gap) + gap)
+    sheet = np.full((height, width, c), GAP, dtype=np.uint8)
+    for y in range(height):
+        for x in range(width):
+            i, v = divmod(y // scale - gap, h + gap)
+            j, u = divmod(x // scale - gap, w + gap)
+            k = i * columns + j
+            if i >= 0 and j >= 0 and v < h and u < w and k < n:
+                sheet[y, x] = images[k, :, v, u].numpy()
+    return sheet[..., 0] if c == 1 else sheet
+
+
+@pytest.mark.parametrize("c", [1, 3])
+@pytest.mark.parametrize(("n", "columns"), [(1, 1), (6, 3), (7, 3), (2, 5)])
+@pytest.mark.parametrize(("gap", "scale"), [(0, 1), (1, 1), (1, 3), (2, 2)])
+def test_grid_puts_every_pixel_in_its_place(c, n, columns, gap, scale):
+    images = some(n, c, 3, 5)
+    sheet = grid(images, columns=columns, gap=gap, scale=scale)
+    assert sheet.mode == ("L" if c == 1 else "RGB")
+    assert np.array_equal(np.asarray(sheet), expected(images, columns, gap, scale))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 12, 36, 64, 100])
+@pytest.mark.parametrize("side", [8, 28, 32, 64])
+def test_grid_is_comfortable_and_rather_wide(n, side):
+    sheet = grid(some(n, 1, side, side))
+    assert sheet.width >= sheet.height
+    columns = math.ceil(math.sqrt(n))
+    scale, rest = divmod(sheet.width, columns * (side + 1) + 1)
+    assert rest == 0
+    assert 48 <= scale * side <= 128
+    assert max(sheet.size) <= 1200
+
+
+def test_many_or_large_pictures_are_not_enlarged():
+    assert grid(some(2, 3, 256, 256)).size == (2 * 257 + 1, 257 + 1)
+    assert grid(some(4, 1, 700, 700)).size == (1403, 1403)  # past 1200, but never shrunk
+
+
+def test_flat_pictures_make_few_columns():
+    assert grid(some(9, 1, 2, 18), scale=1, gap=0).size == (18, 18)
+
+
+def test_grid_takes_any_memory_layout():
+    images = some(4, 3).permute(0, 1, 3, 2)
+    assert np.array_equal(np.asarray(grid(images)), np.asarray(grid(images.contiguous())))
+
+
+@pytest.mark.parametrize(
+    "images",
+    [torch.zeros(4, 1, 8, 8), some(4)[0], some(4, 2), some(4, 4), some(0), some(4)[:, :, :0]],
+    ids=["float", "three axes", "two channels", "four channels", "none", "no height"],
+)
+def test_wrong_pictures_are_refused(images):
+    with pytest.raises(LimnerError, match="uint8"):
+        grid(images)
+
+
+@pytest.mark.parametrize("bad", [{"columns": 0}, {"gap": -1}, {"scale": 0}])
+def test_wrong_numbers_are_refused(bad):
+    for draw in (grid, lambda x, **k: pairs(x, x, **k), lambda x, **k: contact_sheet(x, torch.zeros(4), **k)):
+        with pytest.raises(LimnerError, match="needs"):
+            draw(some(4), **bad)
+
+
+def test_pairs_alternate_and_bands_stand_apart():
+    a, b = some(5, 1, 3, 2, seed=1), some(5, 1, 3, 2, seed=2)
+    sheet = np.asarray(pairs(a, b, columns=3, gap=1, scale=1))
+    first, second = expected(torch.cat([a[:3], b[:3]]), 3, 1, 1), expected(torch.cat([a[3:], b[3:]]), 3, 1, 1)
+    assert np.array_equal(sheet[:9], first)
+    assert (sheet[9] == GAP).all()
+    assert np.array_equal(sheet[10, :], second[0])
+    # the second band holds two pictures a row, so its rows have an empty third place
+    assert np.array_equal(sheet[11:14, 1:3], a[3, 0].numpy())
+    assert np.array_equal(sheet[11:14, 4:6], a[4, 0].numpy())
+    assert np.array_equal(sheet[15:18, 1:3], b[3, 0].numpy())
+    assert (sheet[11:18, 7:] == GAP).all()
+    assert sheet.shape == (19, 10)
+
+
+def test_pairs_take_more_than_two_sets_and_no_gap():
+    a, b, c = (some(2, 3, seed=k) for k in range(3))
+    sheet = np.asarray(pairs(a, b, c, gap=0, scale=1))
+    assert np.array_equal(sheet, expected(torch.cat([a, b, c]), 2, 0, 1))
+
+
+def test_pairs_must_match():
+    with pytest.raises(LimnerError, match="agree"):
+        pairs(some(3), some(2))
+
+
+def test_contact_sheet_without_labels_is_a_grid():
+    images = some(7)
+    assert np.array_equal(np.asarray(contact_sheet(images)), np.asarray(grid(images)))
+
+
+def test_contact_sheet_has_a_named_row_a_class():
+    images, labels = some(6, 1, 8, 8), torch.tensor([2, 0, 2, 2, 0, 7])
+    sheet = np.asarray(contact_sheet(images, labels, ("zero", "one", "two"), columns=2, scale=3))
+    body = expected(images[[1, 4, 0, 2]], 2, 1, 3)  # class 1 has no picture, the third of class 2 is left out
+    margin = sheet.shape[1] - body.shape[1]
+    assert np.array_equal(sheet[: body.shape[0], margin:], body)
+    assert np.array_equal(
+        sheet[3 * 19 : 3 * 27, margin + 3 : margin + 27], images[5, 0].numpy().repeat(3, 0).repeat(3, 1)
+    )
+    names = sheet[:, :margin]
+    for i in range(3):
+        assert (names[27 * i + 3 : 27 * i + 27] < 60).any()  # ink beside every row
+    assert sheet.shape[0] == 3 * 28
+
+
+def test_contact_sheet_says_how_many_classes_are_missing():
+    images, labels = some(30, 3, 8, 8), torch.arange(30)
+    few, all_of_them = (
+        contact_sheet(images, labels, rows=5, scale=2),
+        contact_sheet(images, labels, rows=30, scale=2),
+    )
+    assert few.mode == "RGB"
+    assert few.height == 2 * (5 * 9 + 1) + 26
+    assert all_of_them.height == 2 * (30 * 9 + 1)
+
+
+def test_contact_sheet_bears_any_name():
+    names = ("Привет", "x" * 500, "", "two\nlines", "猫", "Ω ≤ 3")
+    sheet = contact_sheet(some(6, 1, 1, 1), torch.arange(6), names)
+    assert sheet.width < 600
+
+
+def test_contact_sheet_wants_a_label_a_picture():
+    with pytest.raises(LimnerError, match="labels"):
+        contact_sheet(some(3), torch.zeros(2, dtype=torch.int64))
+
+
+def test_strip_lays_frames_side_by_side():
+    frames = [grid(some(4)), grid(some(4, 3, 5, 5))]
+    sheet = strip(frames, ["epoch 1", "epoch 2"], space=4)
+    assert sheet.mode == "RGB"
+    assert sheet.width == frames[0].width + frames[1].width + 4
+    assert np.array_equal(np.asarray(sheet)[: frames[1].height, frames[0].width + 4 :], np.asarray(frames[1]))
+    assert strip(frames[:1]).size == frames[0].size
+    for wrong in ([], ["one", "two", "three"]):
+        with pytest.raises(LimnerError, match="strip"):
+            strip(frames if wrong else [], wrong)
+
+
+# Curves
+
+
+def falling(n, start=500.0, end=90.0):
+    return [(float(k), end + start * math.exp(-40 * k / n)) for k in range(n)]
+
+
+def test_curves_are_svg_that_takes_the_colour_of_the_page():
+    svg = curves(
+        {"a & <b>": falling(50), "_c $x$": [(0, 1)]}, xlabel="steps", ylabel="nats", references={"r": 80}
+    )
+    assert ElementTree.fromstring(svg).tag.endswith("svg")
+    assert b"currentColor" in svg
+    assert b"#0a0b0c" not in svg
+    assert b"<!DOCTYPE" not in svg
+    assert b"<metadata" not in svg
+
+
+@pytest.mark.parametrize(
+    "series", [{}, {"a": []}, {"a": [(0, math.nan)]}, {"a": [(3, 2.0)]}, {"a": [(0, math.inf), (1, 2)]}]
+)
+def test_curves_bear_little_or_nothing(series):
+    assert curves(series, xlabel="x", ylabel="y").startswith(b"<svg")
+
+
+def test_curves_leave_matplotlib_as_it_was():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    curves({"a": falling(20)}, xlabel="x", ylabel="y")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_an_early_outlier_does_not_squash_the_rest():
+    low, high, beyond = _limits([np.array(falling(100))], [])
+    assert low < 90
+    assert 91 < high < 110
+    assert beyond > 0
+
+
+def test_a_late_explosion_is_shown():
+    points = np.array([*falling(100), (100, 5000.0)])
+    _, high, _ = _limits([points], [])
+    assert high > 5000
+
+
+def test_every_curve_counts_alike_and_references_are_seen():
+    dense, sparse = (
+        np.array([(k, 80.0) for k in range(1000)]),
+        np.array([(k * 100, 95.0 + k) for k in range(10)]),
+    )
+    low, high, beyond = _limits([dense, sparse], [60.0])
+    assert low < 60
+    assert high > 104
+    assert beyond == 0
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, -3.0])
+def test_a_flat_curve_has_a_range(value):
+    low, high, _ = _limits([np.array([(0, value), (1, value)])], [])
+    assert low < value < high
+
+
+def test_thinning_keeps_the_peaks():
+    points = np.array([(k, math.sin(k)) for k in range(20_000)])
+    points[7777, 1], points[9999, 1], points[:100, 1] = 50, -50, np.nan
+    few = _thinned(points)
+    assert len(few) <= 1000
+    assert (np.diff(few[:, 0]) > 0).all()
+    assert np.nanmax(few[:, 1]) == 50
+    assert np.nanmin(few[:, 1]) == -50
+    assert len(_thinned(points[:10])) == 10
+
+
+def test_inline_svg_has_its_own_ids_and_no_namespace():
+    svg = curves({"a": falling(20)}, xlabel="x", ylabel="y")
+    text = inline_svg(svg, "p1", 'loss of "a" <b>')
+    root = ElementTree.fromstring(text)
+    assert root.tag == "svg"
+    assert root.get("aria-label") == 'loss of "a" <b>'
+    ids = [e.get("id") for e in root.iter() if e.get("id")]
+    assert len(ids) == len(set(ids))
+    assert all(name.startswith("p1-") for name in ids)
+    targets = {e.get("href")[1:] for e in root.iter() if e.get("href")}
+    assert targets
+    assert targets <= set(ids)
+    clips = {e.get("clip-path")[5:-1] for e in root.iter() if e.get("clip-path")}
+    assert clips
+    assert clips <= set(ids)
+    assert "http" not in text
+    assert text == inline_svg(curves({"a": falling(20)}, xlabel="x", ylabel="y"), "p1", 'loss of "a" <b>')
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "<script>alert(1)</script>",
+        '<g onclick="x()"/>',
+        '<image href="https://x.org/a.png"/>',
+        "<foreignObject/>",
+        "<style>@import 'a.css'</style>",
+        '<g style="fill: url(a.svg)"/>',
+        "<",
+    ],
+)
+def test_inline_svg_holds_drawings_only(inside):
+    with pytest.raises(LimnerError, match="plot"):
+        inline_svg(f'<svg xmlns="http://www.w3.org/2000/svg">{inside}</svg>'.encode(), "p", "x")
+
+
+# Files
+
+
+def test_png_keeps_every_pixel(tmp_path):
+    for sheet in (grid(some(5)), grid(some(5, 3))):
+        save_png(sheet, tmp_path / "a.png")
+        with Image.open(tmp_path / "a.png") as back:
+            assert back.mode == sheet.mode
+            assert np.array_equal(np.asarray(back), np.asarray(sheet))
+        assert (tmp_path / "a.png").read_bytes() == png_bytes(sheet)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "interrupt"]
+)
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch, step, error):
+    path = tmp_path / "a.png"
+    files.write_bytes(path, b"old")
+
+    def fail(*_):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, step, fail)
+        with pytest.raises((LimnerError, KeyboardInterrupt)) as caught:
+            save_png(grid(some(4)), path)
+    if isinstance(error, OSError):
+        assert str(caught.value) == f"cannot write {path}: No space left on device"
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_writing_where_one_cannot_says_why(tmp_path):
+    with pytest.raises(LimnerError, match="there is no folder"):
+        files.write_text(tmp_path / "none" / "a.txt", "x")
+    with pytest.raises(LimnerError, match="it is a folder"):
+        files.write_text(tmp_path, "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_text_is_written_as_it_is(tmp_path):
+    files.write_text(tmp_path / "a.txt", "ä\r\n–\n")
+    assert (tmp_path / "a.txt").read_bytes() == "ä\r\n–\n".encode()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes")
+def test_links_are_followed_and_pipes_survive(tmp_path):
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    files.write_bytes(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+
+    os.mkfifo(tmp_path / "pipe")
+    got = []
+    reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_bytes()), daemon=True)
+    reader.start()
+    files.write_bytes(tmp_path / "pipe", b"through")
+    reader.join(10)
+    assert got == [b"through"]
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_sweep_removes_temporaries_only(tmp_path):
+    for name in (".a.png.tmp-12-0", ".a.tmp-7", "a.tmp-7", ".a.tmp-x", ".keep", "a.png"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / ".folder.tmp-1").mkdir()
+    assert [p.name for p in files.sweep(tmp_path)] == [".a.png.tmp-12-0", ".a.tmp-7"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        ".a.tmp-x",
+        ".folder.tmp-1",
+        ".keep",
+        "a.png",
+        "a.tmp-7",
+    ]
+    assert files.sweep(tmp_path / "none") == []

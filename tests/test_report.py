@@ -1,0 +1,192 @@
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from limner.errors import LimnerError
+from limner.pictures import curves, grid
+from limner.report import Code, Picture, Row, Section, Svg, Table, Text, render, write
+
+VOID = {"meta", "img", "br", "link"}
+NASTY = '<script>alert("x")</script> & \'quoted\' "too"'
+
+
+class Page(HTMLParser):
+    """Collects elements and text; every element must be closed in its turn."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.elements, self.texts = [], [], []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def sheet():
+    return grid(torch.arange(4 * 3 * 16).remainder(256).to(torch.uint8).reshape(4, 3, 4, 4))
+
+
+@pytest.fixture(scope="module")
+def plot():
+    return curves({NASTY: [(0, 2.0), (1, 1.0)]}, xlabel="steps", ylabel="nats")
+
+
+@pytest.fixture
+def full(sheet, plot):
+    sections = [
+        Section(NASTY, [Text(f"{NASTY}\n\nsecond"), Code(f"limner train {NASTY}")]),
+        Section(
+            "Samples", [Picture(sheet, NASTY, NASTY), Row([Svg(plot, NASTY), Svg(plot, "b", alt="seen")])]
+        ),
+        Section("Samples", [Table([NASTY, "n"], [[NASTY, 1], ["b", None]], caption=NASTY, notes=[NASTY])]),
+    ]
+    return render(NASTY, sections, subtitle=NASTY)
+
+
+def test_page_is_whole_and_needs_nothing_from_outside(full):
+    page = Page(full)
+    assert page.all("html") == [{"lang": "en"}]
+    assert any(meta.get("name") == "viewport" for meta in page.all("meta"))
+    assert "prefers-color-scheme: dark" in full
+    assert not page.all("link")
+    assert "://" not in full
+    assert "url(" not in re.search(r"<style>.*?</style>", full, re.DOTALL)[0]
+    for _, attrs in page.elements:
+        for name in ("src", "href"):
+            assert attrs.get(name, "#").startswith(("#", "data:image/png;base64,"))
+
+
+def test_everything_is_escaped(full):
+    page = Page(full)
+    assert not page.all("script")
+    assert "<script" not in full
+    text = "".join(page.texts)
+    # title, h1, subtitle, contents, heading, text, code, picture, plot, header, cell, caption, note
+    assert text.count(NASTY) == 13
+    assert [img["alt"] for img in page.all("img")] == [NASTY]
+    assert [svg["aria-label"] for svg in page.all("svg")] == [NASTY, "seen"]
+
+
+def test_ids_are_different_and_links_lead_to_them(full):
+    page = Page(full)
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    links = [a["href"] for a in page.all("a")]
+    assert len(links) == len(set(links)) == 3
+    assert {link[1:] for link in links} <= set(ids)
+    for section in page.all("section"):
+        assert section["aria-labelledby"] in ids
+
+
+def test_titles_that_look_like_numbered_ones_stay_apart():
+    titles = ["A", "A", "A-1", "", "…", "A 1"]
+    page = Page(render("t", [Section(title, []) for title in titles]))
+    ids = [h2["id"] for h2 in page.all("h2")]
+    assert len(set(ids)) == len(titles)
+
+
+def test_contents_only_for_more_than_two_sections():
+    assert Page(render("t", [Section(str(i), []) for i in range(3)])).all("nav")
+    assert not Page(render("t", [Section(str(i), []) for i in range(2)])).all("nav")
+    assert Page(render("t", []))
+
+
+def test_picture_comes_back_pixel_by_pixel(sheet):
+    photo = Image.fromarray(np.asarray(sheet)).convert("RGBA")
+    page = Page(
+        render("t", [Section("s", [Picture(sheet, "c", "a"), Picture(photo, "", "b", pixelated=False)])])
+    )
+    for img, original in zip(page.all("img"), (sheet, photo), strict=True):
+        data = base64.b64decode(img["src"].removeprefix("data:image/png;base64,"), validate=True)
+        with Image.open(io.BytesIO(data)) as back:
+            assert back.mode == original.mode
+            assert np.array_equal(np.asarray(back), np.asarray(original))
+        assert (img["width"], img["height"]) == tuple(map(str, original.size))
+    assert [img.get("class") for img in page.all("img")] == ["pixels", None]
+    assert len(page.all("figcaption")) == 1
+
+
+def test_table_cells_and_sides():
+    table = Table(
+        ["model", "nats", "bits/dim", "bound", "n", "on"],
+        [["3", "≤ 91.30 ± 0.20", 1.94321, "lower", 12345, True], ["GAN", None, None, "none", 7, False]],
+    )
+    html = render("t", [Section("s", [table])])
+    page = Page(html)
+    for text in ("≤ 91.30 ± 0.20", "1.943", "12,345", "yes", "no", "–"):
+        assert text in page.texts
+    assert [th.get("scope") for th in page.all("th")] == ["col"] * 6 + ["row"] * 2
+    assert [th.get("class") for th in page.all("th")] == [
+        None,
+        "number",
+        "number",
+        None,
+        "number",
+        None,
+        None,
+        None,
+    ]
+    assert [td.get("class") for td in page.all("td")] == ["number", "number", None, "number", None] * 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1", "-1.5", "−3", "1,024", "1e-4", "3.1E+05", "≤ 91.3 ± 0.2", "12 min", "93 %", "4.2×", "3.2 MB"],
+)
+def test_numbers_stand_right(text):
+    assert 'class="number"' in render("t", [Section("s", [Table(["a", "b"], [["x", text]])])])
+
+
+@pytest.mark.parametrize("text", ["", "8 x 8", "2024-11-01", "run 3", "v1.2", "1 of 3 runs"])
+def test_texts_stand_left(text):
+    assert 'class="number"' not in render("t", [Section("s", [Table(["a", "b"], [["x", text]])])])
+
+
+def test_sides_can_be_chosen():
+    page = Page(render("t", [Section("s", [Table(["a", "b"], [["x", "y"]], numeric={0, 1})])]))
+    assert {attrs.get("class") for attrs in page.all("th") + page.all("td")} == {"number"}
+
+
+def test_a_ragged_table_is_refused():
+    with pytest.raises(LimnerError, match="2 columns has a row of 1"):
+        render("t", [Section("s", [Table(["a", "b"], [["x"]])])])
+
+
+def test_same_content_same_page(sheet):
+    def page():
+        plot = curves({"a": [(0, 2.0), (1, 1.0)]}, xlabel="x", ylabel="y")
+        return render("t", [Section("s", [Picture(sheet, "c", "a"), Svg(plot, "p")])])
+
+    assert page() == page()
+
+
+def test_write_is_whole_or_nothing(tmp_path, full):
+    write(tmp_path / "report.html", "old")
+    write(tmp_path / "report.html", full)
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == full
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+    with pytest.raises(LimnerError, match="no folder"):
+        write(tmp_path / "none" / "report.html", full)
