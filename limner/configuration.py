@@ -72,7 +72,7 @@ class RunConfig:
         """The model with initial weights, a function of the seed alone."""
         with torch.random.fork_rng():
             torch.manual_seed(self.recipe.training.seed)
-            return family(self.model).model(self.recipe.network, tuple(self.data.shape), self.data.levels)
+            return family(self.model).model(self.recipe.network, self.data.shape, self.data.levels)
 
     def write(self, folder: Path) -> None:
         """Write ``config.toml``."""

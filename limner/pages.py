@@ -67,7 +67,11 @@ def write_run_pages(run: Portrait) -> Path:
 
 
 def write_comparison(
-    path: Path, runs: Sequence[tuple[Portrait, Mapping[str, Any] | None]], *, title: str, introduction: str = ""
+    path: Path,
+    runs: Sequence[tuple[Portrait, Mapping[str, Any] | None]],
+    *,
+    title: str,
+    introduction: str = "",
 ) -> Path:
     """Several runs on one page, each with its measurement (None: it has no likelihood)."""
     portraits = [run for run, _ in runs]
@@ -85,7 +89,9 @@ def write_comparison(
 def _subtitle(run: Portrait) -> str:
     n = sum(p.numel() for p in run.model.parameters())
     shape = describe_shape(tuple(run.config.data.shape))
-    return f"{run.config.model} ({family(run.config.model).paper}), {n:,} parameters, on {run.config.data.source}, {shape}"
+    return (
+        f"{run.config.model} ({family(run.config.model).paper}), {n:,} parameters, on {run.config.data.source}, {shape}"
+    )
 
 
 def _data_picture(run: Portrait) -> Picture:
@@ -105,7 +111,7 @@ def _latent_sections(runs: Sequence[Portrait]) -> list[Section]:
     planes: list[Picture] = []
     for run in runs:
         if isinstance(run.model, Reconstructs):
-            originals = run.held_out[:32]
+            originals = run.held_out[:30]
             again = run.model.decode(run.model.encode(originals)).cpu()
             caption = f"{run.name}: held-out pictures, each above its reconstruction (the mean of p(x|z))"
             rebuilt.append(Picture(pictures.pairs(originals, again), caption, "originals and reconstructions"))
@@ -144,7 +150,16 @@ def _likelihood_table(rows: Sequence[tuple[Portrait, Mapping[str, Any] | None]])
                 f"K = {k}" if lower else None,
             ]
         )
-    header = ["run", "model", "data", "images", "-ln p, nats an image", "bits/dim", "exact or bound", "samples a bound"]
+    header = [
+        "run",
+        "model",
+        "data",
+        "images",
+        "-ln p, nats an image",
+        "bits/dim",
+        "exact or bound",
+        "samples a bound",
+    ]
     notes = [
         "± is one standard error over the images. Lower is better.",
         "≤: the model's true figure is no larger; a bound and an exact figure are compared with that in mind.",
@@ -160,8 +175,9 @@ def _validation_note(run: Portrait) -> list[Text]:
     n = run.config.recipe.training.validation_images
     bits = bits_per_dim(nats, run.model.dimensions)
     sign = "≤ " if isinstance(run.model, Scores) and run.model.bound == "lower" else ""
-    first = f"the first {n:,} images of the validation split" if n else "the validation split"
-    return [Text(f"Best on {first}: {sign}{nats:.2f} nats ({sign}{bits:.4f} bits/dim) at step {step:,}; it chose the weights.")]
+    split = f"the first {n:,} images of the validation split" if n else "the validation split"
+    figures = f"{sign}{nats:.2f} nats ({sign}{bits:.4f} bits/dim)"
+    return [Text(f"Best on {split}: {figures} at step {step:,}; it chose the weights.")]
 
 
 def _curves(runs: Sequence[Portrait]) -> Block:
@@ -173,7 +189,11 @@ def _curves(runs: Sequence[Portrait]) -> Block:
         held_out = [(r["seconds"], bits_per_dim(r["validation"]["nats"], d)) for r in records if "validation" in r]
         series |= {f"{name}training": training, f"{name}validation": held_out}
     svg = pictures.curves(series, xlabel="seconds of training", ylabel="bits/dim")
-    return Svg(svg, "Loss in bits/dim (exact, or the ELBO's bound); validation is of the averaged weights.", "learning curves")
+    return Svg(
+        svg,
+        "Loss in bits/dim (exact, or the ELBO's bound); validation is of the averaged weights.",
+        "learning curves",
+    )
 
 
 def _over_time(run: Portrait) -> list[Picture]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from limner.models import family
@@ -32,7 +32,8 @@ def default_recipe(model: str) -> Recipe:
             return Recipe(PixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))
         case _:
             return Recipe(
-                VAEConfig(), TrainingConfig(batch_size=128, learning_rate=1e-3, ema_decay=0.999, clip_norm=400.0)
+                VAEConfig(),
+                TrainingConfig(batch_size=128, learning_rate=1e-3, ema_decay=0.999, clip_norm=400.0),
             )
 
 
@@ -42,10 +43,12 @@ def demo_recipe(model: str) -> Recipe:
     Raises:
         LimnerError: No such model.
     """
+    training = TrainingConfig(batch_size=32, precision="float32")
     match family(model).name:
         case "pixelcnn":
             network = PixelCNNConfig(features=64, blocks=5, first_kernel=5)
-            return Recipe(network, TrainingConfig(batch_size=32, learning_rate=3e-3, epochs=20, precision="float32"))
+            return Recipe(network, replace(training, learning_rate=3e-3, epochs=20))
         case _:
-            network = VAEConfig(latent=2, network="dense", hidden=256)
-            return Recipe(network, TrainingConfig(batch_size=32, learning_rate=2e-3, epochs=60, precision="float32"))
+            return Recipe(
+                VAEConfig(latent=2, network="dense", hidden=256), replace(training, learning_rate=2e-3, epochs=50)
+            )

@@ -111,8 +111,7 @@ def render(title: str, sections: Sequence[Section], *, subtitle: str | None = No
     """
     names = _anchors([section.title for section in sections])
     links = "".join(
-        f'<li><a href="#{name}">{escape(section.title)}</a></li>'
-        for name, section in zip(names, sections, strict=True)
+        f'<li><a href="#{name}">{escape(section.title)}</a></li>' for name, section in zip(names, sections, strict=True)
     )
     contents = f'<nav aria-label="Contents"><ul>{links}</ul></nav>\n' if len(sections) > 2 else ""
     numbers = iter(range(10**9))  # gives every plot of the page its own ids
@@ -180,21 +179,15 @@ _NUMBER = re.compile(
 def _table(table: Table) -> str:
     for row in table.rows:
         if len(row) != len(table.header):
-            raise LimnerError(
-                f"a table of {len(table.header)} columns has a row of {len(row)} cells: {row!r}"
-            )
+            raise LimnerError(f"a table of {len(table.header)} columns has a row of {len(row)} cells: {row!r}")
     texts = [[_cell(cell) for cell in row] for row in table.rows]
     numeric = table.numeric
     if numeric is None:
         numeric = [
-            j
-            for j in range(1, len(table.header))
-            if all(row[j] == "–" or _NUMBER.fullmatch(row[j]) for row in texts)
+            j for j in range(1, len(table.header)) if all(row[j] == "–" or _NUMBER.fullmatch(row[j]) for row in texts)
         ]
     kinds = [' class="number"' if j in numeric else "" for j in range(len(table.header))]
-    head = "".join(
-        f'<th scope="col"{kind}>{escape(name)}</th>' for kind, name in zip(kinds, table.header, strict=True)
-    )
+    head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for kind, name in zip(kinds, table.header, strict=True))
     body = ""
     for row in texts:
         cells = [f"<td{kind}>{escape(text)}</td>" for kind, text in zip(kinds, row, strict=True)]

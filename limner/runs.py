@@ -20,7 +20,16 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["find_run", "list_runs", "new_run", "read_config", "read_evaluations", "record_evaluation", "runs_folder", "write_config"]
+__all__ = [
+    "find_run",
+    "list_runs",
+    "new_run",
+    "read_config",
+    "read_evaluations",
+    "record_evaluation",
+    "runs_folder",
+    "write_config",
+]
 
 CONFIG, EVALUATIONS = "config.toml", "evaluations.jsonl"
 
@@ -37,7 +46,9 @@ def new_run(name: str | None, prefix: str, parent: Path) -> Path:
         LimnerError: The name is taken, is no plain name, or the folder cannot be made.
     """
     if name is not None and not re.fullmatch(r"[\w][\w.+=-]*", name):
-        raise LimnerError(f"run name {name!r}: use letters, digits and . _ + = - only, and begin with a letter or digit")
+        raise LimnerError(
+            f"run name {name!r}: use letters, digits and . _ + = - only, and begin with a letter or digit"
+        )
     try:
         parent.mkdir(parents=True, exist_ok=True)
         number = 1
@@ -85,7 +96,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def write_config(folder: Path, tables: Mapping[str, Any]) -> None:
     """Write ``config.toml``; None, which TOML lacks, is left out."""
-    clean = {k: {i: j for i, j in v.items() if j is not None} if isinstance(v, Mapping) else v for k, v in tables.items()}
+    clean = {
+        k: {i: j for i, j in v.items() if j is not None} if isinstance(v, Mapping) else v for k, v in tables.items()
+    }
     write_text(folder / CONFIG, tomli_w.dumps(clean))
 
 
@@ -123,7 +136,11 @@ def list_runs() -> list[dict[str, Any]]:
         tests = [e for e in read_evaluations(folder) if e.get("split") == "test" and e.get("data") == row["data"]]
         if tests:
             best = min(tests, key=lambda e: e["nats_per_image"])
-            row |= {"test_nats": best["nats_per_image"], "bits_per_dim": best["bits_per_dim"], "bound": best["bound"]}
+            row |= {
+                "test_nats": best["nats_per_image"],
+                "bits_per_dim": best["bits_per_dim"],
+                "bound": best["bound"],
+            }
         rows.append(row)
     return rows
 
@@ -131,4 +148,3 @@ def list_runs() -> list[dict[str, Any]]:
 def _folders() -> list[Path]:
     parent = runs_folder()
     return [f for f in sorted(parent.iterdir()) if (f / CONFIG).is_file()] if parent.is_dir() else []
-

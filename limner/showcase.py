@@ -60,4 +60,3 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(folder / model)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARK).touch()
-

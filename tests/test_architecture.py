@@ -19,10 +19,14 @@ FLOORS = (
     {"data", "distributions", "nn"},
     {"models"},
     {"sampling", "training", "codec", "evaluation"},
-    {"recipes", "pictures", "report"},
+    {"recipes", "pictures", "report", "runs"},
+    {"settings", "display"},
+    {"configuration"},
+    {"pages"},
     {"workbench"},
+    {"showcase"},
     {"cli", "studio"},
-    {"__init__", "__main__", "demo"},
+    {"__init__", "__main__"},
 )
 # Neighbours on one floor that may look at each other: who, whom, and why.
 ALLOWED = {("report", "pictures"): "a report shows pictures"}

@@ -12,7 +12,7 @@ import numpy as np
 from limner.data.arrays import ALL, Rows, assemble
 from limner.data.imageset import ImageSet
 from limner.data.numpy_files import whole_numbers
-from limner.data.options import Options
+from limner.data.options import Options, available_memory
 from limner.data.packed import read_bytes, sibling
 from limner.errors import LimnerError
 
@@ -26,28 +26,24 @@ def is_amat(path: Path) -> bool:
     return re.search(r"\.amat(\.gz)?$", path.name, re.IGNORECASE) is not None
 
 
-def parse_amat(path: Path, limit: int) -> tuple[np.ndarray, np.ndarray | None]:
+def parse_amat(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Pictures uint8 ``(N, 1, H, H)`` and labels int64 ``(N,)``, if there is a column of them.
 
     Args:
         path: The file, gzipped if named ``.gz``.
-        limit: Bytes of text that may be read into memory.
 
     Raises:
         LimnerError: The file is damaged, too large, or its lines are no square pictures.
     """
+    limit = available_memory()
     text = read_bytes(path, limit + 1)
     if len(text) > limit:
-        raise LimnerError(
-            f"{path}: holds more than {limit:,} bytes of text, which the memory has no room for"
-        )
+        raise LimnerError(f"{path}: holds more than {limit:,} bytes of text, which the memory has no room for")
     end = text.find(b"\n")
     columns = len(text[: end if end >= 0 else len(text)].split())
     side = math.isqrt(columns)
     if not side or columns - side * side not in (0, 1):
-        raise LimnerError(
-            f"{path}: its first line has {columns} numbers: no square picture, with or without label"
-        )
+        raise LimnerError(f"{path}: its first line has {columns} numbers: no square picture, with or without label")
     pixels = _digits(text, columns) if columns == side * side else None
     if pixels is not None:
         return pixels.reshape(-1, 1, side, side), None
@@ -65,7 +61,7 @@ def read_amat(path: Path, options: Options) -> ImageSet:
         others = {"validation": sibling(path, "_train", "_valid"), "test": sibling(path, "_train", "_test")}
         found = {part: file for part, file in others.items() if file is not None}
         files = {"train": path, **found} if found else files
-    parsed = {part: parse_amat(file, options.memory_limit) for part, file in files.items()}
+    parsed = {part: parse_amat(file) for part, file in files.items()}
     given = {part: labels for part, (_, labels) in parsed.items() if labels is not None}
     indices, label_names = whole_numbers(given, path)
     parts = {part: Rows(x, (1, x.shape[2], x.shape[3]), indices.get(part)) for part, (x, _) in parsed.items()}
@@ -105,8 +101,6 @@ def _numbers(text: bytearray, path: Path, side: int, columns: int) -> tuple[np.n
     lowest, highest = float(pixels.min()), float(pixels.max())
     fractions = highest <= 1
     if not (lowest >= 0 and highest <= 255) or (not fractions and (pixels != np.round(pixels)).any()):
-        raise LimnerError(
-            f"{path}: pixels must be fractions 0..1 or whole numbers 0..255 ({lowest:g}..{highest:g})"
-        )
+        raise LimnerError(f"{path}: pixels must be fractions 0..1 or whole numbers 0..255 ({lowest:g}..{highest:g})")
     images = np.round(pixels * (255 if fractions else 1)).astype(np.uint8)
     return images.reshape(-1, 1, side, side), labels

@@ -121,9 +121,7 @@ def _common_shape(parts: Mapping[str, Rows], source: str) -> tuple[int, int, int
     return shapes.pop()
 
 
-def _divide(
-    parts: Mapping[str, Rows], options: Options, notes: list[str]
-) -> dict[str, tuple[Rows, np.ndarray | None]]:
+def _divide(parts: Mapping[str, Rows], options: Options, notes: list[str]) -> dict[str, tuple[Rows, np.ndarray | None]]:
     """Rows and positions by split, in the order train, validation, test; None for all in their own order."""
     missing = {name: share for name, share in HELD_OUT.items() if name not in parts}
     whole = parts[ALL] if ALL in parts else parts["train"]
@@ -135,17 +133,10 @@ def _divide(
             options.progress("dividing", len(hashes), len(whole))
         divided = divide(hashes, missing)
         if not all(map(len, divided.values())):
-            notes.append(
-                "too few different pictures for a validation and a test split: both are needed to measure"
-            )
+            notes.append("too few different pictures for a validation and a test split: both are needed to measure")
         elif ALL not in parts:
-            notes.append(
-                f"{' and '.join(missing)} taken out of train: a tenth each, by the pictures' content"
-            )
-    return {
-        name: (whole, divided[name]) if name in divided else (parts[name], None)
-        for name in ("train", *HELD_OUT)
-    }
+            notes.append(f"{' and '.join(missing)} taken out of train: a tenth each, by the pictures' content")
+    return {name: (whole, divided[name]) if name in divided else (parts[name], None) for name in ("train", *HELD_OUT)}
 
 
 @dataclass(frozen=True)

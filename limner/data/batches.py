@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -76,7 +76,7 @@ class Batches:
         """The batch of ``step`` (from 0), whatever was asked for before."""
         return _pick(self.split, self.indices(step))
 
-    def from_step(self, step: int) -> Iterator[Batch]:
+    def from_step(self, step: int) -> Generator[Batch, None, None]:
         """The batches of ``step``, ``step + 1``, … without end.
 
         Pictures that are not in memory are read ahead by a thread, which ends when the iterator is closed or
@@ -103,9 +103,7 @@ def sequential(split: Split, batch_size: int, limit: int | None = None) -> Itera
     if batch_size < 1:
         raise LimnerError(f"batch size must be at least 1, not {batch_size}")
     n = len(split) if limit is None else min(limit, len(split))
-    return (
-        _pick(split, torch.arange(start, min(start + batch_size, n))) for start in range(0, n, batch_size)
-    )
+    return (_pick(split, torch.arange(start, min(start + batch_size, n))) for start in range(0, n, batch_size))
 
 
 def _pick(split: Split, indices: torch.Tensor) -> Batch:

@@ -167,9 +167,7 @@ def _from_integers(values: np.ndarray) -> np.ndarray:
 def _from_floats(values: np.ndarray) -> np.ndarray:
     lowest, highest = float(values.min()), float(values.max())
     if not (lowest >= 0 and highest <= 255):  # also when they are NaN
-        raise ValueError(
-            f"floating-point values from {lowest:g} to {highest:g}: only 0..1 and 0..255 can be read"
-        )
+        raise ValueError(f"floating-point values from {lowest:g} to {highest:g}: only 0..1 and 0..255 can be read")
     return np.round(values * (255 if highest <= 1 else 1)).astype(np.uint8)
 
 

@@ -81,9 +81,7 @@ def fetch(remote: Remote, folder: Path, on_progress: Progress | None = None) -> 
                 return Path(path)
     finally:
         log.setLevel(level)
-    raise LimnerError(
-        f"cannot download {remote.name} ({'; '.join(failures)}): put the file into {folder} yourself"
-    )
+    raise LimnerError(f"cannot download {remote.name} ({'; '.join(failures)}): put the file into {folder} yourself")
 
 
 def _why(error: BaseException) -> str:

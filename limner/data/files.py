@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from limner.data.imageset import Broken
 from limner.errors import LimnerError
 
 __all__ = ["Files", "FolderFiles", "ZipFiles"]
@@ -21,6 +22,7 @@ class Files(Protocol):
     """Files that can be listed and read."""
 
     names: list[str]  # relative, with /, sorted; hidden ones left out
+    broken: list[Broken]  # folders that could not be listed
 
     def open(self, name: str) -> BinaryIO:
         """The bytes of one file.
@@ -41,12 +43,13 @@ class FolderFiles:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.names: list[str] = []
+        self.broken: list[Broken] = []
         entered: set[str] = set()
         try:
             next(os.scandir(root), None)
         except OSError as error:
             raise LimnerError(f"{root}: cannot list this folder: {error.strerror}") from error
-        for folder, below, files in os.walk(root, followlinks=True):
+        for folder, below, files in os.walk(root, followlinks=True, onerror=self._skip):
             entered.add(os.path.realpath(folder))
             below[:] = sorted(
                 name
@@ -59,6 +62,10 @@ class FolderFiles:
                 if not _hidden(name) and _regular(os.path.join(folder, name))
             ]
         self.names.sort()
+
+    def _skip(self, error: OSError) -> None:
+        where = os.path.relpath(error.filename, self.root)
+        self.broken.append(Broken(where, f"cannot list this folder: {error.strerror}"))
 
     def open(self, name: str) -> BinaryIO:
         """The bytes of one file."""
@@ -76,9 +83,7 @@ class ZipFiles:
         try:
             self._zip = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-            raise LimnerError(
-                f"{path}: cannot read this zip file ({error}): fetch or pack it again"
-            ) from error
+            raise LimnerError(f"{path}: cannot read this zip file ({error}): fetch or pack it again") from error
         self._lock = threading.Lock()  # one handle, many threads
         self._members = {
             info.filename: info
@@ -86,6 +91,7 @@ class ZipFiles:
             if not info.is_dir() and not any(_hidden(part) for part in info.filename.split("/"))
         }
         self.names = sorted(self._members)
+        self.broken: list[Broken] = []
 
     def open(self, name: str) -> BinaryIO:
         """The bytes of one member."""

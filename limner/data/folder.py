@@ -26,10 +26,10 @@ SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """One picture, decoded and fitted: uint8 ``(1 or 3, H, W)``, and what was learnt of it."""
+class _Facts:
+    """What is remembered of a picture, whether or not its pixels are."""
 
-    pixels: np.ndarray
+    channels: int  # 1 if it is grey
     content: bytes  # hash of the pixels at their own size: --size does not move pictures between splits
     see_through: bool
     was_binary: bool  # before it was fitted
@@ -43,8 +43,8 @@ class _Reader:
         self.files, self.names, self.options, self.size = files, names, options, size
         self.channels = 3
 
-    def see(self, position: int) -> _Seen | Broken:
-        """Decode and fit one picture."""
+    def see(self, position: int) -> tuple[np.ndarray, _Facts] | Broken:
+        """Decode and fit one picture: uint8 ``(1 or 3, H, W)``, and what was learnt of it."""
         try:
             with self.files.open(self.names[position]) as stream:
                 decoded = decode(stream)
@@ -54,7 +54,8 @@ class _Reader:
             return _broken(self.names[position], error)
         pixels = np.ascontiguousarray(fitted[None] if fitted.ndim == 2 else fitted.transpose(2, 0, 1))
         was_binary = _extremes(native) is not None
-        return _Seen(pixels, content_hash(native), decoded.see_through, was_binary, _extremes(pixels))
+        content = content_hash(native)
+        return pixels, _Facts(len(pixels), content, decoded.see_through, was_binary, _extremes(pixels))
 
     def finish(self, pixels: np.ndarray) -> np.ndarray:
         """Grey to RGB where the set has colour, and to the levels asked for: uint8 ``(C, H, W)``."""
@@ -68,10 +69,8 @@ class _Reader:
         """The finished picture at ``position``, for a store."""
         seen = self.see(position)
         if isinstance(seen, Broken):
-            raise LimnerError(
-                f"{seen.path} of {self.options.source} could be read before, not now: {seen.reason}"
-            )
-        return self.finish(seen.pixels)
+            raise LimnerError(f"{seen.path} of {self.options.source} could be read before, not now: {seen.reason}")
+        return self.finish(seen[0])
 
 
 def read_pictures(files: Files, options: Options) -> ImageSet:
@@ -85,9 +84,7 @@ def read_pictures(files: Files, options: Options) -> ImageSet:
     """
     layout = arrange(files.names, EXTENSIONS)
     if not layout.names:
-        raise LimnerError(
-            f"{options.source} holds no pictures: limner reads png, jpg, gif, bmp, tif, webp and such"
-        )
+        raise LimnerError(f"{options.source} holds no pictures: limner reads png, jpg, gif, bmp, tif, webp and such")
     with quiet():
         broken, sizes = _look(files, layout, options)
         good = [i for i in range(len(layout.names)) if i in sizes]
@@ -97,7 +94,7 @@ def read_pictures(files: Files, options: Options) -> ImageSet:
         seen, kept = _read(reader, good, broken)
     _insist(list(seen), broken, options)
 
-    coloured = sum(len(one.pixels) == 3 for one in seen.values())
+    coloured = sum(one.channels == 3 for one in seen.values())
     reader.channels = 3 if coloured else 1
     if 0 < coloured < len(seen):
         notes.append(f"{coloured} of {len(seen)} pictures are in colour: all are read as RGB")
@@ -107,9 +104,7 @@ def read_pictures(files: Files, options: Options) -> ImageSet:
     shape = (reader.channels, *size)
     in_memory = kept is not None and len(seen) * int(np.prod(shape)) <= options.memory_limit
     if not in_memory:
-        notes.append(
-            "the pictures do not fit in the memory limit: they are decoded anew whenever they are used"
-        )
+        notes.append("the pictures do not fit in the memory limit: they are decoded anew whenever they are used")
 
     splits: dict[str, Split] = {}
     for name, where in _divide(layout, seen, notes).items():
@@ -122,9 +117,7 @@ def read_pictures(files: Files, options: Options) -> ImageSet:
         labels = torch.tensor(layout.labels)[torch.from_numpy(where)] if layout.labels else None
         splits[name] = Split(store, labels, tuple(layout.names[i] for i in where))
     broken.sort(key=lambda one: one.path)
-    return ImageSet(
-        options.source, shape, levels, splits, layout.label_names, tuple(broken), (*layout.notes, *notes)
-    )
+    return ImageSet(options.source, shape, levels, splits, layout.label_names, tuple(broken), (*layout.notes, *notes))
 
 
 def _look(files: Files, layout: Layout, options: Options) -> tuple[list[Broken], dict[int, tuple[int, int]]]:
@@ -137,7 +130,7 @@ def _look(files: Files, layout: Layout, options: Options) -> tuple[list[Broken],
         except (Unreadable, OSError, RuntimeError, zipfile.BadZipFile, MemoryError) as error:
             return _broken(name, error)
 
-    broken: list[Broken] = []
+    broken = list(files.broken)
     sizes: dict[int, tuple[int, int]] = {}
     for position, found in enumerate(parallel(look, layout.names)):
         if isinstance(found, Broken):
@@ -151,29 +144,28 @@ def _look(files: Files, layout: Layout, options: Options) -> tuple[list[Broken],
 
 def _read(
     reader: _Reader, positions: list[int], broken: list[Broken]
-) -> tuple[dict[int, _Seen], dict[int, np.ndarray] | None]:
+) -> tuple[dict[int, _Facts], dict[int, np.ndarray] | None]:
     """Second pass: what is known of each picture, and the fitted pixels unless they pass the memory limit."""
-    seen: dict[int, _Seen] = {}
+    seen: dict[int, _Facts] = {}
     kept: dict[int, np.ndarray] | None = {}
     held = 0
-    pictures: Iterator[_Seen | Broken] = parallel(reader.see, positions)
+    pictures: Iterator[tuple[np.ndarray, _Facts] | Broken] = parallel(reader.see, positions)
     for done, (position, one) in enumerate(zip(positions, pictures, strict=True), start=1):
         if isinstance(one, Broken):
             broken.append(one)
         else:
-            held += one.pixels.nbytes
+            pixels, seen[position] = one
+            held += pixels.nbytes
             if held > reader.options.memory_limit:
                 kept = None
             if kept is not None:
-                kept[position] = one.pixels
-            stub = np.empty((len(one.pixels), 0), np.uint8)  # the channels are all that is asked of it later
-            seen[position] = _Seen(stub, one.content, one.see_through, one.was_binary, one.values)
+                kept[position] = pixels
         if done % 500 == 0 or done == len(positions):
             reader.options.progress("reading", done, len(positions))
     return seen, kept
 
 
-def _divide(layout: Layout, seen: dict[int, _Seen], notes: list[str]) -> dict[str, np.ndarray]:
+def _divide(layout: Layout, seen: dict[int, _Facts], notes: list[str]) -> dict[str, np.ndarray]:
     """Positions by split, ordered by content: the first of a split are a fair sample of it."""
     members: dict[str, np.ndarray] = {}
     for part in (ALL, *SPLITS):
@@ -185,20 +177,16 @@ def _divide(layout: Layout, seen: dict[int, _Seen], notes: list[str]) -> dict[st
     for name in set(HELD_OUT) - set(missing):
         splits[name] = members[name][divide([seen[i].content for i in members[name]], {})["train"]]
     if missing and not all(len(splits[name]) for name in missing):
-        notes.append(
-            "too few different pictures for a validation and a test split: both are needed to measure"
-        )
+        notes.append("too few different pictures for a validation and a test split: both are needed to measure")
     elif not len(members[ALL]) and missing:
         notes.append(f"{' and '.join(missing)} taken out of train: a tenth each, by the pictures' content")
     training = {seen[i].content for i in splits["train"]}
     doubles = {name: sum(seen[i].content in training for i in splits[name]) for name in HELD_OUT}
-    notes += [
-        f"{n} pictures of {name} are also in train, pixel for pixel" for name, n in doubles.items() if n
-    ]
+    notes += [f"{n} pictures of {name} are also in train, pixel for pixel" for name, n in doubles.items() if n]
     return {name: splits[name] for name in SPLITS}
 
 
-def _levels(seen: list[_Seen], options: Options, notes: list[str]) -> int:
+def _levels(seen: list[_Facts], options: Options, notes: list[str]) -> int:
     values = [one.values for one in seen]
     binary = None not in values and frozenset().union(*(v for v in values if v)) == {0, 255}
     if options.levels is not None:
@@ -209,9 +197,7 @@ def _levels(seen: list[_Seen], options: Options, notes: list[str]) -> int:
         notes.append("every pixel is black or white: 2 levels")
         return 2
     if all(one.was_binary for one in seen):
-        notes.append(
-            "the pictures are black and white, but fitting them makes greys: 256 levels (--levels 2)"
-        )
+        notes.append("the pictures are black and white, but fitting them makes greys: 256 levels (--levels 2)")
     return 256
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from limner.data.arrays import ALL, Rows, assemble
 from limner.data.imageset import ImageSet
 from limner.data.numpy_files import layout_of, whole_numbers
-from limner.data.options import Options
+from limner.data.options import Options, available_memory
 from limner.data.packed import read_bytes, sibling
 from limner.errors import LimnerError
 
@@ -49,7 +49,10 @@ def parse_idx(path: Path, axes: tuple[int, ...]) -> np.ndarray:
         raise LimnerError(f"{path}: its header is cut off")
     shape = np.frombuffer(header, ">u4", offset=4).tolist()
     promised = math.prod(shape)
-    content = read_bytes(path, offset + promised + 1)
+    limit = available_memory()
+    content = read_bytes(path, min(offset + promised, limit) + 1)
+    if len(content) > limit:
+        raise LimnerError(f"{path}: its {promised:,} bytes of pictures do not fit in the memory: use a folder or .npy")
     if len(content) != offset + promised:
         there = "more" if len(content) > offset + promised else f"only {len(content) - offset:,}"
         sizes = "×".join(map(str, shape))

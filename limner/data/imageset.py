@@ -121,7 +121,5 @@ class ImageSet:
         if name not in self.splits:
             raise LimnerError(f"{self.source} has no split {name!r}: choose one of {', '.join(self.splits)}")
         if len(self.splits[name]) == 0:
-            raise LimnerError(
-                f"split {name!r} of {self.source} is empty: the source has too few pictures for it"
-            )
+            raise LimnerError(f"split {name!r} of {self.source} is empty: the source has too few pictures for it")
         return self.splits[name]

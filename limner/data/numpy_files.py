@@ -73,14 +73,10 @@ def read_npz(path: Path, options: Options) -> ImageSet:
         where = f"array {name!r}: " if name else ""
         raise LimnerError(f"{path}: cannot read this file: {where}{_why(error)}") from error
     if not images:
-        raise LimnerError(
-            f"{path}: none of its arrays ({', '.join(roles)}) is called images, x, x_train or such"
-        )
+        raise LimnerError(f"{path}: none of its arrays ({', '.join(roles)}) is called images, x, x_train or such")
     if ALL in images and len(images) > 1:
         if "train" in images:
-            raise LimnerError(
-                f"{path}: has an array for train and one that names no split: keep one of the two"
-            )
+            raise LimnerError(f"{path}: has an array for train and one that names no split: keep one of the two")
         images["train"] = images.pop(ALL)
         labels = {("train" if part == ALL else part): found for part, found in labels.items()}
     return _assemble(path, images, labels, options)
@@ -97,9 +93,7 @@ def layout_of(shape: tuple[int, ...]) -> tuple[tuple[int, int, int], str] | None
     return None
 
 
-def whole_numbers(
-    labels: Mapping[str, np.ndarray], path: Path
-) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def whole_numbers(labels: Mapping[str, np.ndarray], path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Class indices int64 by part, and the names of the classes: the values that occur, in order.
 
     Raises:
@@ -116,9 +110,7 @@ def whole_numbers(
     if not flat:
         return {}, ()
     values, indices = np.unique(np.concatenate(list(flat.values())), return_inverse=True)
-    names = tuple(
-        value.decode("utf8", "replace") if isinstance(value, bytes) else str(value) for value in values
-    )
+    names = tuple(value.decode("utf8", "replace") if isinstance(value, bytes) else str(value) for value in values)
     ends = np.cumsum([len(column) for column in flat.values()])[:-1]
     return dict(zip(flat, np.split(indices.astype(np.int64), ends), strict=True)), names
 
@@ -132,9 +124,7 @@ def _role(name: str) -> tuple[str, str]:
     return ("images" if words & IMAGES or (part != ALL and len(words) == 1) else "", part)
 
 
-def _assemble(
-    path: Path, images: dict[str, np.ndarray], labels: dict[str, np.ndarray], options: Options
-) -> ImageSet:
+def _assemble(path: Path, images: dict[str, np.ndarray], labels: dict[str, np.ndarray], options: Options) -> ImageSet:
     notes: list[str] = []
     scale = _scale(images, path, notes)
     indices, label_names = whole_numbers({part: y for part, y in labels.items() if part in images}, path)
@@ -150,11 +140,7 @@ def _assemble(
 
         def convert(rows: np.ndarray, axes: str = axes) -> np.ndarray:
             bytes_ = rows if rows.dtype == np.uint8 and scale == 1 else _to_bytes(rows, scale)
-            return (
-                {"HW": bytes_[:, None], "CHW": bytes_}[axes]
-                if axes != "HWC"
-                else bytes_.transpose(0, 3, 1, 2)
-            )
+            return {"HW": bytes_[:, None], "CHW": bytes_}[axes] if axes != "HWC" else bytes_.transpose(0, 3, 1, 2)
 
         parts[part] = Rows(array, shape, indices.get(part), None if plain else convert)
     return assemble(parts, options, label_names=label_names, notes=tuple(notes))
@@ -179,17 +165,13 @@ def _scale(images: Mapping[str, np.ndarray], path: Path, notes: list[str]) -> in
             rows = array[start : start + BLOCK]
             low, high = float(rows.min()), float(rows.max())
             if not np.isfinite(low + high):
-                raise LimnerError(
-                    f"{path}: pixels are NaN or infinite (pictures {start} to {start + len(rows) - 1})"
-                )
+                raise LimnerError(f"{path}: pixels are NaN or infinite (pictures {start} to {start + len(rows) - 1})")
             lowest, highest = min(lowest, low), max(highest, high)
     if "f" in kinds:
         if len(kinds) > 1:
             raise LimnerError(f"{path}: one part has whole numbers and another fractions: save all as uint8")
         if lowest < 0 or highest > 1:
-            raise LimnerError(
-                f"{path}: fractions must lie in 0..1, not {lowest:g}..{highest:g}: save as uint8"
-            )
+            raise LimnerError(f"{path}: fractions must lie in 0..1, not {lowest:g}..{highest:g}: save as uint8")
         notes.append("values from 0 to 1 were multiplied by 255 and rounded")
         return 255
     if lowest < 0 or highest > 255:

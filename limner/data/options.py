@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from limner.errors import LimnerError
 
-__all__ = ["FitMode", "Options", "Progress", "memory_budget"]
+__all__ = ["FitMode", "Options", "Progress", "available_memory", "memory_budget"]
 
 FitMode = Literal["crop", "pad", "stretch"]
 Progress = Callable[[str, int, int], None]  # (stage, done, total)
@@ -69,10 +69,10 @@ def memory_budget() -> int:
         if not wanted.isdecimal():
             raise LimnerError(f"LIMNER_MEMORY must be a whole number of bytes, not {wanted!r}")
         return int(wanted)
-    return _available_memory() // 2
+    return available_memory() // 2
 
 
-def _available_memory() -> int:
+def available_memory() -> int:
     """Available bytes; MemAvailable counts the page cache, which SC_AVPHYS_PAGES takes for used."""
     found = [4 << 30]  # where nothing can be asked
     try:

@@ -78,9 +78,7 @@ def load(
         from limner.data.folder import read_pictures
 
         return read_pictures(ZipFiles(path), options)
-    raise LimnerError(
-        f"{name} is no data set: give a folder of pictures, or a .zip, .npz, .npy, IDX or .amat file"
-    )
+    raise LimnerError(f"{name} is no data set: give a folder of pictures, or a .zip, .npz, .npy, IDX or .amat file")
 
 
 def _read_folder(path: Path, options: Options) -> ImageSet:
@@ -88,14 +86,10 @@ def _read_folder(path: Path, options: Options) -> ImageSet:
     from limner.data.folder import read_pictures
 
     files = FolderFiles(path)
-    arrays = [
-        file for file in files.names if is_idx(Path(file)) or is_amat(Path(file)) or file.endswith(".npz")
-    ]
+    arrays = [file for file in files.names if is_idx(Path(file)) or is_amat(Path(file)) or file.endswith(".npz")]
     if arrays and len(arrays) == len(files.names):
         first = next((file for file in reversed(arrays) if "train" in file and "images" in file), arrays[0])
-        raise LimnerError(
-            f"{options.source} holds no pictures but data files: give one of them, as {path / first}"
-        )
+        raise LimnerError(f"{options.source} holds no pictures but data files: give one of them, as {path / first}")
     return read_pictures(files, options)
 
 

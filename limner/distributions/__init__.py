@@ -5,7 +5,15 @@ from limner.distributions.bernoulli import Bernoulli
 from limner.distributions.categorical import Categorical
 from limner.distributions.discretized_gaussian import DiscretizedGaussian
 
-__all__ = ["HEADS", "Bernoulli", "Categorical", "DiscretizedGaussian", "PixelDistribution", "at_least_float32", "default_head"]
+__all__ = [
+    "HEADS",
+    "Bernoulli",
+    "Categorical",
+    "DiscretizedGaussian",
+    "PixelDistribution",
+    "at_least_float32",
+    "default_head",
+]
 
 # The names that configurations use.
 HEADS: dict[str, type[PixelDistribution]] = {

@@ -11,7 +11,7 @@ from limner.models.contracts import Model, Reconstructs, Samples, Scores
 from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
 from limner.models.vae import VAE, VAEConfig
 
-__all__ = ["MODELS", "Family", "Model", "PixelCNN", "Reconstructs", "Samples", "Scores", "VAE", "family"]
+__all__ = ["MODELS", "VAE", "Family", "Model", "PixelCNN", "Reconstructs", "Samples", "Scores", "family"]
 
 
 @dataclass(frozen=True)

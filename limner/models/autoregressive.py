@@ -31,7 +31,7 @@ class Autoregressive(Model):
 
     @abstractmethod
     def logits(self, x: Tensor) -> Tensor:
-        """Parameters ``(B, C·P, H, W)`` of p(x_i | x_<i) at every i, of intensities ``x`` ``(B, C, H, W)`` in [-1, 1]."""
+        """Parameters ``(B, C·P, H, W)`` of p(x_i | x_<i) at every i, of intensities ``(B, C, H, W)`` in [-1, 1]."""
 
     def conditionals(self, k: Tensor) -> PixelDistribution:
         """p(x_i | x_<i) for every pixel and channel at once, given levels ``k`` int64 ``(B, C, H, W)``."""

@@ -25,9 +25,7 @@ Bound = Literal["exact", "lower"]
 class Samples(Protocol):
     """Draws new pictures."""
 
-    def sample(
-        self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> Tensor:
+    def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
         """``n`` pictures, uint8 ``(n, C, H, W)``."""
         ...
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limner.data.levels import dequantize
 from limner.distributions import HEADS, PixelDistribution, at_least_float32, default_head
@@ -76,6 +76,8 @@ class VAE(Model):
         super().__init__(config, shape, levels)
         self.head = HEADS[default_head(levels, "gaussian") if config.head == "auto" else config.head]
         out = (shape[0] * self.head.count(levels), *shape[1:])
+        self.encoder: nn.Module
+        self.decoder: nn.Module
         if config.network == "dense":
             self.encoder = DenseEncoder(shape, config.hidden, 2 * config.latent)
             self.decoder = DenseDecoder(config.latent, config.hidden, out)
@@ -150,9 +152,7 @@ class VAE(Model):
         )
 
     @torch.no_grad()
-    def sample(
-        self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> Tensor:
+    def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
         """``n`` pictures, uint8 ``(n, C, H, W)``: z ~ N(0, I), then x ~ p(x|z), not only its mean."""
         z = _noise((n, self.config.latent), generator, self.device).to(self.dtype)
         p = self.likelihood(z)

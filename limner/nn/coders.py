@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -27,7 +29,13 @@ class DenseDecoder(nn.Sequential):
 
 
 def _dense(inputs: int, hidden: int, outputs: int) -> list[nn.Module]:
-    return [nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, outputs)]
+    return [
+        nn.Linear(inputs, hidden),
+        nn.GELU(),
+        nn.Linear(hidden, hidden),
+        nn.GELU(),
+        nn.Linear(hidden, outputs),
+    ]
 
 
 def halvings(height: int, width: int) -> list[tuple[int, int]]:
@@ -62,7 +70,7 @@ class ConvEncoder(nn.Module):
         sizes = halvings(h, w)
         maps = [min(features * 2**i, 8 * features) for i in range(len(sizes))]
         layers: list[nn.Module] = [nn.Conv2d(c, maps[0], 3, padding=1), nn.GELU()]
-        for before, after in zip(maps, maps[1:], strict=False):
+        for before, after in pairwise(maps):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), ResidualUnit(after)]
         self.layers = nn.Sequential(*layers, nn.GELU(), nn.Flatten())
         self.out = nn.Linear(maps[-1] * sizes[-1][0] * sizes[-1][1], outputs)
@@ -82,9 +90,7 @@ class ConvDecoder(nn.Module):
         maps = [min(features * 2**i, 8 * features) for i in range(len(self.sizes))][::-1]
         self.start = nn.Linear(latent, maps[0] * self.sizes[0][0] * self.sizes[0][1])
         self.units = nn.ModuleList(ResidualUnit(m) for m in maps[:-1])
-        self.ups = nn.ModuleList(
-            nn.Conv2d(before, after, 3, padding=1) for before, after in zip(maps, maps[1:], strict=False)
-        )
+        self.ups = nn.ModuleList(nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(maps))
         self.out = nn.Conv2d(maps[-1], c, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:

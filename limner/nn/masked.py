@@ -16,9 +16,7 @@ def channel_groups(features: int, channels: int) -> Tensor:
     return torch.arange(features) * channels // features
 
 
-def raster_mask(
-    kernel: tuple[int, int], kind: Literal["A", "B"], outputs: Tensor, inputs: Tensor
-) -> Tensor:
+def raster_mask(kernel: tuple[int, int], kind: Literal["A", "B"], outputs: Tensor, inputs: Tensor) -> Tensor:
     """The mask ``(out, in, kh // 2 + 1, kw)`` of the rows of a ``kernel`` that lie not below its centre.
 
     Above the centre and left of it every weight is open. At the centre, an output map of group g (of ``outputs``)
@@ -51,14 +49,17 @@ class MaskedConv2d(nn.Module):
     mask: Tensor
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int | tuple[int, int], kind: Literal["A", "B"], channels: int = 1
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int | tuple[int, int],
+        kind: Literal["A", "B"],
+        channels: int = 1,
     ) -> None:
         super().__init__()
         height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
         self.kind, self.padding = kind, (height // 2, width // 2)
-        mask = raster_mask(
-            (height, width), kind, channel_groups(outputs, channels), channel_groups(inputs, channels)
-        )
+        mask = raster_mask((height, width), kind, channel_groups(outputs, channels), channel_groups(inputs, channels))
         self.register_buffer("mask", mask, persistent=False)
         self.masked = bool((mask == 0).any())
         self.weight = nn.Parameter(torch.empty_like(mask))

@@ -128,9 +128,7 @@ def inline_svg(data: bytes, prefix: str, label: str) -> str:
                 value = ids[value]
             elif name == "href":
                 value = f"#{ids.get(value[1:], value[1:])}"
-            element.set(
-                name, re.sub(r"(?<=url\(#)[^)]+(?=\))", lambda match: ids.get(match[0], match[0]), value)
-            )
+            element.set(name, re.sub(r"(?<=url\(#)[^)]+(?=\))", lambda match: ids.get(match[0], match[0]), value))
     root.attrib.update({"role": "img", "aria-label": label})
     return ElementTree.tostring(root, encoding="unicode")
 

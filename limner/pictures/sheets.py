@@ -28,9 +28,7 @@ CELL = (48, 128)  # px, the longer side of one enlarged picture: at least, at mo
 COMFORTABLE = 640  # px, the longer side of a sheet towards which pictures grow within CELL
 
 
-def grid(
-    images: torch.Tensor, *, columns: int | None = None, gap: int = 1, scale: int | None = None
-) -> Image.Image:
+def grid(images: torch.Tensor, *, columns: int | None = None, gap: int = 1, scale: int | None = None) -> Image.Image:
     """Pictures in reading order on one sheet.
 
     Args:
@@ -82,9 +80,7 @@ def pairs(
     sets = [_pixels(images) for images in (originals, *others)]
     for other in sets[1:]:
         if other.shape != sets[0].shape:
-            raise LimnerError(
-                f"pictures to compare must agree in N, H, W, C: {_said(sets[0])} beside {_said(other)}"
-            )
+            raise LimnerError(f"pictures to compare must agree in N, H, W, C: {_said(sets[0])} beside {_said(other)}")
     n, h, w, _ = sets[0].shape
     columns = min(n, 10) if columns is None else columns
     _check_numbers(columns, gap, scale)
@@ -144,9 +140,7 @@ def contact_sheet(
     body = Image.fromarray(_enlarge(sheet, scale))
 
     font = _font(min(16, max(11, scale * h // 3)))
-    names = [
-        _shortened(label_names[k] if 0 <= k < len(label_names) else str(k), font) for k in present[:rows]
-    ]
+    names = [_shortened(label_names[k] if 0 <= k < len(label_names) else str(k), font) for k in present[:rows]]
     margin = 16 + math.ceil(max(font.getlength(name) for name in names))
     hidden = len(present) - len(names)
     page = _paper(body.mode, margin + body.width, body.height + (26 if hidden else 0))
@@ -183,9 +177,7 @@ def strip(frames: Sequence[Image.Image], captions: Sequence[str] = (), *, space:
         page.paste(frame.convert(mode), (left, 0))
         if captions:
             text = _shortened(captions[i], font, frame.width)
-            draw.text(
-                (left + frame.width / 2, height + 5), text, fill=_grey(mode, INK), font=font, anchor="ma"
-            )
+            draw.text((left + frame.width / 2, height + 5), text, fill=_grey(mode, INK), font=font, anchor="ma")
         left += frame.width + space
     return page
 
@@ -209,9 +201,7 @@ def png_bytes(image: Image.Image) -> bytes:
 def _pixels(images: torch.Tensor) -> np.ndarray:
     """Checked pictures as uint8 (N, H, W, C)."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        raise LimnerError(
-            f"pictures to show must be uint8 (N, 1 or 3, H, W), not {images.dtype} {tuple(images.shape)}"
-        )
+        raise LimnerError(f"pictures to show must be uint8 (N, 1 or 3, H, W), not {images.dtype} {tuple(images.shape)}")
     return images.detach().cpu().permute(0, 2, 3, 1).numpy()
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
 __all__ = ["MovingAverage"]
 
+M = TypeVar("M", bound=nn.Module)
 
-class MovingAverage:
+
+class MovingAverage(Generic[M]):
     """``averaged`` follows ``model``: after step t it moves by 1 - min(decay, (1 + t) / (10 + t)).
 
     Args:
@@ -18,14 +21,15 @@ class MovingAverage:
         decay: The average's decay; 0 makes ``averaged`` equal to ``model`` after each update.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: M, decay: float) -> None:
         self.decay = decay
-        self.averaged = copy.deepcopy(model).requires_grad_(False).eval()
-        self._pairs = list(self.averaged.parameters()), list(model.parameters())
+        self.averaged: M = copy.deepcopy(model)
+        self.averaged.requires_grad_(False).eval()
+        self._averaged: list[torch.Tensor] = list(self.averaged.parameters())
+        self._current: list[torch.Tensor] = list(model.parameters())
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Follow the model after ``step`` finished steps."""
-        averaged, current = self._pairs
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(averaged, current, 1.0 - decay)
+        torch._foreach_lerp_(self._averaged, self._current, 1.0 - decay)

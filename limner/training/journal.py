@@ -26,7 +26,7 @@ class Journal:
     def __init__(self, folder: Path, step: int = 0) -> None:
         kept = [r for r in read_metrics(folder) if r["step"] <= step] if step else []
         write_text(folder / METRICS, "".join(json.dumps(r) + "\n" for r in kept))
-        self._file = open(folder / METRICS, "a", encoding="utf-8")
+        self._file = (folder / METRICS).open("a", encoding="utf-8")  # kept open for the run; see close
         self._board: Any = None
         if importlib.util.find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter

@@ -6,15 +6,12 @@ The loop knows nothing of models: an objective makes the step, hooks show progre
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 
 import torch
 
@@ -25,6 +22,7 @@ from limner.files import sweep
 from limner.models.contracts import Model
 from limner.training.checkpoints import MODEL, STATE, read_tensors, save_model, save_state
 from limner.training.config import TrainingConfig
+from limner.training.interrupts import asked_to_stop
 from limner.training.journal import Journal
 from limner.training.objectives import SingleLoss
 from limner.training.schedules import Schedule, replan
@@ -126,8 +124,7 @@ class _Run:
         self.log: dict[str, torch.Tensor] = {}
         self.logged_step, self.next_log = self.step, self._log_mark()
         self.smoothed: float | None = None
-        images = self.batches.from_step(self.step)
-        with _asked_to_stop() as stop:
+        with asked_to_stop() as stop, closing(self.batches.from_step(self.step)) as images:
             try:
                 while not self._finished() and not stop.is_set():
                     self._plan()
@@ -143,7 +140,6 @@ class _Run:
                 if stop.is_set() or self.saved_step != self.step:
                     self._checkpoint()
             finally:
-                images.close()
                 self.journal.close()
         return Outcome(self.step, self._elapsed(), self.best_nats, self.best_step, not self._finished())
 
@@ -280,25 +276,3 @@ class _Run:
         if (self.folder / MODEL).is_file():
             _, header = read_tensors(self.folder / MODEL)
             self.best_nats, self.best_step = float(header["validation_nats"]), int(header["step"])
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets, so that a step is never cut in half; a second Ctrl-C is not caught."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        asked.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    for s in before:
-        signal.signal(s, ask)
-    try:
-        yield asked
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)

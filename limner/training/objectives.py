@@ -37,7 +37,10 @@ class SingleLoss:
         decayed = [p for p in model.parameters() if p.dim() >= 2]
         plain = [p for p in model.parameters() if p.dim() < 2]
         optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            [
+                {"params": decayed, "weight_decay": config.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
             lr=config.learning_rate,
             betas=(config.beta1, config.beta2),
         )
@@ -132,5 +135,3 @@ def _diverged(what: str, value: float, step: int) -> LimnerError:
         f"training stopped at step {step}: {what} became {value}; the last good checkpoint is kept: "
         "resume from it with a lower rate (--set learning_rate=...), or in float32 (--set precision=float32)"
     )
-
-

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from limner.data.decoding import Unreadable, decode, header_size, quiet
+from limner.data.decoding import Unreadable, _to_8_bits, decode, header_size, quiet
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 COLOUR = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], axis=-1)
@@ -40,7 +40,7 @@ def test_one_bit_is_black_and_white():
     np.testing.assert_array_equal(pixels(packed(image)), (RAMP > 100) * 255)
 
 
-@pytest.mark.parametrize("mode", ["P", "CMYK", "YCbCr", "LAB"])
+@pytest.mark.parametrize("mode", ["P", "CMYK", "LAB"])
 def test_other_colour_spaces_become_rgb(mode):
     colour = np.zeros((16, 16, 3), np.uint8) + np.array([200, 60, 90], np.uint8)
     image = Image.fromarray(colour)
@@ -51,6 +51,14 @@ def test_other_colour_spaces_become_rgb(mode):
         image = image.quantize(4) if mode == "P" else image.convert(mode)
     assert image.mode == mode
     np.testing.assert_allclose(pixels(packed(image, "TIFF")).astype(int), colour, atol=6)
+
+
+@pytest.mark.parametrize("mode", ["YCbCr", "HSV", "RGBX"])
+def test_modes_that_few_files_have(mode):
+    colour = np.zeros((4, 4, 3), np.uint8) + np.array([200, 60, 90], np.uint8)
+    flat, see_through = _to_8_bits(Image.fromarray(colour).convert(mode))
+    np.testing.assert_allclose(np.asarray(flat).astype(int), colour, atol=6)
+    assert not see_through
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])

@@ -200,7 +200,12 @@ def test_bad_amat(tmp_path, text, problem):
         load(tmp_path / "bad.amat")
 
 
-def test_amat_too_large_for_the_memory(tmp_path):
+def test_files_too_large_for_the_memory(tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr("limner.data.amat.available_memory", lambda: 500)
+    monkeypatch.setattr("limner.data.idx.available_memory", lambda: 300)
+    (tmp_path / "big.idx.gz").write_bytes(gzip.compress(idx(pictures)))
+    with pytest.raises(LimnerError, match=r"big\.idx\.gz: its 400 bytes of pictures do not fit"):
+        load(tmp_path / "big.idx.gz")
     (tmp_path / "big.amat.gz").write_bytes(gzip.compress(b"0 1 1 0\n" * 1000))
     with pytest.raises(LimnerError, match=r"big\.amat\.gz: holds more than 500 bytes of text"):
-        load(tmp_path / "big.amat.gz", memory_limit=500)
+        load(tmp_path / "big.amat.gz")

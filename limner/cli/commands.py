@@ -1,29 +1,19 @@
-"""The terminal's face. Every command is a function whose docstring is its help; heavy imports live inside them."""
+"""The commands. Each is a function whose docstring is its help; heavy imports live inside them."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import io
-import itertools
-import json as json_module
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import tyro
 from tyro.conf import Positional, arg
 
-from limner.errors import LimnerError
+from limner.cli.printing import describe, figure, print_json, print_table, said, size_of, spread
 
 if TYPE_CHECKING:
-    import torch
-
-    from limner.data import ImageSet
     from limner.workbench import Run
 
-__all__ = ["main"]
+__all__ = ["COMMANDS"]
 
 Fit = Literal["crop", "pad", "stretch"]
 Settings = Annotated[tuple[str, ...], arg(name="set", metavar="KEY=VALUE ...")]
@@ -44,7 +34,11 @@ def demo(out: Path = Path("demo"), quiet: bool = False) -> None:
 
 
 def data(
-    source: Source, size: Annotated[str | None, arg(metavar="SIZE")] = None, fit: Fit = "crop", out: Annotated[Path | None, arg(metavar="PATH")] = None, json: bool = False
+    source: Source,
+    size: Annotated[str | None, arg(metavar="SIZE")] = None,
+    fit: Fit = "crop",
+    out: Annotated[Path | None, arg(metavar="PATH")] = None,
+    json: bool = False,
 ) -> None:
     """Say what a SOURCE is (count, size, channels, levels, labels, broken files) and write a contact sheet.
 
@@ -57,17 +51,17 @@ def data(
     """
     from limner import pictures, workbench
 
-    images = workbench.load_data(source, size=_size(size), fit=fit, quiet=json)
+    images = workbench.load_data(source, size=size_of(size), fit=fit, quiet=json)
     path = out or Path("contact-sheet.png")
     train = images.split("train")
-    shown = train.take(_spread(len(train), 2000 if images.label_names else 96))
-    labels = None if train.labels is None else train.labels[_spread(len(train), 2000)]
+    shown = train.take(spread(len(train), 2000 if images.label_names else 96))
+    labels = None if train.labels is None else train.labels[spread(len(train), 2000)]
     pictures.save_png(pictures.contact_sheet(shown, labels, images.label_names), path)
-    facts = _describe(images) | {"contact_sheet": str(path)}
+    facts = describe(images) | {"contact_sheet": str(path)}
     if json:
-        _print_json(facts)
+        print_json(facts)
         return
-    _print_table([(k.replace("_", " "), _said(v)) for k, v in facts.items() if v not in ((), [], {})])
+    print_table([(k.replace("_", " "), said(v)) for k, v in facts.items() if v not in ((), [], {})])
 
 
 def train(
@@ -79,7 +73,7 @@ def train(
     levels: Annotated[int | None, arg(metavar="L")] = None,
     minutes: Annotated[float | None, arg(metavar="M")] = None,
     epochs: Annotated[float | None, arg(metavar="E")] = None,
-    set: Settings = (),
+    settings: Settings = (),
     quiet: bool = False,
 ) -> None:
     """Train a MODEL (pixelcnn, vae) in a new run folder; progress, samples and checkpoints on the way.
@@ -93,7 +87,7 @@ def train(
         levels: Values of a pixel, 2 to 256; by default as found.
         minutes: Time budget.
         epochs: Passes over the training split, in place of a budget.
-        set: Changes to the recipe: any key of the run's config.toml, as in --set features=96 batch_size=32.
+        settings: Changes to the recipe: any key of the run's config.toml, as in --set features=96 batch_size=32.
         quiet: No progress.
     """
     from limner import workbench
@@ -102,19 +96,23 @@ def train(
         model,
         data,
         name=name,
-        size=_size(size),
+        size=size_of(size),
         fit=fit,
         levels=levels,
         minutes=minutes,
         epochs=epochs,
-        settings=set,
+        settings=settings,
         quiet=quiet,
     )
     _print_outcome(run)
 
 
 def resume(
-    run: RunName, minutes: Annotated[float | None, arg(metavar="M")] = None, epochs: Annotated[float | None, arg(metavar="E")] = None, set: Settings = (), quiet: bool = False
+    run: RunName,
+    minutes: Annotated[float | None, arg(metavar="M")] = None,
+    epochs: Annotated[float | None, arg(metavar="E")] = None,
+    settings: Settings = (),
+    quiet: bool = False,
 ) -> None:
     """Go on with a run from its last checkpoint; on CPU bit for bit as if it had never stopped.
 
@@ -122,12 +120,12 @@ def resume(
         run: Name (in runs/) or folder.
         minutes: A new total time budget, to train longer than planned.
         epochs: A new total of passes, to train longer than planned.
-        set: Changes to the training, as in --set learning_rate=0.0005.
+        settings: Changes to the training, as in --set learning_rate=0.0005.
         quiet: No progress.
     """
     from limner import workbench
 
-    _print_outcome(workbench.resume(run, minutes=minutes, epochs=epochs, settings=set, quiet=quiet))
+    _print_outcome(workbench.resume(run, minutes=minutes, epochs=epochs, settings=settings, quiet=quiet))
 
 
 def runs(json: bool = False) -> None:
@@ -140,7 +138,7 @@ def runs(json: bool = False) -> None:
 
     rows = list_runs()
     if json:
-        _print_json(rows)
+        print_json(rows)
         return
     if not rows:
         print(f"no runs in {runs_folder()}/ yet: limner train pixelcnn --data digits makes one")
@@ -156,8 +154,8 @@ def runs(json: bool = False) -> None:
         table.add_column(column, justify="right")
     for r in rows:
         sign = "≤ " if r.get("bound") == "lower" else ""
-        figures = [_figure(r.get("validation_nats"), 2), _figure(r.get("test_nats"), 2, sign)]
-        figures.append(_figure(r.get("bits_per_dim"), 4, sign))
+        figures = [figure(r.get("validation_nats"), 2), figure(r.get("test_nats"), 2, sign)]
+        figures.append(figure(r.get("bits_per_dim"), 4, sign))
         source = Path(r.get("data", "")).name
         table.add_row(r["run"], r.get("model", ""), source, r["status"], f"{r.get('step', 0):,}", *figures)
     Console().print(table)
@@ -214,7 +212,7 @@ def evaluate(
         data, split=split, importance_samples=importance_samples, limit=limit, seed=seed, quiet=False
     )
     if json:
-        _print_json(record)
+        print_json(record)
         return
     sign = "≤ " if record["bound"] == "lower" else ""
     error = f" ± {record['nats_standard_error']:.3f}" if "nats_standard_error" in record else ""
@@ -246,11 +244,9 @@ def compare(
     """
     from limner import workbench
 
-    path, records = workbench.compare(
-        runs, out=out, split=split, importance_samples=importance_samples, quiet=False
-    )
+    path, records = workbench.compare(runs, out=out, split=split, importance_samples=importance_samples, quiet=False)
     if json:
-        _print_json(records)
+        print_json(records)
         return
     for r in records:
         sign = "≤ " if r.get("bound") == "lower" else ""
@@ -259,138 +255,12 @@ def compare(
     print(path)
 
 
-COMMANDS = {f.__name__: f for f in (demo, data, train, resume, runs, sample, evaluate, compare)}
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of ``limner``: bad use and bad input end with one line on stderr and exit code 2."""
-    try:
-        _parse(_gather_settings(list(sys.argv[1:] if argv is None else argv)))()
-    except LimnerError as error:
-        print(f"limner: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("limner: interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(141)
-
-
-def _deferred(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
-    """The command with its arguments bound instead of called: parsing is one thing, running another."""
-
-    @functools.wraps(command)
-    def bind(*args: Any, **kwargs: Any) -> Callable[[], None]:
-        return functools.partial(command, *args, **kwargs)
-
-    return bind
-
-
-def _parse(arguments: list[str]) -> Callable[[], None]:
-    """The command that ``arguments`` name.
-
-    Raises:
-        LimnerError: They cannot be parsed; tyro's box of text is folded into one line.
-    """
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.extras.subcommand_cli_from_dict(
-                {name: _deferred(command) for name, command in COMMANDS.items()},
-                prog="limner",
-                description="The classic deep generative models of images, measured by the same yardstick.",
-                args=arguments or ["--help"],
-            )
-    except SystemExit as error:
-        if not error.code:
-            raise
-        lines = [line.strip("│╭╰╮╯─ \n") for line in said.getvalue().splitlines()[1:]]
-        message = " ".join(itertools.takewhile(bool, itertools.dropwhile(lambda line: not line, lines)))
-        command = f"{arguments[0]} " if arguments and arguments[0] in COMMANDS else ""
-        raise LimnerError(f"{message.rstrip('.:')}; see limner {command}--help") from error
-
-
-def _gather_settings(arguments: list[str]) -> list[str]:
-    """``--set a=1 --set b=2`` as ``--set a=1 b=2`` at the end: both spellings may be used, and mixed."""
-    rest: list[str] = []
-    settings: list[str] = []
-    taking = False  # the words before were --set and its values
-    for word in arguments:
-        if word == "--set":
-            taking = True
-        elif word.startswith("--set="):
-            settings.append(word.removeprefix("--set="))
-        elif taking and not word.startswith("-") and ("=" in word or not settings):
-            settings.append(word)
-        else:
-            taking = False
-            rest.append(word)
-    return [*rest, "--set", *settings] if settings else rest
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    """``28`` or ``20x28`` (width × height) as (height, width)."""
-    if text is None:
-        return None
-    sides = text.lower().replace("×", "x").split("x")
-    if not 1 <= len(sides) <= 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise LimnerError(f"--size {text}: write one number (32) or WIDTHxHEIGHT (20x28)")
-    return int(sides[-1]), int(sides[0])
-
-
-def _spread(n: int, most: int) -> torch.Tensor:
-    """At most ``most`` positions of ``n``, evenly spread: a sorted source shows all its classes."""
-    import torch
-
-    return torch.arange(n) if n <= most else torch.linspace(0, n - 1, most).round().long()
-
-
-def _describe(images: ImageSet) -> dict[str, Any]:
-    c, h, w = images.shape
-    counts = {name: len(split) for name, split in images.splits.items()}
-    return {
-        "source": images.source,
-        "pictures": sum(counts.values()),
-        "splits": counts,
-        "size": f"{w}×{h} (width × height)",
-        "channels": c,
-        "levels": images.levels,
-        "labels": list(images.label_names),
-        "in_memory": all(split.store.in_memory for split in images.splits.values()),
-        "broken": [{"file": b.path, "reason": b.reason} for b in images.broken],
-        "notes": list(images.notes),
-    }
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {n:,}" for name, n in value.items())
-    if isinstance(value, list):
-        shown = [f"{v['file']}: {v['reason']}" if isinstance(v, dict) else str(v) for v in value[:20]]
-        more = [f"… and {len(value) - 20} more"] if len(value) > 20 else []
-        long = any(len(s) > 24 for s in shown)
-        return ("\n" if long else ", ").join(shown + more)
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def _figure(value: float | None, digits: int, sign: str = "") -> str:
-    return "" if value is None else f"{sign}{value:.{digits}f}"
-
-
-def _print_json(value: Any) -> None:
-    print(json_module.dumps(value, ensure_ascii=False))
-
-
-def _print_table(rows: list[tuple[str, str]]) -> None:
-    width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        for i, line in enumerate(text.split("\n")):
-            print(f"{name if i == 0 else '':{width}}  {line}")
-
-
 def _print_outcome(run: Run) -> None:
     outcome = run.outcome
     if outcome is None or outcome.interrupted:
         print(f"limner: stopped and saved; go on with `limner resume {run.name}`", file=sys.stderr)
         sys.exit(130)
     print(run.folder / "report.html")
+
+
+COMMANDS = {f.__name__: f for f in (demo, data, train, resume, runs, sample, evaluate, compare)}

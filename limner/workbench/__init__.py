@@ -1,0 +1,7 @@
+"""The library's face: train, resume, load, sample, evaluate. The command line and the studio call nothing else."""
+
+from limner.workbench.comparing import compare
+from limner.workbench.run import Run, load_data, open_run
+from limner.workbench.training import resume, train
+
+__all__ = ["Run", "compare", "load_data", "open_run", "resume", "train"]

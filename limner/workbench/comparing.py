@@ -1,0 +1,57 @@
+"""Runs side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from limner import pages
+from limner.errors import LimnerError
+from limner.models import VAE, Scores
+from limner.workbench.run import Run, open_run
+
+__all__ = ["compare"]
+
+
+def compare(
+    runs: Sequence[str | os.PathLike[str] | Run],
+    *,
+    out: str | os.PathLike[str] = "comparison.html",
+    split: str = "test",
+    importance_samples: int = 100,
+    title: str = "limner · comparison",
+    introduction: str = "",
+    quiet: bool = True,
+) -> tuple[Path, list[dict[str, Any]]]:
+    """Measure several runs on their own data's ``split`` and put them on one page.
+
+    Args:
+        runs: Names, folders or opened runs.
+        out: The page to write.
+        split: Which pictures are scored.
+        importance_samples: K of a VAE's bound.
+        title: Of the page.
+        introduction: A text above the table.
+        quiet: No progress.
+
+    Returns:
+        The page's path, and a record for each run as ``Run.evaluate`` gives it (``bound`` is absent where a model
+        has no likelihood).
+
+    Raises:
+        LimnerError: A run cannot be opened or measured.
+    """
+    if not runs:
+        raise LimnerError("name at least one run to compare; `limner runs` lists them")
+    rows: list[tuple[pages.Portrait, dict[str, Any] | None]] = []
+    for item in runs:
+        run = item if isinstance(item, Run) else open_run(item)
+        k = importance_samples if isinstance(run.model, VAE) else 1
+        scored = isinstance(run.model, Scores)
+        record = run.evaluate(split=split, importance_samples=k, quiet=quiet) if scored else None
+        rows.append((run.portrait(), record))
+    path = pages.write_comparison(Path(out), rows, title=title, introduction=introduction)
+    records = [r or {"run": p.name, "model": p.config.model, "data": p.config.data.source} for p, r in rows]
+    return path, records

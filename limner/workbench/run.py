@@ -1,0 +1,205 @@
+"""A run and what can be asked of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limner import display, pages, sampling
+from limner.configuration import DataConfig, RunConfig, read_run_config
+from limner.data import ImageSet, load
+from limner.data.options import FitMode
+from limner.errors import LimnerError
+from limner.evaluation import Likelihood, measure_likelihood
+from limner.models import Model, Reconstructs, Samples, Scores
+from limner.models.contracts import describe_shape
+from limner.runs import find_run, record_evaluation
+from limner.training.checkpoints import MODEL, load_model
+from limner.training.loop import Outcome
+
+__all__ = ["Run", "device", "load_data", "open_run"]
+
+
+class Run:
+    """A run folder with a trained model in it.
+
+    Attributes:
+        folder: ``runs/NAME``.
+        config: Its configuration.
+        outcome: How training ended, where it ended in this process.
+    """
+
+    def __init__(self, folder: Path, config: RunConfig, data: ImageSet | None = None) -> None:
+        self.folder, self.config, self._data = folder, config, data
+        self.outcome: Outcome | None = None
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @cached_property
+    def model(self) -> Model:
+        """The model with its best weights (moving average), ready to use.
+
+        Raises:
+            LimnerError: No weights were saved yet, or they do not fit.
+        """
+        if not (self.folder / MODEL).is_file():
+            raise LimnerError(
+                f"run {self.name!r} has no weights yet: it ended before its first evaluation; "
+                f"go on with `limner resume {self.name}`"
+            )
+        model = self.config.build()
+        load_model(self.folder, model)
+        return model.to(device()).requires_grad_(False).eval()
+
+    def data(self, *, quiet: bool = True) -> ImageSet:
+        """The pictures of the run, read as they were for training.
+
+        Raises:
+            LimnerError: They cannot be read, or have changed.
+        """
+        if self._data is None:
+            with display.stages(quiet) as progress:
+                self._data = self.config.data.load(progress)
+        return self._data
+
+    def sample(self, n: int = 64, *, seed: int = 0, quiet: bool = True) -> torch.Tensor:
+        """``n`` new pictures, uint8 ``(n, C, H, W)``; the same for the same seed.
+
+        Raises:
+            LimnerError: The model does not sample, or ``n`` is not positive.
+        """
+        if n < 1:
+            raise LimnerError(f"the number of samples must be 1 or more, not {n}")
+        if not isinstance(self.model, Samples):
+            raise LimnerError(f"a {self.config.model} does not draw samples")
+        generator = torch.Generator().manual_seed(seed)
+        batch = 256
+        with display.bar("sampling rows", quiet) as update:
+            rows, total = 0, self.model.shape[1] * -(-n // batch)
+
+            def on_row(row: int, images: torch.Tensor) -> None:
+                nonlocal rows
+                rows += 1
+                update(rows, total)
+
+            return sampling.sample(self.model, n, generator=generator, on_row=on_row, batch_size=batch).cpu()
+
+    def log_prob(self, images: torch.Tensor) -> torch.Tensor:
+        """ln p(x) of uint8 pictures ``(B, C, H, W)``, nats ``(B,)``: exact or a lower bound, see ``model.bound``.
+
+        Raises:
+            LimnerError: The model has no likelihood, or the pictures are not like those it was trained on.
+        """
+        if not isinstance(self.model, Scores):
+            raise LimnerError(f"a {self.config.model} has no likelihood, nor a bound of one")
+        with torch.no_grad():
+            return self.model.log_prob(images, generator=torch.Generator(self.model.device).manual_seed(0)).cpu()
+
+    def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
+        """Pictures encoded and decoded, uint8 ``(B, C, H, W)``.
+
+        Raises:
+            LimnerError: The model has no encoder, or the pictures do not fit.
+        """
+        if not isinstance(self.model, Reconstructs):
+            raise LimnerError(f"a {self.config.model} has no encoder")
+        return self.model.decode(self.model.encode(images)).cpu()
+
+    def evaluate(
+        self,
+        data: str | os.PathLike[str] | ImageSet | None = None,
+        *,
+        split: str = "test",
+        importance_samples: int = 1,
+        limit: int | None = None,
+        seed: int = 0,
+        quiet: bool = True,
+    ) -> dict[str, Any]:
+        """Measure the likelihood of a split; all its images, unless ``limit`` says how many.
+
+        Args:
+            data: Another SOURCE (or loaded set) than the run's own; pictures of the same shape and levels.
+            split: ``train``, ``validation`` or ``test``.
+            importance_samples: K of a VAE's bound.
+            limit: Only the first so many images.
+            seed: Of a bound's noise.
+            quiet: No progress.
+
+        Returns:
+            ``run, model, data, split, n, nats_per_image, nats_standard_error, bits_per_dim, bound, seconds`` and what
+            else applies; the same is added to the run's ``evaluations.jsonl``.
+
+        Raises:
+            LimnerError: There is no likelihood, or the pictures do not fit.
+        """
+        images = self._images(data, quiet)
+        with display.bar(f"scoring {split}", quiet) as update:
+            measured: Likelihood = measure_likelihood(
+                self.model,
+                images.split(split),
+                importance_samples=importance_samples,
+                limit=limit,
+                seed=seed,
+                on_progress=update,
+            )
+        source = DataConfig.of(images, "crop").source
+        record = {"run": self.name, "model": self.config.model, "data": source, "split": split}
+        record |= {k: v for k, v in asdict(measured).items() if v is not None}
+        record_evaluation(self.folder, record)
+        return record
+
+    def report(self) -> Path:
+        """Write ``report.html`` and the model card ``README.md`` anew; gives the report's path."""
+        return pages.write_run_pages(self.portrait())
+
+    def portrait(self) -> pages.Portrait:
+        """The run as the pages show it."""
+        return pages.Portrait(self.name, self.folder, self.config, self.model, self.data())
+
+    def _images(self, data: str | os.PathLike[str] | ImageSet | None, quiet: bool) -> ImageSet:
+        if data is None:
+            return self.data(quiet=quiet)
+        images = data if isinstance(data, ImageSet) else load_data(data, quiet=quiet)
+        ours = self.config.data
+        if (images.shape, images.levels) != (tuple(ours.shape), ours.levels):
+            raise LimnerError(
+                f"run {self.name!r} was trained on pictures of {describe_shape(ours.shape)} with {ours.levels} levels; "
+                f"{images.source} has {describe_shape(images.shape)} with {images.levels}: no likelihood in common"
+            )
+        return images
+
+
+def load_data(
+    source: str | os.PathLike[str],
+    *,
+    size: tuple[int, int] | None = None,
+    fit: FitMode = "crop",
+    levels: int | None = None,
+    quiet: bool = True,
+) -> ImageSet:
+    """Load a SOURCE, with progress; see ``limner.data.load``."""
+    with display.stages(quiet) as progress:
+        return load(source, size=size, fit=fit, levels=levels, on_progress=progress)
+
+
+def open_run(run: str | os.PathLike[str]) -> Run:
+    """A trained run by name or folder.
+
+    Raises:
+        LimnerError: There is no such run, or its files are damaged.
+    """
+    folder = find_run(run)
+    return Run(folder, read_run_config(folder))
+
+
+def device() -> torch.device:
+    """The GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,163 @@
+"""Training a run, and going on with one."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from limner import display, pictures, sampling
+from limner.configuration import DataConfig, RunConfig, read_run_config
+from limner.data import Batches, ImageSet
+from limner.data.options import FitMode
+from limner.errors import LimnerError
+from limner.models import Model, Samples, Scores, family
+from limner.recipes import Recipe, default_recipe
+from limner.runs import find_run, new_run, runs_folder
+from limner.settings import with_settings
+from limner.training.checkpoints import STATE
+from limner.training.config import TrainingConfig
+from limner.training.loop import Hooks
+from limner.training.loop import train as run_loop
+from limner.training.objectives import SingleLoss
+from limner.training.precision import FABRIC_PRECISION, choose_precision
+from limner.workbench.run import Run, device, load_data
+
+__all__ = ["resume", "train"]
+
+
+def train(
+    model: str,
+    data: str | os.PathLike[str] | ImageSet = "digits",
+    *,
+    name: str | None = None,
+    runs: str | os.PathLike[str] | None = None,
+    size: tuple[int, int] | None = None,
+    fit: FitMode = "crop",
+    levels: int | None = None,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    settings: Sequence[str] = (),
+    recipe: Recipe | None = None,
+    quiet: bool = True,
+) -> Run:
+    """Train a model in a new run folder and write its report.
+
+    Args:
+        model: ``pixelcnn`` or ``vae``.
+        data: A SOURCE, or a set that ``load_data`` gave.
+        name: Of the run; by default ``MODEL-DATA-N``.
+        runs: Folder of runs; by default ``$LIMNER_RUNS`` or ``runs``.
+        size: ``(H, W)`` of every picture.
+        fit: How pictures get that size: crop, pad, stretch.
+        levels: Values of a pixel; by default as found.
+        minutes: Time budget.
+        epochs: Passes over the training split, in place of a budget.
+        settings: ``key=value`` changes to the recipe.
+        recipe: In place of the model's default recipe.
+        quiet: No progress.
+
+    Raises:
+        LimnerError: Anything is wrong with the arguments or the data, or training diverged.
+    """
+    recipe = recipe or default_recipe(family(model).name)
+    recipe = replace(recipe, training=_of_length(recipe.training, minutes, epochs))
+    recipe = with_settings(recipe, settings)
+    images = data if isinstance(data, ImageSet) else load_data(data, size=size, fit=fit, levels=levels, quiet=quiet)
+    for note in images.notes:
+        display.console(quiet).print(f"[dim]{note}[/dim]")
+    images.split("train")
+    config = RunConfig(family(model).name, DataConfig.of(images, fit), recipe)
+    built = config.build()
+    short = Path(images.source).stem or "data"
+    folder = new_run(
+        name,
+        f"{config.model}-{''.join(c if c.isalnum() else '-' for c in short)}",
+        Path(runs or runs_folder()),
+    )
+    first = Batches(images.split("train"), recipe.training.batch_size, recipe.training.seed).at(0).images
+    precision = choose_precision(recipe.training.precision, built.to(device()), first)
+    recipe = replace(recipe, training=replace(recipe.training, precision=precision))
+    config = replace(config, recipe=recipe)
+    config.write(folder)
+    return _train(Run(folder, config, images), built, resume=False, quiet=quiet)
+
+
+def resume(
+    run: str | os.PathLike[str],
+    *,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    settings: Sequence[str] = (),
+    quiet: bool = True,
+) -> Run:
+    """Go on with a run from its last checkpoint, on CPU bit for bit as if it had never stopped.
+
+    Args:
+        run: Name or folder.
+        minutes: A new total budget, for a run that shall train longer.
+        epochs: A new total of passes.
+        settings: ``key=value`` changes to the training (not to the network).
+        quiet: No progress.
+
+    Raises:
+        LimnerError: There is no such run, its data changed, or it has reached its end already.
+    """
+    folder = find_run(run)
+    config = read_run_config(folder)
+    before = config.recipe
+    recipe = with_settings(replace(before, training=_of_length(before.training, minutes, epochs)), settings)
+    if recipe.network != before.network:
+        raise LimnerError("resume cannot change the network's sizes: its weights are trained; start a new run")
+    config = replace(config, recipe=recipe)
+    opened = Run(folder, config)
+    opened.data(quiet=quiet)
+    if recipe != before:
+        config.write(folder)
+    return _train(opened, config.build(), resume=(folder / STATE).is_file(), quiet=quiet)
+
+
+def _of_length(config: TrainingConfig, minutes: float | None, epochs: float | None) -> TrainingConfig:
+    """``config`` with a budget of minutes, or of epochs, or as it is.
+
+    Raises:
+        LimnerError: Both are given, or one is not positive.
+    """
+    if minutes is not None and epochs is not None:
+        raise LimnerError("choose --minutes or --epochs, not both")
+    for name, value in (("minutes", minutes), ("epochs", epochs)):
+        if value is not None and not 0 < value < 1e9:
+            raise LimnerError(f"--{name} must be a positive number, not {value}")
+    if minutes is not None:
+        return replace(config, minutes=minutes)
+    return config if epochs is None else replace(config, epochs=epochs, minutes=0.0)
+
+
+def _train(run: Run, model: Model, *, resume: bool, quiet: bool) -> Run:
+    config, data = run.config.recipe.training, run.data()
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
+    fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION[config.precision])
+    objective = SingleLoss(model.to(fabric.device), config, fabric)
+    validation = data.splits["validation"] if len(data.splits["validation"]) else data.split("train")
+    n, bound = config.sample_images, model.bound if isinstance(model, Scores) else None
+
+    def evaluated(step: int, averaged: Model) -> None:
+        if n and isinstance(averaged, Samples):
+            images = sampling.sample(averaged, n, generator=torch.Generator().manual_seed(config.seed))
+            (run.folder / "samples").mkdir(exist_ok=True)
+            pictures.save_png(pictures.grid(images.cpu()), run.folder / "samples" / f"{step:06d}.png")
+
+    with display.training(run.name, model.dimensions, bound, quiet) as show:
+        hooks = Hooks(progress=show, evaluated=evaluated)
+        run.outcome = run_loop(
+            objective, data.split("train"), validation, config, run.folder, resume=resume, hooks=hooks
+        )
+    run.__dict__.pop("model", None)  # the best weights may be new
+    if not run.outcome.interrupted:
+        run.report()
+    return run
