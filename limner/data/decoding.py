@@ -82,7 +82,7 @@ def decode(stream: BinaryIO) -> Decoded:
     try:
         with Image.open(stream, formats=_formats()) as image:
             image.load()
-            turned = _upright(image)
+            turned = _upright(image)  # Pillow has turned TIFF itself by now, and dropped the tag
             flat, see_through = _to_8_bits(turned)
             return Decoded(_without_false_colour(flat), see_through)
     except FAILURES as error:
@@ -126,8 +126,6 @@ def _formats() -> tuple[str, ...]:
 
 
 def _orientation(image: Image.Image) -> int:
-    if image.format == "TIFF":  # Pillow turns TIFF itself
-        return 1
     try:
         value = image.getexif().get(ORIENTATION, 1)
     except FAILURES:  # damaged EXIF data says nothing about the pixels

@@ -1,5 +1,7 @@
 """Pixel likelihoods over discrete levels; the only place where a likelihood is computed."""
 
+from typing import Literal
+
 from limner.distributions.base import PixelDistribution, at_least_float32
 from limner.distributions.bernoulli import Bernoulli
 from limner.distributions.categorical import Categorical
@@ -10,12 +12,14 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "DiscretizedGaussian",
+    "Head",
     "PixelDistribution",
     "at_least_float32",
     "default_head",
 ]
 
-# The names that configurations use.
+# The names that configurations use; auto is chosen by ``default_head``.
+Head = Literal["auto", "sigmoid", "softmax", "gaussian"]
 HEADS: dict[str, type[PixelDistribution]] = {
     "sigmoid": Bernoulli,
     "softmax": Categorical,

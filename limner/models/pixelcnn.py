@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limner.checks import NotNegative, Positive, odd
+from limner.distributions import Head
 from limner.models.autoregressive import Autoregressive
 from limner.nn import MaskedConv2d
 
@@ -26,18 +28,21 @@ __all__ = ["PixelCNN", "PixelCNNConfig", "ResidualBlock"]
 class PixelCNNConfig:
     """The masked PixelCNN."""
 
-    features: int = 64
+    features: Positive = 64
     """Feature maps between blocks, 2h in the paper; a block works on half of them."""
-    blocks: int = 12
+    blocks: NotNegative = 12
     """Residual blocks (mask B)."""
-    first_kernel: int = 7
+    first_kernel: Positive = 7
     """Side of the first convolution (mask A); odd."""
-    kernel: int = 3
+    kernel: Positive = 3
     """Side of the blocks' convolutions (mask B); odd."""
-    head_features: int = 64
+    head_features: Positive = 64
     """Feature maps of the last two 1×1 layers."""
-    head: str = "auto"
+    head: Head = "auto"
     """The distribution of a pixel: softmax, sigmoid, gaussian, or auto (sigmoid if binary, else softmax)."""
+
+    def __post_init__(self) -> None:
+        odd(first_kernel=self.first_kernel, kernel=self.kernel)
 
 
 class ResidualBlock(nn.Module):

@@ -21,8 +21,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from limner.checks import Positive
 from limner.data.levels import dequantize
-from limner.distributions import HEADS, PixelDistribution, at_least_float32, default_head
+from limner.distributions import HEADS, Head, PixelDistribution, at_least_float32, default_head
 from limner.models.contracts import Bound, Model
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
 
@@ -33,15 +34,15 @@ __all__ = ["VAE", "ImportanceBound", "VAEConfig"]
 class VAEConfig:
     """The variational autoencoder."""
 
-    latent: int = 40
+    latent: Positive = 40
     """Dimensions of z; 2 for the picture of the latent plane."""
     network: Literal["dense", "conv"] = "conv"
     """Layers of encoder and decoder: dense (as published) or convolutional."""
-    hidden: int = 400
+    hidden: Positive = 400
     """Units of each of the two hidden layers (dense)."""
-    features: int = 32
+    features: Positive = 32
     """Feature maps at full size, doubled at each halving (conv)."""
-    head: str = "auto"
+    head: Head = "auto"
     """p(x|z): sigmoid (Bernoulli), gaussian (discretized, mean and variance), softmax, or auto."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -77,7 +78,7 @@ class ConvEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        return self.out(self.layers(x))
+        return self.out(self.layers(x.to(memory_format=torch.channels_last)))
 
 
 class ConvDecoder(nn.Module):
@@ -95,7 +96,7 @@ class ConvDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """See the class."""
-        x = self.start(z).unflatten(1, (-1, *self.sizes[0]))
+        x = self.start(z).unflatten(1, (-1, *self.sizes[0])).to(memory_format=torch.channels_last)
         for unit, up, size in zip(self.units, self.ups, self.sizes[1:], strict=True):
             x = F.interpolate(up(unit(x)), size=size)  # nearest; the size is exact for odd sides too
         return self.out(F.gelu(x))

@@ -61,8 +61,11 @@ class SingleLoss:
         _check_finite({name: float(value.detach()) for name, value in means.items()}, step)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
-        self._check_gradient(norm, step)
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        self._check_gradient(norm, step)  # before clipping, which would spread one bad number over all
+        if self.config.clip_norm:
+            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.config.clip_norm, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * factor
         self.optimizer.step()
@@ -108,7 +111,8 @@ class SingleLoss:
                 own = {part: tensors[prefix + part] for part in ("step", "exp_avg", "exp_avg_sq")}
                 # AdamW keeps its step count on the CPU, the moments where the parameter is.
                 self.optimizer.state[parameter] = {
-                    part: t.clone() if part == "step" else t.to(parameter) for part, t in own.items()
+                    part: t.clone() if part == "step" else torch.empty_like(parameter).copy_(t)
+                    for part, t in own.items()
                 }
             self.generator.set_state(tensors["generator"])
             torch.set_rng_state(tensors["global_generator"])

@@ -43,9 +43,7 @@ def test_npy_layouts(save, rng, shape, chw, axes, limit):
     assert all_pictures(images) == {p.tobytes() for p in array.transpose(axes)}
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"size": (3, 7), "fit": "pad"}, {"levels": 5}, {"size": (2, 2), "levels": 2}]
-)
+@pytest.mark.parametrize("options", [{}, {"size": (3, 7), "fit": "pad"}, {"levels": 5}, {"size": (2, 2), "levels": 2}])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
 def test_mapped_and_memory_agree(save, rng, options, dtype):
     array = rng.integers(0, 256, (25, 5, 4, 3))

@@ -11,9 +11,7 @@ from limner.errors import LimnerError
 def numbered(n, in_memory=True):
     """n pictures of one pixel, which is their number; labelled with it."""
     images = torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1)
-    store = (
-        MemoryStore(images) if in_memory else FileStore(lambda i: images[i].numpy(), np.arange(n), (1, 1, 1))
-    )
+    store = MemoryStore(images) if in_memory else FileStore(lambda i: images[i].numpy(), np.arange(n), (1, 1, 1))
     return Split(store, torch.arange(n))
 
 
@@ -52,9 +50,7 @@ def test_an_epoch_shows_each_picture_once(in_memory):
     assert first != second
 
 
-@pytest.mark.parametrize(
-    ("n", "size", "steps", "each"), [(10, 4, 2, 4), (3, 8, 1, 3), (8, 8, 1, 8), (1, 1, 1, 1)]
-)
+@pytest.mark.parametrize(("n", "size", "steps", "each"), [(10, 4, 2, 4), (3, 8, 1, 3), (8, 8, 1, 8), (1, 1, 1, 1)])
 def test_sizes_of_batches(n, size, steps, each):
     batches = Batches(numbered(n), size, seed=0)
     assert batches.steps_per_epoch == steps

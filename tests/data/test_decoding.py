@@ -81,9 +81,7 @@ def test_transparent_palette_entry_lies_on_white():
     np.testing.assert_array_equal(pixels(data), [[[255, 255, 255], [40, 50, 60]]])
 
 
-@pytest.mark.parametrize(
-    ("kind", "order"), [("PNG", "<u2"), ("TIFF", "<u2"), ("TIFF", ">u2"), ("PPM", "<u2")]
-)
+@pytest.mark.parametrize(("kind", "order"), [("PNG", "<u2"), ("TIFF", "<u2"), ("TIFF", ">u2"), ("PPM", "<u2")])
 def test_sixteen_bits_are_scaled_not_clipped(kind, order):
     deep = np.array([[0, 257, 300, 32768, 65278, 65535]], order)
     mode = "I;16B" if order == ">u2" else "I;16"
@@ -92,9 +90,7 @@ def test_sixteen_bits_are_scaled_not_clipped(kind, order):
     np.testing.assert_array_equal(pixels(data), [[0, 1, 1, 128, 254, 255]])
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"), [([0, 0.5, 1], [0, 128, 255]), ([0, 77.4, 255], [0, 77, 255])]
-)
+@pytest.mark.parametrize(("values", "expected"), [([0, 0.5, 1], [0, 128, 255]), ([0, 77.4, 255], [0, 77, 255])])
 def test_floats_in_a_known_range_are_read(values, expected):
     data = packed(Image.fromarray(np.array([values], np.float32)), "TIFF")
     np.testing.assert_array_equal(pixels(data), [expected])
@@ -153,6 +149,13 @@ def test_first_frame_of_an_animation(kind):
 def test_damaged_files_give_a_reason(data, reason):
     with pytest.raises(Unreadable, match=reason):
         pixels(data)
+
+
+def test_png_chunk_of_the_wrong_length():
+    data = bytearray(packed(Image.fromarray(RAMP)))
+    data[data.index(b"IDAT") - 1] = 0
+    with pytest.raises(Unreadable, match="broken PNG file"):  # for which Pillow raises a SyntaxError
+        pixels(bytes(data))
 
 
 def test_decompression_bomb_is_refused(monkeypatch):

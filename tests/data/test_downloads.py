@@ -35,9 +35,7 @@ def server(tmp_path, monkeypatch):
 
 def test_download_with_checksum_and_progress(server, tmp_path, capfd):
     told = []
-    path = fetch(
-        Remote("f.bin", [f"{server}/good.bin"], MD5), tmp_path / "d", lambda *what: told.append(what)
-    )
+    path = fetch(Remote("f.bin", [f"{server}/good.bin"], MD5), tmp_path / "d", lambda *what: told.append(what))
     assert path == tmp_path / "d" / "f.bin"
     assert path.read_bytes() == CONTENT
     assert told[-1] == ("downloading f.bin", len(CONTENT), len(CONTENT))
@@ -66,7 +64,5 @@ def test_all_mirrors_fail(server, tmp_path):
 def test_named_set_that_cannot_be_downloaded(server, tmp_path, monkeypatch):
     family = named._IdxFamily((f"{server}/",), named.IDX_FAMILIES["mnist"].md5, ())
     monkeypatch.setitem(named.IDX_FAMILIES, "mnist", family)
-    with pytest.raises(
-        LimnerError, match=r"cannot download train-images-idx3-ubyte\.gz .*put the file into .*mnist"
-    ):
+    with pytest.raises(LimnerError, match=r"cannot download train-images-idx3-ubyte\.gz .*put the file into .*mnist"):
         load("mnist", data_dir=tmp_path / "data")

@@ -63,9 +63,7 @@ def test_idx_in_colour(tmp_path, rng):
     (tmp_path / "a.idx").write_bytes(idx(pictures))
     images = load(tmp_path / "a.idx")
     assert images.shape == (3, 5, 4)
-    found = {
-        tuple(p.permute(1, 2, 0).flatten().tolist()) for s in images.splits.values() for p in s.first(20)
-    }
+    found = {tuple(p.permute(1, 2, 0).flatten().tolist()) for s in images.splits.values() for p in s.first(20)}
     assert found == {tuple(p.flatten().tolist()) for p in pictures}
 
 
@@ -139,9 +137,7 @@ def test_idx_with_a_wrong_header_byte(tmp_path_factory, place, value):
 @pytest.mark.parametrize("gz", [False, True])
 def test_binary_amat(tmp_path, rng, ending, gz):
     bits = rng.integers(0, 2, (30, 9))
-    data = (
-        amat(bits)[:-1].replace("\n", ending.removesuffix("\n") + "\n" if ending != "\n\n" else "\n").encode()
-    )
+    data = amat(bits)[:-1].replace("\n", ending.removesuffix("\n") + "\n" if ending != "\n\n" else "\n").encode()
     data += ending.encode()
     path = tmp_path / ("a.amat.gz" if gz else "a.amat")
     path.write_bytes(gzip.compress(data) if gz else data)
@@ -186,6 +182,7 @@ def test_amat_siblings_are_splits(tmp_path, rng):
         ("", "has 0 numbers"),
         ("0 1 0\n", "has 3 numbers"),
         ("0 1 1 0\n0 1 1\n", "not a table of numbers"),
+        ("0 1 1 0\n0 1,1 0\n", "not a table of numbers"),
         ("0 1 1 x\n", "not a table of numbers"),
         ("0 1 1 300\n", r"0\.\.300"),
         ("0 1 1 -1\n", r"-1\.\.1"),

@@ -89,9 +89,7 @@ def test_mnist_of_the_wrong_length(small, tmp_path, rng):
 
 def test_mnist_of_the_wrong_shape_or_labels(small, tmp_path, rng):
     write_mnist(tmp_path / "mnist", rng)
-    (tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(
-        gzip.compress(idx(np.full(8, 10, np.uint8)))
-    )
+    (tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.full(8, 10, np.uint8))))
     with pytest.raises(LimnerError, match=r"t10k-labels-idx1-ubyte\.gz: not the mnist file"):
         load("mnist", data_dir=tmp_path)
 

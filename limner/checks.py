@@ -1,0 +1,31 @@
+"""Ranges that configurations are checked against, in their type annotations; ``settings.from_table`` enforces them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from limner.errors import LimnerError
+
+__all__ = ["Decay", "Fraction", "Levels", "NotNegative", "NotNegativeReal", "Positive", "PositiveReal", "Seed", "odd"]
+
+Positive = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
+PositiveReal = Annotated[float, Meta(gt=0)]
+NotNegativeReal = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Decay = Annotated[float, Meta(ge=0, lt=1)]
+Levels = Annotated[int, Meta(ge=2, le=256)]
+Seed = Annotated[int, Meta(ge=0, lt=2**62)]
+
+
+def odd(**sizes: int) -> None:
+    """Refuse even sizes: a kernel needs a centre.
+
+    Raises:
+        LimnerError: One is even.
+    """
+    for name, value in sizes.items():
+        if value % 2 == 0:
+            raise LimnerError(f"{name}={value}: must be odd, as {value - 1 if value > 1 else 1} or {value + 1}")

@@ -1,0 +1,147 @@
+"""The conformance suite: what every model must do, whatever its family. A new model is one line in CASES."""
+
+import copy
+import math
+
+import pytest
+import torch
+
+from limner.models import MODELS, Reconstructs, Samples, Scores
+from limner.models.pixelcnn import PixelCNNConfig
+from limner.models.vae import VAEConfig
+from limner.training.checkpoints import load_model, save_model
+
+CASES = {
+    "pixelcnn binary": ("pixelcnn", PixelCNNConfig(features=8, blocks=2, head_features=8), (1, 6, 7), 2),
+    "pixelcnn softmax": ("pixelcnn", PixelCNNConfig(features=8, blocks=2, head_features=8), (1, 5, 4), 17),
+    "pixelcnn rgb": ("pixelcnn", PixelCNNConfig(features=9, blocks=1, head_features=9), (3, 4, 5), 256),
+    "pixelcnn gaussian": ("pixelcnn", PixelCNNConfig(features=6, blocks=1, head="gaussian"), (3, 4, 3), 256),
+    "vae dense binary": ("vae", VAEConfig(latent=3, network="dense", hidden=16), (1, 6, 7), 2),
+    "vae conv rgb": ("vae", VAEConfig(latent=3, network="conv", features=4), (3, 9, 8), 256),
+    "vae softmax": ("vae", VAEConfig(latent=2, network="dense", hidden=16, head="softmax"), (1, 5, 4), 17),
+}
+
+
+@pytest.fixture(params=CASES, ids=lambda name: name.replace(" ", "-"))
+def case(request):
+    name, config, shape, levels = CASES[request.param]
+    torch.manual_seed(0)
+    model = MODELS[name].model(config, shape, levels)
+    for parameter in model.parameters():  # away from a start in which zeros hide half of the network
+        torch.nn.init.normal_(parameter, std=0.2)
+    k = torch.randint(0, levels, (6, *shape), generator=torch.Generator().manual_seed(1))
+    return model.eval(), torch.round(k * 255 / (levels - 1)).to(torch.uint8)
+
+
+def test_every_family_is_in_the_suite():
+    assert {name for name, *_ in CASES.values()} == set(MODELS)
+
+
+def test_loss_terms_are_named_and_per_image(case):
+    model, images = case
+    terms = model(images, torch.Generator().manual_seed(0))
+    assert terms
+    for term in terms.values():
+        assert term.shape == (len(images),)
+        assert torch.isfinite(term).all()
+
+
+def test_every_parameter_gets_a_gradient(case):
+    model, images = case
+    torch.stack([t.mean() for t in model(images).values()]).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert (parameter.grad != 0).any(), name
+
+
+def test_gradient_matches_float64(case):
+    model, images = case
+    gradients = {}
+    for dtype in (torch.float32, torch.float64):
+        model.to(dtype).zero_grad()
+        generator = torch.Generator().manual_seed(0)
+        torch.stack([t.mean() for t in model(images, generator).values()]).sum().backward()
+        gradients[dtype] = {n: p.grad.double().clone() for n, p in model.named_parameters()}
+    for name, exact in gradients[torch.float64].items():
+        error = (gradients[torch.float32][name] - exact).norm() / (exact.norm() + 1e-12)
+        assert error < 1e-3, name
+
+
+def test_loss_is_the_negative_log_prob(case):
+    model, images = case
+    assert isinstance(model, Scores)
+    assert model.bound in ("exact", "lower")
+    loss = sum(model(images, torch.Generator().manual_seed(5)).values())
+    log_prob = model.log_prob(images, generator=torch.Generator().manual_seed(5))
+    assert log_prob.shape == (len(images),)
+    assert -log_prob.detach().double() == pytest.approx(loss.detach().double(), rel=1e-4)
+
+
+def test_an_image_scores_the_same_in_any_company(case):
+    """No statistics over the batch: BatchNorm in a model would let test images see each other."""
+    model, images = case
+    if model.bound == "lower":
+        alone = model.double().encode(images[:1])
+        assert alone == pytest.approx(model.encode(images)[:1], abs=1e-9)
+    else:
+        alone = model.double().log_prob(images[:1]).detach()
+        assert alone == pytest.approx(model.log_prob(images)[:1].detach(), abs=1e-9)
+    assert not any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in model.modules())
+
+
+def test_samples_are_pictures_of_its_levels_and_repeatable(case):
+    model, _ = case
+    assert isinstance(model, Samples)
+    first = model.sample(3, generator=torch.Generator().manual_seed(2))
+    again = model.sample(3, generator=torch.Generator().manual_seed(2))
+    other = model.sample(3, generator=torch.Generator().manual_seed(3))
+    assert first.dtype == torch.uint8
+    assert first.shape == (3, *model.shape)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.isfinite(model.log_prob(first)).all()  # every pixel is one of the levels
+
+
+def test_reconstructions_where_it_reconstructs(case):
+    model, images = case
+    if not isinstance(model, Reconstructs):
+        assert not callable(getattr(model, "encode", None))
+        return
+    codes = model.encode(images)
+    assert codes.shape[0] == len(images)
+    again = model.decode(codes)
+    assert again.dtype == torch.uint8
+    assert again.shape == images.shape
+
+
+def test_saved_and_loaded_it_gives_the_same_numbers(case, tmp_path):
+    model, images = case
+    fresh = type(model)(model.config, model.shape, model.levels)
+    save_model(tmp_path, model, copy.deepcopy(model), {"step": 1})
+    assert load_model(tmp_path, fresh)["step"] == 1
+    for a, b in zip(model.state_dict().values(), fresh.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    fresh.eval()
+    before = model.log_prob(images, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(before, fresh.log_prob(images, generator=torch.Generator().manual_seed(0)))
+
+
+def test_training_on_one_picture_raises_its_probability(case):
+    model, images = case
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(30):
+        loss = sum(model(images[:1], torch.Generator().manual_seed(0)).values()).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert math.isfinite(losses[-1])
+    assert losses[-1] < losses[0]
+
+
+def test_repr_names_its_parts(case):
+    model, _ = case
+    assert type(model).__name__ in repr(model)
+    assert "Conv2d" in repr(model) or "Linear" in repr(model)
