@@ -10,14 +10,16 @@ from limner.errors import LimnerError
 
 __all__ = ["Decay", "Fraction", "Levels", "NotNegative", "NotNegativeReal", "Positive", "PositiveReal", "Seed", "odd"]
 
-Positive = Annotated[int, Meta(ge=1)]
-NotNegative = Annotated[int, Meta(ge=0)]
-PositiveReal = Annotated[float, Meta(gt=0)]
-NotNegativeReal = Annotated[float, Meta(ge=0)]
+_MOST = 1_000_000  # beyond any use, and within what every machine can count with
+
+Positive = Annotated[int, Meta(ge=1, le=_MOST)]
+NotNegative = Annotated[int, Meta(ge=0, le=_MOST)]
+PositiveReal = Annotated[float, Meta(gt=0, le=1e9)]
+NotNegativeReal = Annotated[float, Meta(ge=0, le=1e9)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Decay = Annotated[float, Meta(ge=0, lt=1)]
 Levels = Annotated[int, Meta(ge=2, le=256)]
-Seed = Annotated[int, Meta(ge=0, lt=2**62)]
+Seed = Annotated[int, Meta(ge=0, le=2**53)]
 
 
 def odd(**sizes: int) -> None:

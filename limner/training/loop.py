@@ -20,7 +20,7 @@ from limner.data.imageset import Split
 from limner.errors import LimnerError
 from limner.files import sweep
 from limner.models.contracts import Model
-from limner.training.checkpoints import MODEL, STATE, read_tensors, save_model, save_state
+from limner.training.checkpoints import MODEL, STATE, read_tensors, save_model, save_state, with_prefix
 from limner.training.config import TrainingConfig
 from limner.training.interrupts import asked_to_stop
 from limner.training.journal import Journal
@@ -113,6 +113,8 @@ class _Run:
         self.step, self.seconds_before, self.evaluations = 0, 0.0, 0
         self.best_nats, self.best_step, self.saved_step = math.inf, 0, -1
         self.validation_nats: float | None = None
+        self.log: dict[str, torch.Tensor] = {}  # sums of the terms since the last line in the journal
+        self.logged_step, self.next_log = 0, 0.005
         self.recent: deque[tuple[float, int]] = deque(maxlen=50)  # (time, step)
 
     def run(self, resume: bool) -> Outcome:
@@ -121,11 +123,11 @@ class _Run:
             self._restore()
         self.started = self.saved = self.shown = self.planned = time.perf_counter()
         self.journal = Journal(self.folder, self.step)
-        self.log: dict[str, torch.Tensor] = {}
-        self.logged_step, self.next_log = self.step, self._log_mark()
         self.smoothed: float | None = None
         with asked_to_stop() as stop, closing(self.batches.from_step(self.step)) as images:
             try:
+                if not resume:
+                    self._checkpoint()  # from here on weights without a state are a fault, not a young run
                 while not self._finished() and not stop.is_set():
                     self._plan()
                     factor = self.schedule.factor(self.step)
@@ -137,7 +139,7 @@ class _Run:
                         self._checkpoint()
                     elif time.perf_counter() - self.saved > self.config.checkpoint_seconds:
                         self._checkpoint()
-                if stop.is_set() or self.saved_step != self.step:
+                if self.saved_step != self.step:
                     self._checkpoint()
             finally:
                 self.journal.close()
@@ -250,11 +252,15 @@ class _Run:
             "seconds": self._elapsed(),
             "evaluations": self.evaluations,
             "validation_nats": self.validation_nats,
+            "logged_step": self.logged_step,
+            "next_log": self.next_log,
             "schedule": asdict(self.schedule),
+            "budget": self.budget,
             "threads": torch.get_num_threads(),
             "finished": self._finished(),
         }
-        save_state(self.folder, self.objective.state(), numbers)
+        self.objective.check_weights(self.step)
+        save_state(self.folder, self.objective.state() | with_prefix("log", self.log), numbers)
         self.saved, self.saved_step = time.perf_counter(), self.step
 
     def _restore(self) -> None:
@@ -262,17 +268,21 @@ class _Run:
         tensors, numbers = read_tensors(path)
         try:
             self.step, self.seconds_before = int(numbers["step"]), float(numbers["seconds"])
-            self.evaluations = int(numbers["evaluations"])
             self.validation_nats = numbers["validation_nats"]
-            written = Schedule(**numbers["schedule"])
-            threads = int(numbers["threads"])
-        except (KeyError, TypeError) as error:
+            self.logged_step = int(numbers["logged_step"])
+            if self.budget and numbers["budget"] == self.budget:
+                self.schedule = Schedule(**numbers["schedule"])  # else: the run was given another length, it plans anew
+            torch.set_num_threads(int(numbers["threads"]))  # sums in another order would give other weights
+            # In a run that is longer now, the fraction done is smaller than when these were written.
+            part = self.seconds_before / self.budget if self.budget else self._fraction()
+            self.evaluations = min(int(numbers["evaluations"]), int(part * self.config.evaluations))
+            self.next_log = min(float(numbers["next_log"]), part + 0.005)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error
-        if self.budget and not (numbers["finished"] and self.seconds_before < self.budget):
-            self.schedule = written  # else: more time was granted to a finished run, which plans anew
-        torch.set_num_threads(threads)  # sums in another order would give other weights
-        self.objective.restore(tensors, path)
+        self.log = {k[4:]: t.to(self.objective.model.device) for k, t in tensors.items() if k.startswith("log.")}
+        if self.step:  # before, everything is as the seed made it
+            self.objective.restore(tensors, path)
         # The best weights carry their own figure: true of that file whenever a kill came.
         if (self.folder / MODEL).is_file():
             _, header = read_tensors(self.folder / MODEL)
-            self.best_nats, self.best_step = float(header["validation_nats"]), int(header["step"])
+            self.best_nats, self.best_step = header["validation_nats"], header["step"]

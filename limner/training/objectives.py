@@ -116,8 +116,18 @@ class SingleLoss:
                 }
             self.generator.set_state(tensors["generator"])
             torch.set_rng_state(tensors["global_generator"])
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, RuntimeError, TypeError) as error:
             raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error
+
+    def check_weights(self, step: int) -> None:
+        """See that what is about to be saved can be used.
+
+        Raises:
+            LimnerError: A weight is not finite.
+        """
+        for name, parameter in self.model.named_parameters():
+            if not bool(parameter.isfinite().all()):
+                raise _diverged(f"the weight {name}", math.nan, step)
 
     def _check_gradient(self, norm: Tensor, step: int) -> None:
         if not math.isfinite(norm):

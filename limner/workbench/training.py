@@ -65,14 +65,17 @@ def train(
     Raises:
         LimnerError: Anything is wrong with the arguments or the data, or training diverged.
     """
-    recipe = recipe or default_recipe(family(model).name)
-    recipe = replace(recipe, training=_of_length(recipe.training, minutes, epochs))
-    recipe = with_settings(recipe, settings)
+
+    def complete(shape: tuple[int, int, int]) -> Recipe:
+        chosen = recipe or default_recipe(model, shape)
+        return with_settings(replace(chosen, training=_of_length(chosen.training, minutes, epochs)), settings)
+
+    complete((1, 28, 28))  # bad settings are said before a large set is read
     images = data if isinstance(data, ImageSet) else load_data(data, size=size, fit=fit, levels=levels, quiet=quiet)
     for note in images.notes:
         display.console(quiet).print(f"[dim]{note}[/dim]")
     images.split("train")
-    config = RunConfig(family(model).name, DataConfig.of(images, fit), recipe)
+    config = RunConfig(family(model).name, DataConfig.of(images, fit), complete(images.shape))
     built = config.build()
     short = Path(images.source).stem or "data"
     folder = new_run(
@@ -80,10 +83,10 @@ def train(
         f"{config.model}-{''.join(c if c.isalnum() else '-' for c in short)}",
         Path(runs or runs_folder()),
     )
-    first = Batches(images.split("train"), recipe.training.batch_size, recipe.training.seed).at(0).images
-    precision = choose_precision(recipe.training.precision, built.to(device()), first)
-    recipe = replace(recipe, training=replace(recipe.training, precision=precision))
-    config = replace(config, recipe=recipe)
+    training = config.recipe.training
+    first = Batches(images.split("train"), training.batch_size, training.seed).at(0).images
+    training = replace(training, precision=choose_precision(training.precision, built.to(device()), first))
+    config = replace(config, recipe=replace(config.recipe, training=training))
     config.write(folder)
     return _train(Run(folder, config, images), built, resume=False, quiet=quiet)
 
