@@ -1,6 +1,6 @@
 """How fast models train, and what share of the time is not forward, backward or optimizer.
 
-    python -m benchmarks.training [--json] [--steps 40] [--repeats 3]
+    python -m benchmarks.training [--json] [--seconds 8] [--repeats 3]
 
 The loop of ``limner train`` runs as it is, progress included, on pictures made here. Only the time between the first
 and the last measured step counts: evaluations and checkpoints, which come by the minute and not by the step, stay
@@ -69,7 +69,7 @@ class Marked(SingleLoss):
     marks: list[float]
     steps: int
 
-    def step(self, batch: Batch, factor: float, step: int) -> dict[str, torch.Tensor]:
+    def step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
         """One step; the clock runs from the first measured one to the beginning of the last."""
         self.marks.append(time.perf_counter())
         self.clock.running = WARM_UP <= step < WARM_UP + self.steps
@@ -112,17 +112,20 @@ def main() -> None:
     """Print a row for each case, or all as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--steps", type=int, default=40, help="measured steps in a run")
+    parser.add_argument("--seconds", type=float, default=8.0, help="length of a run; the steps follow from it")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each case; medians are reported")
     arguments = parser.parse_args()
     rows = []
     for model, shape, levels in CASES:
         seen: dict[str, list[tuple[float, float]]] = {"float32": [], "bf16": []}
+        batch = default_recipe(model, shape).training.batch_size
+        rate, _ = measure(model, shape, levels, "float32", 5)
+        steps = max(10, int(arguments.seconds * rate / batch))
         for _ in range(arguments.repeats):
             for precision, runs in seen.items():  # in turn, so that a busy minute meets both
-                runs.append(measure(model, shape, levels, precision, arguments.steps))
+                runs.append(measure(model, shape, levels, precision, steps))
         row: dict[str, Any] = {"model": model, "shape": list(shape), "levels": levels}
-        row["batch"] = default_recipe(model, shape).training.batch_size
+        row |= {"batch": batch, "steps": steps}
         for precision, runs in seen.items():
             row[f"{precision}_images_per_second"] = round(statistics.median(rate for rate, _ in runs), 1)
             row[f"{precision}_other_share"] = round(statistics.median(share for _, share in runs), 4)

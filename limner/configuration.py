@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from limner.checks import Levels, NotNegative, Positive
 from limner.data import SOURCES, ImageSet, load
 from limner.data.options import FitMode, Progress
 from limner.errors import LimnerError
@@ -28,11 +29,11 @@ class DataConfig:
 
     source: str
     """SOURCE; an absolute path where it is one."""
-    shape: tuple[int, int, int]
+    shape: tuple[Positive, Positive, Positive]
     """Channels, height, width."""
-    levels: int
+    levels: Levels
     """Values of a pixel."""
-    images: dict[str, int]
+    images: dict[str, NotNegative]
     """Pictures in each split: a run does not go on with other data."""
     fit: FitMode = "crop"
     """How pictures of another size were brought to this one."""
@@ -94,7 +95,7 @@ def read_run_config(folder: Path) -> RunConfig:
     missing = [key for key in ("model", "data", "network", "training") if key not in tables]
     if missing:
         raise LimnerError(f"{path} has no {missing[0]!r}: it is not a run of limner, or was edited")
-    model = family(tables["model"])
+    model = family(str(tables["model"]))
     return RunConfig(
         model.name,
         from_table(DataConfig, tables["data"], f"{path} [data]"),

@@ -41,7 +41,8 @@ def duration(seconds: float) -> str:
 
 def _columns(*more: ProgressColumn, quiet: bool) -> Progress:
     start = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24))
-    return Progress(*start, *more, console=console(quiet), transient=True)
+    where = console(quiet)
+    return Progress(*start, *more, console=where, transient=True, disable=not where.is_terminal)  # no bars in a log
 
 
 @contextmanager
@@ -84,7 +85,8 @@ def training(
                 shown["validation"] = p.validation_nats
                 progress.console.print(
                     f"{name}  step {p.step:,}  {p.fraction:4.0%}  validation {sign}{p.validation_nats:.3f} nats "
-                    f"({bits(p.validation_nats):.4f} bits/dim)  {duration(p.seconds_left)} left"
+                    f"({bits(p.validation_nats):.4f} bits/dim)  {duration(p.seconds_left)} left",
+                    soft_wrap=True,
                 )
 
         def bits(nats: float) -> float:

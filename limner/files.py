@@ -65,10 +65,11 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def read_json_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The objects of a file of JSON lines, none where there is no file; a line that a kill cut short is left out."""
     records = []
-    for line in Path(path).read_text(encoding="utf-8").splitlines() if Path(path).is_file() else []:
+    text = Path(path).read_text(encoding="utf-8", errors="replace") if Path(path).is_file() else ""
+    for line in text.splitlines():
         with contextlib.suppress(json.JSONDecodeError):
             records.append(json.loads(line))
-    return records
+    return [r for r in records if isinstance(r, dict)]
 
 
 def sweep(folder: str | os.PathLike[str]) -> list[Path]:

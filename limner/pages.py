@@ -22,6 +22,7 @@ from limner.training.journal import read_metrics
 
 __all__ = ["Portrait", "write_comparison", "write_run_pages"]
 
+REPORT = "report.html"
 SAMPLES = 64
 
 
@@ -60,7 +61,7 @@ def write_run_pages(run: Portrait) -> Path:
         Section("Learning curves", [_curves([run])]),
         Section("Configuration", [Code((run.folder / "config.toml").read_text(encoding="utf-8"))]),
     ]
-    path = run.folder / "report.html"
+    path = run.folder / REPORT
     write(path, render(f"limner · {run.name}", sections, subtitle=_subtitle(run)))
     write_text(run.folder / "README.md", _model_card(run, evaluations))
     return path

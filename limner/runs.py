@@ -21,6 +21,7 @@ else:
     import tomli as tomllib
 
 __all__ = [
+    "check_name",
     "find_run",
     "list_runs",
     "new_run",
@@ -39,17 +40,37 @@ def runs_folder() -> Path:
     return Path(os.environ.get("LIMNER_RUNS") or "runs")
 
 
+def check_name(name: str | None, parent: Path) -> None:
+    """See that a run called ``name`` can be made in ``parent``.
+
+    Raises:
+        LimnerError: It is no plain name, or taken.
+    """
+    if name is None:
+        return
+    if not re.fullmatch(r"[\w][\w.+=-]*", name):
+        raise LimnerError(
+            f"run name {name!r}: use letters, digits and . _ + = - only, and begin with a letter or digit"
+        )
+    if (parent / name).exists() and not _is_free(parent / name):
+        raise LimnerError(
+            f"run {name!r} exists in {parent}/: go on with `limner resume {name}`, or choose another --name"
+        )
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether nothing is in ``folder``: a run that was killed before it began leaves that."""
+    return folder.is_dir() and not any(folder.iterdir())
+
+
 def new_run(name: str | None, prefix: str, parent: Path) -> Path:
     """Create the folder of a new run in ``parent``: ``name``, or ``prefix-N`` with the first free N.
 
     Raises:
         LimnerError: The name is taken, is no plain name, or the folder cannot be made.
     """
-    if name is not None and not re.fullmatch(r"[\w][\w.+=-]*", name):
-        raise LimnerError(
-            f"run name {name!r}: use letters, digits and . _ + = - only, and begin with a letter or digit"
-        )
     try:
+        check_name(name, parent)
         parent.mkdir(parents=True, exist_ok=True)
         number = 1
         while True:
@@ -58,9 +79,8 @@ def new_run(name: str | None, prefix: str, parent: Path) -> Path:
                 folder.mkdir()
             except FileExistsError:
                 if name is not None:
-                    raise LimnerError(
-                        f"run {name!r} exists in {parent}/: go on with `limner resume {name}`, or choose another --name"
-                    ) from None
+                    check_name(name, parent)
+                    return folder
                 number += 1
             else:
                 return folder
@@ -123,26 +143,26 @@ def list_runs() -> list[dict[str, Any]]:
         row: dict[str, Any] = {"run": folder.name}
         try:
             config = read_config(folder)
-            row |= {"model": config["model"], "data": config["data"]["source"]}
-            state = json.loads((folder / "state.json").read_text()) if (folder / "state.json").is_file() else {}
-        except (LimnerError, KeyError, json.JSONDecodeError):
+            row |= {"model": str(config["model"]), "data": str(config["data"]["source"])}
+            rows.append(row | _figures(folder, row["data"]))
+        except (LimnerError, OSError, LookupError, TypeError, ValueError, AttributeError):
             rows.append(row | {"status": "unreadable"})
-            continue
-        validations = [r["validation"]["nats"] for r in read_json_lines(folder / "metrics.jsonl") if "validation" in r]
-        row["status"] = "finished" if state.get("finished") else "unfinished" if state else "no checkpoint"
-        row["step"] = state.get("step", 0)
-        if validations:
-            row["validation_nats"] = min(validations)
-        tests = [e for e in read_evaluations(folder) if e.get("split") == "test" and e.get("data") == row["data"]]
-        if tests:
-            best = min(tests, key=lambda e: e["nats_per_image"])
-            row |= {
-                "test_nats": best["nats_per_image"],
-                "bits_per_dim": best["bits_per_dim"],
-                "bound": best["bound"],
-            }
-        rows.append(row)
     return rows
+
+
+def _figures(folder: Path, data: str) -> dict[str, Any]:
+    """Status, step and figures of a run."""
+    state = json.loads((folder / "state.json").read_text()) if (folder / "state.json").is_file() else {}
+    status = "finished" if state.get("finished") else "unfinished" if state.get("step") else "no checkpoint"
+    row: dict[str, Any] = {"status": status, "step": int(state.get("step", 0))}
+    validations = [r["validation"]["nats"] for r in read_json_lines(folder / "metrics.jsonl") if "validation" in r]
+    if validations:
+        row["validation_nats"] = min(validations)
+    tests = [e for e in read_evaluations(folder) if e.get("split") == "test" and e.get("data") == data]
+    if tests:
+        best = min(tests, key=lambda e: e["nats_per_image"])
+        row |= {"test_nats": best["nats_per_image"], "bits_per_dim": best["bits_per_dim"], "bound": best["bound"]}
+    return row
 
 
 def _folders() -> list[Path]:

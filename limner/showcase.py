@@ -32,10 +32,11 @@ def demo(out: str | os.PathLike[str] = "demo", *, quiet: bool = True) -> Path:
     _clear(folder)
     start = time.perf_counter()
     digits = workbench.load_data("digits", quiet=quiet)
-    runs = [
-        workbench.train(model, digits, name=model, runs=folder, recipe=demo_recipe(model), quiet=quiet)
-        for model in DEMO_MODELS
-    ]
+    runs = []
+    for model in DEMO_MODELS:
+        runs.append(workbench.train(model, digits, name=model, runs=folder, recipe=demo_recipe(model), quiet=quiet))
+        if runs[-1].outcome is None or runs[-1].outcome.interrupted:
+            raise KeyboardInterrupt
     introduction = (
         f"{len(runs)} models of {len(digits.split('train')):,} handwritten digits of 8×8 pixels and 17 levels (the "
         "real digits that scikit-learn bundles), each trained here from nothing and measured on the same "

@@ -64,9 +64,9 @@ def imported(parts: tuple[str, ...], tree: ast.Module) -> Iterator[tuple[ast.AST
                 base += [module] if module else []
                 for alias in names:
                     yield node, ".".join([*base, alias.name])
-            case ast.Call(func=func, args=[ast.Constant(value=str(name)), *_]) if ast.unparse(
-                func
-            ).rpartition(".")[2] in ("import_module", "__import__"):
+            case ast.Call(func=func, args=[ast.Constant(value=str(name)), *_]) if ast.unparse(func).rpartition(".")[
+                2
+            ] in ("import_module", "__import__"):
                 yield node, name
 
 
@@ -102,9 +102,7 @@ def habit_violations(root: Path) -> list[str]:
     found = []
     for parts, tree in parsed(root):
         handlers = [node.type for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.type]
-        caught = {
-            name for handler in handlers for name in ast.walk(handler)
-        }  # libraries raise what they like
+        caught = {name for handler in handlers for name in ast.walk(handler)}  # libraries raise what they like
         for node, name in imported(parts, tree):
             if name.split(".")[0] in FORBIDDEN_MODULES or name in FORBIDDEN_IMPORTS:
                 found.append(f"{shown(parts, node)}: imports {name}")
@@ -157,9 +155,7 @@ def test_import_is_light(module):
     heavy = ["matplotlib", "sklearn", "lightning_fabric", "torchmetrics"]
     heavy += [] if module.startswith("limner.pictures") else ["torch", "numpy", "PIL"]
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
 
@@ -195,9 +191,7 @@ def house(root: Path, **files: str) -> Path:
         {"cellar__in__wine": "", "cli": "import limner.cellar"},
         {"workbench": "import limner"},
     ],
-    ids=lambda files: " | ".join(
-        f"{name}: {text.splitlines()[-1] if text else ''}" for name, text in files.items()
-    ),
+    ids=lambda files: " | ".join(f"{name}: {text.splitlines()[-1] if text else ''}" for name, text in files.items()),
 )
 def test_floor_checker_finds(tmp_path, files):
     assert floor_violations(house(tmp_path, **files))
@@ -239,10 +233,7 @@ def test_habit_checker_accepts(tmp_path):
     text = '"""No pickle, no torch.load( and no hasattr( here."""\nimport numpy\nconsole.print(1)\n'
     text += "numpy.load('x', allow_pickle=False)\nmodel.load('x')\n"
     text += "try:\n    zip.open()\nexcept (OSError, NotImplementedError):\n    pass\n"
-    assert (
-        habit_violations(house(tmp_path, training__in__loop=text, cli="print(1)", cli__in__runs="print(1)"))
-        == []
-    )
+    assert habit_violations(house(tmp_path, training__in__loop=text, cli="print(1)", cli__in__runs="print(1)")) == []
 
 
 def test_long_files_are_found(tmp_path):

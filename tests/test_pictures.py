@@ -178,9 +178,7 @@ def falling(n, start=500.0, end=90.0):
 
 
 def test_curves_are_svg_that_takes_the_colour_of_the_page():
-    svg = curves(
-        {"a & <b>": falling(50), "_c $x$": [(0, 1)]}, xlabel="steps", ylabel="nats", references={"r": 80}
-    )
+    svg = curves({"a & <b>": falling(50), "_c $x$": [(0, 1)]}, xlabel="steps", ylabel="nats", references={"r": 80})
     assert ElementTree.fromstring(svg).tag.endswith("svg")
     assert b"currentColor" in svg
     assert b"#0a0b0c" not in svg

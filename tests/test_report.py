@@ -58,9 +58,7 @@ def plot():
 def full(sheet, plot):
     sections = [
         Section(NASTY, [Text(f"{NASTY}\n\nsecond"), Code(f"limner train {NASTY}")]),
-        Section(
-            "Samples", [Picture(sheet, NASTY, NASTY), Row([Svg(plot, NASTY), Svg(plot, "b", alt="seen")])]
-        ),
+        Section("Samples", [Picture(sheet, NASTY, NASTY), Row([Svg(plot, NASTY), Svg(plot, "b", alt="seen")])]),
         Section("Samples", [Table([NASTY, "n"], [[NASTY, 1], ["b", None]], caption=NASTY, notes=[NASTY])]),
     ]
     return render(NASTY, sections, subtitle=NASTY)
@@ -116,9 +114,7 @@ def test_contents_only_for_more_than_two_sections():
 
 def test_picture_comes_back_pixel_by_pixel(sheet):
     photo = Image.fromarray(np.asarray(sheet)).convert("RGBA")
-    page = Page(
-        render("t", [Section("s", [Picture(sheet, "c", "a"), Picture(photo, "", "b", pixelated=False)])])
-    )
+    page = Page(render("t", [Section("s", [Picture(sheet, "c", "a"), Picture(photo, "", "b", pixelated=False)])]))
     for img, original in zip(page.all("img"), (sheet, photo), strict=True):
         data = base64.b64decode(img["src"].removeprefix("data:image/png;base64,"), validate=True)
         with Image.open(io.BytesIO(data)) as back:

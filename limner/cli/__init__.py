@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
+import inspect
 import io
 import itertools
+import os
+import re
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
 
 import tyro
 
@@ -22,14 +26,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``limner``: bad use and bad input end with one line on stderr and exit code 2."""
     try:
         _parse(_gather_settings(list(sys.argv[1:] if argv is None else argv)))()
+        sys.stdout.flush()
     except LimnerError as error:
-        print(f"limner: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
     except KeyboardInterrupt:
         print("limner: interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the last flush must not fail again
         sys.exit(141)
+    except OSError as error:  # a full disk, a folder without permission
+        _refuse(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or re.search("allocate memory|out of memory", str(error))):
+            raise
+        _refuse("there is not enough memory for this: try a smaller batch_size, fewer features or smaller pictures")
+
+
+def _refuse(message: str) -> NoReturn:
+    """One line, whatever is in the message; exit code 2."""
+    print(f"limner: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _deferred(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
@@ -48,9 +65,14 @@ def _parse(arguments: list[str]) -> Callable[[], None]:
     Raises:
         LimnerError: They cannot be parsed; tyro's box of text is folded into one line.
     """
+    first = arguments[0] if arguments else "--help"
+    if first not in COMMANDS and not first.startswith("-"):
+        near = difflib.get_close_matches(first, COMMANDS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(COMMANDS)}"
+        raise LimnerError(f"unknown command {first!r}: {hint}")
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(said), _unfolded(wanted={"-h", "--help"}.isdisjoint(arguments or ["-h"])):
             return tyro.extras.subcommand_cli_from_dict(
                 {name: _deferred(command) for name, command in COMMANDS.items()},
                 prog="limner",
@@ -60,10 +82,45 @@ def _parse(arguments: list[str]) -> Callable[[], None]:
     except SystemExit as error:
         if not error.code:
             raise
-        lines = [line.strip("│╭╰╮╯─ \n") for line in said.getvalue().splitlines()[1:]]
-        message = " ".join(itertools.takewhile(bool, itertools.dropwhile(lambda line: not line, lines)))
-        command = f"{arguments[0]} " if arguments and arguments[0] in COMMANDS else ""
-        raise LimnerError(f"{message.rstrip('.:')}; see limner {command}--help") from error
+        raise LimnerError(
+            f"{_in_one_line(said.getvalue(), first)}; see limner {first if first in COMMANDS else ''} --help"
+        ) from error
+
+
+@contextlib.contextmanager
+def _unfolded(wanted: bool) -> Iterator[None]:
+    """Let no text be folded to the width of the terminal, where ``wanted``."""
+    before = os.environ.get("COLUMNS")
+    if wanted:
+        os.environ["COLUMNS"] = "10000"
+    try:
+        yield
+    finally:
+        if wanted:
+            os.environ.pop("COLUMNS")
+        if before is not None:
+            os.environ["COLUMNS"] = before
+
+
+def _in_one_line(box: str, command: str) -> str:
+    """What tyro wrote into its box, shorter."""
+    lines = [line.strip("│╭╰╮╯─ \n") for line in box.splitlines()[1:]]
+    message = " ".join(itertools.takewhile(bool, itertools.dropwhile(lambda line: not line, lines))).rstrip(".:")
+    if found := re.match(r"Missing from [^:]*: (\S+)", message):
+        return f"{command} needs {found[1]}"
+    if found := re.match(r"Missing value for argument '(.*)'", message):
+        return f"{found[1]} needs a value" if found[1].startswith("-") else f"{command} needs {found[1].upper()}"
+    if found := re.match(r"invalid choice '(.*)' for argument '(.*)'. Expected one of \((.*)\)", message):
+        return f"{found[2]} {found[1]}: choose one of {found[3].replace(chr(39), '')}"
+    if found := re.match("Unrecognized .*?options: (.*)", message):
+        words = re.split("[, ]+", found[1])
+        word = next((w for w in words if w.startswith("-")), words[0])
+        known = inspect.signature(COMMANDS[command]).parameters if command in COMMANDS else {"help": None}
+        options = [f"--{name.replace('settings', 'set').replace('_', '-')}" for name in known]
+        near = difflib.get_close_matches(word, options, 1)
+        kind = "option" if word.startswith("-") else "argument"
+        return f"unknown {kind} {word}" + (f" (did you mean {near[0]}?)" if near else "")
+    return message.removeprefix("Error parsing ")
 
 
 def _gather_settings(arguments: list[str]) -> list[str]:
@@ -81,4 +138,6 @@ def _gather_settings(arguments: list[str]) -> list[str]:
         else:
             taking = False
             rest.append(word)
+    if "--set" in arguments and not settings:
+        raise LimnerError("--set needs KEY=VALUE, as in --set learning_rate=0.001")
     return [*rest, "--set", *settings] if settings else rest

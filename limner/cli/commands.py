@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
+from limner.cli.arguments import (
+    Count,
+    Epochs,
+    Fit,
+    Flag,
+    Levels,
+    Limit,
+    Minutes,
+    Model,
+    Name,
+    OtherSource,
+    OutFile,
+    RunName,
+    RunNames,
+    Seed,
+    Settings,
+    Size,
+    Source,
+    SplitName,
+)
 from limner.cli.printing import describe, figure, print_json, print_table, said, size_of, spread
 
 if TYPE_CHECKING:
@@ -15,13 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS"]
 
-Fit = Literal["crop", "pad", "stretch"]
-Settings = Annotated[tuple[str, ...], arg(name="set", metavar="KEY=VALUE ...")]
-Source = Annotated[Positional[str], arg(metavar="SOURCE")]
-RunName = Annotated[Positional[str], arg(metavar="RUN")]
 
-
-def demo(out: Path = Path("demo"), quiet: bool = False) -> None:
+def demo(out: Path = Path("demo"), quiet: Flag = False) -> None:
     """Train every family on the bundled digits, minutes on a laptop; ends with a report to look at.
 
     Args:
@@ -35,10 +50,10 @@ def demo(out: Path = Path("demo"), quiet: bool = False) -> None:
 
 def data(
     source: Source,
-    size: Annotated[str | None, arg(metavar="SIZE")] = None,
+    size: Size = None,
     fit: Fit = "crop",
-    out: Annotated[Path | None, arg(metavar="PATH")] = None,
-    json: bool = False,
+    out: OutFile = None,
+    json: Flag = False,
 ) -> None:
     """Say what a SOURCE is (count, size, channels, levels, labels, broken files) and write a contact sheet.
 
@@ -65,16 +80,16 @@ def data(
 
 
 def train(
-    model: Annotated[Positional[str], arg(metavar="MODEL")],
+    model: Model,
     data: Annotated[str, arg(metavar="SOURCE")] = "digits",
-    name: Annotated[str | None, arg(metavar="NAME")] = None,
-    size: Annotated[str | None, arg(metavar="SIZE")] = None,
+    name: Name = None,
+    size: Size = None,
     fit: Fit = "crop",
-    levels: Annotated[int | None, arg(metavar="L")] = None,
-    minutes: Annotated[float | None, arg(metavar="M")] = None,
-    epochs: Annotated[float | None, arg(metavar="E")] = None,
+    levels: Levels = None,
+    minutes: Minutes = None,
+    epochs: Epochs = None,
     settings: Settings = (),
-    quiet: bool = False,
+    quiet: Flag = False,
 ) -> None:
     """Train a MODEL (pixelcnn, vae) in a new run folder; progress, samples and checkpoints on the way.
 
@@ -109,10 +124,10 @@ def train(
 
 def resume(
     run: RunName,
-    minutes: Annotated[float | None, arg(metavar="M")] = None,
-    epochs: Annotated[float | None, arg(metavar="E")] = None,
+    minutes: Minutes = None,
+    epochs: Epochs = None,
     settings: Settings = (),
-    quiet: bool = False,
+    quiet: Flag = False,
 ) -> None:
     """Go on with a run from its last checkpoint; on CPU bit for bit as if it had never stopped.
 
@@ -128,7 +143,7 @@ def resume(
     _print_outcome(workbench.resume(run, minutes=minutes, epochs=epochs, settings=settings, quiet=quiet))
 
 
-def runs(json: bool = False) -> None:
+def runs(json: Flag = False) -> None:
     """List the runs in runs/ (or $LIMNER_RUNS) with their figures, newest first.
 
     Args:
@@ -149,7 +164,7 @@ def runs(json: bool = False) -> None:
 
     table = Table(box=box.SIMPLE)
     for column in ("run", "model", "data", "status"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")  # a name that is cut is no name
     for column in ("step", "validation nats", "test nats", "bits/dim"):
         table.add_column(column, justify="right")
     for r in rows:
@@ -158,15 +173,15 @@ def runs(json: bool = False) -> None:
         figures.append(figure(r.get("bits_per_dim"), 4, sign))
         source = Path(r.get("data", "")).name
         table.add_row(r["run"], r.get("model", ""), source, r["status"], f"{r.get('step', 0):,}", *figures)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def sample(
     run: RunName,
-    n: Annotated[int, arg(aliases=("-n",))] = 64,
-    seed: int = 0,
-    out: Annotated[Path | None, arg(metavar="PATH")] = None,
-    quiet: bool = False,
+    n: Annotated[Count, arg(aliases=("-n",))] = 64,
+    seed: Seed = 0,
+    out: OutFile = None,
+    quiet: Flag = False,
 ) -> None:
     """Draw new pictures from a run's model into one PNG.
 
@@ -188,12 +203,12 @@ def sample(
 
 def evaluate(
     run: RunName,
-    data: Annotated[str | None, arg(metavar="SOURCE")] = None,
-    split: Literal["train", "validation", "test"] = "test",
-    importance_samples: int = 1,
-    limit: Annotated[int | None, arg(metavar="N")] = None,
-    seed: int = 0,
-    json: bool = False,
+    data: OtherSource = None,
+    split: SplitName = "test",
+    importance_samples: Count = 1,
+    limit: Limit = None,
+    seed: Seed = 0,
+    json: Flag = False,
 ) -> None:
     """Measure the likelihood: nats an image with standard error, bits/dim, exact or bound. All images are counted.
 
@@ -227,11 +242,11 @@ def evaluate(
 
 
 def compare(
-    runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN ...")],
-    split: Literal["train", "validation", "test"] = "test",
-    importance_samples: int = 100,
+    runs: RunNames,
+    split: SplitName = "test",
+    importance_samples: Count = 100,
     out: Path = Path("comparison.html"),
-    json: bool = False,
+    json: Flag = False,
 ) -> None:
     """Measure runs side by side and write one page: likelihoods, samples, reconstructions, curves.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from limner.cli.arguments import whole_number
 from limner.errors import LimnerError
 
 if TYPE_CHECKING:
@@ -19,10 +20,11 @@ def size_of(text: str | None) -> tuple[int, int] | None:
     """``28`` or ``20x28`` (width × height) as (height, width)."""
     if text is None:
         return None
-    sides = text.lower().replace("×", "x").split("x")
-    if not 1 <= len(sides) <= 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise LimnerError(f"--size {text}: write one number (32) or WIDTHxHEIGHT (20x28)")
-    return int(sides[-1]), int(sides[0])
+    try:
+        sides = [whole_number(side, 1, 1_000_000) for side in text.lower().replace("×", "x").split("x", 1)]
+    except ValueError:
+        raise LimnerError(f"--size {text}: write one number (32) or WIDTHxHEIGHT (20x28)") from None
+    return sides[-1], sides[0]
 
 
 def spread(n: int, most: int) -> torch.Tensor:

@@ -34,7 +34,11 @@ class Categorical(PixelDistribution):
 
     def log_prob(self, k: Tensor) -> Tensor:
         """The log-softmax at ``k``."""
-        return -F.cross_entropy(self.logits.transpose(1, 2), k, reduction="none")
+        b, c, levels, h, w = self.logits.shape
+        # The levels last: where the network is channels_last they are neighbours in memory already.
+        logits = self.logits.permute(0, 3, 4, 1, 2).reshape(-1, levels)  # (B·H·W·C, L)
+        nats = F.cross_entropy(logits, k.permute(0, 2, 3, 1).reshape(-1), reduction="none")
+        return -nats.view(b, h, w, c).permute(0, 3, 1, 2)
 
     def icdf(self, u: Tensor) -> Tensor:
         """How many cumulative sums ``u`` passes, ``(B, C, H, W)``."""

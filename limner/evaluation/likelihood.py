@@ -83,6 +83,8 @@ def measure_likelihood(
         raise LimnerError(f"a {type(model).__name__} has no likelihood, nor a bound of one")
     if importance_samples < 1:
         raise LimnerError(f"importance samples must be 1 or more, not {importance_samples}")
+    if limit is not None and limit < 1:
+        raise LimnerError(f"the limit of images must be 1 or more, not {limit}")
     if importance_samples > 1 and not isinstance(model, VAE):
         raise LimnerError(
             f"importance samples tighten a bound; the likelihood of a {type(model).__name__} is exact already"

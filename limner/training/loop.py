@@ -20,7 +20,7 @@ from limner.data.imageset import Split
 from limner.errors import LimnerError
 from limner.files import sweep
 from limner.models.contracts import Model
-from limner.training.checkpoints import MODEL, STATE, read_tensors, save_model, save_state, with_prefix
+from limner.training.checkpoints import MODEL, STATE, read_tensors, save_model, save_state
 from limner.training.config import TrainingConfig
 from limner.training.interrupts import asked_to_stop
 from limner.training.journal import Journal
@@ -113,7 +113,7 @@ class _Run:
         self.step, self.seconds_before, self.evaluations = 0, 0.0, 0
         self.best_nats, self.best_step, self.saved_step = math.inf, 0, -1
         self.validation_nats: float | None = None
-        self.log: dict[str, torch.Tensor] = {}  # sums of the terms since the last line in the journal
+        self.log: dict[str, float] = {}  # sums of the terms since the last line in the journal
         self.logged_step, self.next_log = 0, 0.005
         self.recent: deque[tuple[float, int]] = deque(maxlen=50)  # (time, step)
 
@@ -174,14 +174,14 @@ class _Run:
     def _log_mark(self) -> float:
         return self._fraction() + 0.005
 
-    def _log(self, losses: dict[str, torch.Tensor], factor: float) -> None:
+    def _log(self, losses: dict[str, float], factor: float) -> None:
         for name, value in losses.items():
-            self.log[name] = self.log[name] + value if name in self.log else value
+            self.log[name] = self.log.get(name, 0.0) + value
         now = time.perf_counter()
         self.recent.append((now, self.step))
         if self._fraction() >= self.next_log or self._finished():
             n = self.step - self.logged_step
-            means = {name: float(value) / n for name, value in self.log.items()}
+            means = {name: value / n for name, value in self.log.items()}
             norm = means.pop("gradient_norm")
             self.journal.write(
                 self.step,
@@ -197,7 +197,7 @@ class _Run:
             self.log, self.logged_step, self.next_log = {}, self.step, self._log_mark()
         if now - self.shown > 0.2:
             self.shown = now
-            nats = sum(float(v) for k, v in losses.items() if k != "gradient_norm")
+            nats = sum(v for k, v in losses.items() if k != "gradient_norm")
             self.smoothed = nats if self.smoothed is None else 0.9 * self.smoothed + 0.1 * nats
             self._show()
 
@@ -252,6 +252,7 @@ class _Run:
             "seconds": self._elapsed(),
             "evaluations": self.evaluations,
             "validation_nats": self.validation_nats,
+            "log": self.log,
             "logged_step": self.logged_step,
             "next_log": self.next_log,
             "schedule": asdict(self.schedule),
@@ -260,16 +261,18 @@ class _Run:
             "finished": self._finished(),
         }
         self.objective.check_weights(self.step)
-        save_state(self.folder, self.objective.state() | with_prefix("log", self.log), numbers)
+        save_state(self.folder, self.objective.state(), numbers)
         self.saved, self.saved_step = time.perf_counter(), self.step
 
     def _restore(self) -> None:
         path = self.folder / STATE
         tensors, numbers = read_tensors(path)
+        # The best weights carry their own figure: true of that file whenever a kill came.
+        best = read_tensors(self.folder / MODEL)[1] if (self.folder / MODEL).is_file() else {}
         try:
             self.step, self.seconds_before = int(numbers["step"]), float(numbers["seconds"])
             self.validation_nats = numbers["validation_nats"]
-            self.logged_step = int(numbers["logged_step"])
+            self.log, self.logged_step = dict(numbers["log"]), int(numbers["logged_step"])
             if self.budget and numbers["budget"] == self.budget:
                 self.schedule = Schedule(**numbers["schedule"])  # else: the run was given another length, it plans anew
             torch.set_num_threads(int(numbers["threads"]))  # sums in another order would give other weights
@@ -277,12 +280,9 @@ class _Run:
             part = self.seconds_before / self.budget if self.budget else self._fraction()
             self.evaluations = min(int(numbers["evaluations"]), int(part * self.config.evaluations))
             self.next_log = min(float(numbers["next_log"]), part + 0.005)
+            if best:
+                self.best_nats, self.best_step = float(best["validation_nats"]), int(best["step"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error
-        self.log = {k[4:]: t.to(self.objective.model.device) for k, t in tensors.items() if k.startswith("log.")}
         if self.step:  # before, everything is as the seed made it
             self.objective.restore(tensors, path)
-        # The best weights carry their own figure: true of that file whenever a kill came.
-        if (self.folder / MODEL).is_file():
-            _, header = read_tensors(self.folder / MODEL)
-            self.best_nats, self.best_step = header["validation_nats"], header["step"]

@@ -34,8 +34,9 @@ class SingleLoss:
 
     def __init__(self, model: Model, config: TrainingConfig, fabric: Fabric) -> None:
         self.model, self.config, self.fabric = model, config, fabric
-        decayed = [p for p in model.parameters() if p.dim() >= 2]
-        plain = [p for p in model.parameters() if p.dim() < 2]
+        self.parameters = list(model.parameters())
+        decayed = [p for p in self.parameters if p.dim() >= 2]
+        plain = [p for p in self.parameters if p.dim() < 2]
         optimizer = torch.optim.AdamW(
             [
                 {"params": decayed, "weight_decay": config.weight_decay},
@@ -43,34 +44,35 @@ class SingleLoss:
             ],
             lr=config.learning_rate,
             betas=(config.beta1, config.beta2),
+            fused=True,
         )
-        self.module, self.optimizer = fabric.setup(model, optimizer)
+        self.module, self.optimizer = fabric.setup(model.train(), optimizer)
         self.average = MovingAverage(model, config.ema_decay)
         self.generator = torch.Generator(model.device).manual_seed(config.seed)
 
-    def step(self, batch: Batch, factor: float, step: int) -> dict[str, Tensor]:
+    def step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
         """One step with the learning rate times ``factor``; gives each term's mean, and the gradient's norm.
 
         Raises:
             LimnerError: A term or the gradient is not finite; no weight has been changed then.
         """
-        self.module.train()
         terms = self.module(batch.images, self.generator)
-        means = {name: term.mean() for name, term in terms.items()}
-        loss = torch.stack(list(means.values())).sum()
-        _check_finite({name: float(value.detach()) for name, value in means.items()}, step)
-        self.optimizer.zero_grad(set_to_none=True)
+        loss = sum(term.mean() for term in terms.values())
+        means = {name: float(term.detach().mean()) for name, term in terms.items()}
+        _check_finite(means, step)
+        for parameter in self.parameters:
+            parameter.grad = None
         self.fabric.backward(loss)
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        self._check_gradient(norm, step)  # before clipping, which would spread one bad number over all
+        self._check_gradient(float(norm), step)  # before clipping, which would spread one bad number over all
         if self.config.clip_norm:
-            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.config.clip_norm, norm)
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip_norm, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * factor
         self.optimizer.step()
         self.average.update(step)
-        return {name: value.detach() for name, value in means.items()} | {"gradient_norm": norm}
+        return means | {"gradient_norm": float(norm)}
 
     @torch.no_grad()
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
@@ -129,13 +131,13 @@ class SingleLoss:
             if not bool(parameter.isfinite().all()):
                 raise _diverged(f"the weight {name}", math.nan, step)
 
-    def _check_gradient(self, norm: Tensor, step: int) -> None:
+    def _check_gradient(self, norm: float, step: int) -> None:
         if not math.isfinite(norm):
             worst = next(
                 (n for n, p in self.model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()),
                 "the whole network (its norm overflows)",
             )
-            raise _diverged(f"the gradient of {worst}", float(norm), step)
+            raise _diverged(f"the gradient of {worst}", norm, step)
 
 
 def _check_finite(means: Mapping[str, float], step: int) -> None:

@@ -41,7 +41,7 @@ class Run:
     @property
     def name(self) -> str:
         """The folder's name."""
-        return self.folder.name
+        return self.folder.resolve().name
 
     @cached_property
     def model(self) -> Model:

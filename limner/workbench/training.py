@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,13 +15,16 @@ from lightning_fabric import Fabric
 from limner import display, pictures, sampling
 from limner.configuration import DataConfig, RunConfig, read_run_config
 from limner.data import Batches, ImageSet
+from limner.data.imageset import Split
 from limner.data.options import FitMode
 from limner.errors import LimnerError
+from limner.files import sweep
 from limner.models import Model, Samples, Scores, family
+from limner.pages import REPORT
 from limner.recipes import Recipe, default_recipe
-from limner.runs import find_run, new_run, runs_folder
+from limner.runs import check_name, find_run, new_run, runs_folder
 from limner.settings import with_settings
-from limner.training.checkpoints import STATE
+from limner.training.checkpoints import MODEL, STATE, read_header
 from limner.training.config import TrainingConfig
 from limner.training.loop import Hooks
 from limner.training.loop import train as run_loop
@@ -70,24 +74,23 @@ def train(
         chosen = recipe or default_recipe(model, shape)
         return with_settings(replace(chosen, training=_of_length(chosen.training, minutes, epochs)), settings)
 
-    complete((1, 28, 28))  # bad settings are said before a large set is read
+    complete((1, 28, 28))  # bad settings and names are said before a large set is read
+    parent = Path(runs or runs_folder())
+    check_name(name, parent)
     images = data if isinstance(data, ImageSet) else load_data(data, size=size, fit=fit, levels=levels, quiet=quiet)
-    for note in images.notes:
-        display.console(quiet).print(f"[dim]{note}[/dim]")
     images.split("train")
     config = RunConfig(family(model).name, DataConfig.of(images, fit), complete(images.shape))
     built = config.build()
+    config = _of_precision(config, built, images.split("train"))
     short = Path(images.source).stem or "data"
     folder = new_run(
         name,
         f"{config.model}-{''.join(c if c.isalnum() else '-' for c in short)}",
-        Path(runs or runs_folder()),
+        parent,
     )
-    training = config.recipe.training
-    first = Batches(images.split("train"), training.batch_size, training.seed).at(0).images
-    training = replace(training, precision=choose_precision(training.precision, built.to(device()), first))
-    config = replace(config, recipe=replace(config.recipe, training=training))
     config.write(folder)
+    for note in images.notes:
+        display.console(quiet).print(note, style="dim", markup=False, soft_wrap=True)
     return _train(Run(folder, config, images), built, resume=False, quiet=quiet)
 
 
@@ -117,12 +120,47 @@ def resume(
     recipe = with_settings(replace(before, training=_of_length(before.training, minutes, epochs)), settings)
     if recipe.network != before.network:
         raise LimnerError("resume cannot change the network's sizes: its weights are trained; start a new run")
-    config = replace(config, recipe=recipe)
-    opened = Run(folder, config)
-    opened.data(quiet=quiet)
-    if recipe != before:
-        config.write(folder)
-    return _train(opened, config.build(), resume=(folder / STATE).is_file(), quiet=quiet)
+    started = (folder / STATE).is_file()
+    if (folder / MODEL).is_file() and not started:
+        raise LimnerError(f"{folder} has weights but no {STATE} to go on from: train a new run under another name")
+    opened = Run(folder, replace(config, recipe=recipe))
+    images = opened.data(quiet=quiet).split("train")
+    if started:
+        _check_unfinished(opened, before.training, Batches(images, recipe.training.batch_size, 0).steps_per_epoch)
+    model = opened.config.build()
+    opened.config = _of_precision(opened.config, model, images)
+    if opened.config.recipe != before:
+        opened.config.write(folder)
+    return _train(opened, model, resume=started, quiet=quiet)
+
+
+def _check_unfinished(run: Run, before: TrainingConfig, steps_per_epoch: int) -> None:
+    """See that there is something left to train: a resume that does nothing is said, not done.
+
+    Raises:
+        LimnerError: The run is finished, or has trained for longer than it is asked to.
+    """
+    config, state = run.config.recipe.training, read_header(run.folder / STATE)
+    step, seconds, finished = int(state.get("step", 0)), float(state.get("seconds", 0)), state.get("finished")
+    same = (config.minutes, config.minutes or config.epochs) == (before.minutes, before.minutes or before.epochs)
+    if same and finished and not (run.folder / REPORT).is_file():
+        return  # it ended between its last step and its report
+    enough = seconds >= config.minutes * 60 if config.minutes else step >= round(config.epochs * steps_per_epoch)
+    if (same and finished) or (not same and enough):
+        done = f"{step:,} steps, {step / steps_per_epoch:.4g} epochs, {seconds / 60:.2g} minutes"
+        where = "is finished" if finished else "is further already"
+        raise LimnerError(
+            f"run {run.name!r} {where} ({done}): to train longer give a larger total, as in "
+            f"`limner resume {run.name} --epochs {math.ceil(2 * step / steps_per_epoch)}`, or --minutes"
+        )
+
+
+def _of_precision(config: RunConfig, model: Model, images: Split) -> RunConfig:
+    """``config`` with the precision that ``auto`` stands for on this machine; ``model`` is moved to the device."""
+    training = config.recipe.training
+    first = Batches(images, training.batch_size, training.seed).at(0).images
+    precision = choose_precision(training.precision, model.to(device()), first)
+    return replace(config, recipe=replace(config.recipe, training=replace(training, precision=precision)))
 
 
 def _of_length(config: TrainingConfig, minutes: float | None, epochs: float | None) -> TrainingConfig:
@@ -143,19 +181,23 @@ def _of_length(config: TrainingConfig, minutes: float | None, epochs: float | No
 
 def _train(run: Run, model: Model, *, resume: bool, quiet: bool) -> Run:
     config, data = run.config.recipe.training, run.data()
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
     fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION[config.precision])
     objective = SingleLoss(model.to(fabric.device), config, fabric)
     validation = data.splits["validation"] if len(data.splits["validation"]) else data.split("train")
+    samples = run.folder / "samples"
+    samples.mkdir(exist_ok=True)
+    sweep(samples)
     n, bound = config.sample_images, model.bound if isinstance(model, Scores) else None
 
     def evaluated(step: int, averaged: Model) -> None:
         if n and isinstance(averaged, Samples):
             images = sampling.sample(averaged, n, generator=torch.Generator().manual_seed(config.seed))
-            (run.folder / "samples").mkdir(exist_ok=True)
-            pictures.save_png(pictures.grid(images.cpu()), run.folder / "samples" / f"{step:06d}.png")
+            pictures.save_png(pictures.grid(images.cpu()), samples / f"{step:06d}.png")
 
-    with display.training(run.name, model.dimensions, bound, quiet) as show:
+    # Whatever draws from the global generator draws the same in every process, and the caller's is left as it was.
+    with torch.random.fork_rng(), display.training(run.name, model.dimensions, bound, quiet) as show:
+        torch.manual_seed(config.seed)
         hooks = Hooks(progress=show, evaluated=evaluated)
         run.outcome = run_loop(
             objective, data.split("train"), validation, config, run.folder, resume=resume, hooks=hooks

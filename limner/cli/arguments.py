@@ -1,0 +1,92 @@
+"""The types of the commands' arguments: what they are called in the help, and what their values may be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.constructors import PrimitiveConstructorSpec
+
+__all__ = [
+    "Count",
+    "Epochs",
+    "Fit",
+    "Flag",
+    "Levels",
+    "Limit",
+    "Minutes",
+    "Model",
+    "Name",
+    "OtherSource",
+    "OutFile",
+    "RunName",
+    "RunNames",
+    "Seed",
+    "Settings",
+    "Size",
+    "Source",
+    "SplitName",
+    "whole_number",
+]
+
+_MOST = 1_000_000_000
+
+
+def whole_number(text: str, low: int, high: int) -> int:
+    """A whole number from ``low`` to ``high``.
+
+    Raises:
+        ValueError: It is none.
+    """
+    digits = text.strip().removeprefix("-")
+    if not (digits.isdecimal() and len(digits) < 20 and low <= int(text) <= high):
+        raise ValueError(f"must be a whole number from {low} to {high:,}, not {text!r}")
+    return int(text)
+
+
+def _amount(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= _MOST:
+        raise ValueError(f"must be a number above 0, not {text!r}")
+    return value
+
+
+def _spec(metavar: str, parse: Callable[[str], Any]) -> PrimitiveConstructorSpec[Any]:
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=lambda words: parse(words[0]),
+        is_instance=lambda value: True,
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+_NO_HINT = arg(help_behavior_hint="")  # the help text says what happens by default
+_COUNT = _spec("N", lambda text: whole_number(text, 1, _MOST))
+
+Count = Annotated[int, _COUNT]
+Levels = Annotated[int | None, _spec("L", lambda text: whole_number(text, 2, 256)), _NO_HINT]
+Limit = Annotated[int | None, _COUNT, _NO_HINT]
+Seed = Annotated[int, _spec("N", lambda text: whole_number(text, 0, 2**53))]
+Minutes = Annotated[float | None, _spec("M", _amount), _NO_HINT]
+Epochs = Annotated[float | None, _spec("E", _amount), _NO_HINT]
+
+Model = Annotated[Positional[str], arg(metavar="MODEL")]
+Name = Annotated[str | None, _spec("NAME", str), _NO_HINT]
+OtherSource = Annotated[str | None, _spec("SOURCE", str), _NO_HINT]
+OutFile = Annotated[Path | None, _spec("PATH", Path), _NO_HINT]
+RunName = Annotated[Positional[str], arg(metavar="RUN")]
+RunNames = Annotated[Positional[tuple[str, ...]], arg(metavar="RUN ...", help_behavior_hint="")]
+Settings = Annotated[tuple[str, ...], arg(name="set", metavar="KEY=VALUE ...", help_behavior_hint="")]
+Size = Annotated[str | None, _spec("SIZE", str), _NO_HINT]
+Source = Annotated[Positional[str], arg(metavar="SOURCE")]
+
+Fit = Literal["crop", "pad", "stretch"]
+Flag = FlagCreatePairsOff[bool]
+SplitName = Literal["train", "validation", "test"]

@@ -1,0 +1,98 @@
+"""Tiny runs that the tests share, and the command line called in this process."""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: xdist brings the parallelism
+
+import pytest
+
+COMMON = ("sample_images=4", "validation_images=100", "precision=float32", "batch_size=64", "evaluations=4")
+TINY = {
+    "pixelcnn": ("features=8", "blocks=1", "head_features=8", "first_kernel=3", *COMMON),
+    "vae": ("network=dense", "hidden=16", "latent=2", *COMMON),
+}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command left: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def record(self):
+        """All of stdout as one JSON value."""
+        return json.loads(self.out)
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """``--set`` values of a network that trains an epoch of the digits in a blink, by model."""
+    return TINY
+
+
+@pytest.fixture
+def limner(capfd):
+    """Call the command line in this process."""
+    from limner.cli import main
+
+    def call(*words) -> Said:
+        capfd.readouterr()
+        code = 0
+        try:
+            main([str(word) for word in words])
+        except SystemExit as end:
+            code = end.code or 0
+        return Said(code, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def refused(limner):
+    """Call the command line with something bad: one line, exit code 2, nothing on stdout. Gives the line."""
+
+    def call(*words) -> str:
+        said = limner(*words)
+        assert said.err.count("\n") == 1, said.err
+        assert said.err.startswith("limner: ")
+        assert said.out == ""
+        assert said.code == 2
+        return said.err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A folder with two finished runs, ``pixelcnn`` and ``vae``: one epoch of the digits each. Not to be changed."""
+    from limner import workbench
+
+    folder = tmp_path_factory.mktemp("trained")
+    for model, settings in TINY.items():
+        workbench.train(model, "digits", name=model, runs=folder, epochs=1, settings=settings)
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, trained):
+    """An empty working folder but for ``runs/`` with copies of the trained runs."""
+    shutil.copytree(trained, tmp_path / "runs", ignore=shutil.ignore_patterns("tensorboard"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LIMNER_RUNS", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def snapshot():
+    """The bytes of every file below a folder, by name."""
+
+    def take(folder):
+        return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+    return take

@@ -1,0 +1,49 @@
+"""The README keeps its word: its Python runs, its commands and files exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from limner.cli.commands import COMMANDS
+from limner.models import MODELS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert (tmp_path / "samples.png").is_file()
+    assert (tmp_path / "reconstructions.png").is_file()
+    assert (tmp_path / "comparison.html").is_file()
+    assert "(1, 8, 8) 17" in capsys.readouterr().out
+
+
+def test_every_command_in_the_docs_exists():
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for command in re.findall(r"^(?:LIMNER\S+ )?limner ([a-z]+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+            assert command in COMMANDS, f"{path.name}: limner {command}"
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_every_model_stands_in_the_readme(name):
+    assert f"| `{name}` |" in README
+
+
+def test_every_link_leads_somewhere():
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\((?!http)([^)#]+)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_every_name_in_the_docs_exists():
+    """Functions and classes that a docs page names by file are there."""
+    for page in ("pixelcnn", "vae"):
+        text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        source = "\n".join(p.read_text(encoding="utf-8") for p in ROOT.glob("[lt]*/**/*.py"))
+        for name in re.findall(r"`(?:[A-Za-z]+\.)?([A-Za-z_]\w+)`(?: in `| \()?", text):
+            assert re.search(rf"\b{name}\b", source), f"{page}.md names {name}"
