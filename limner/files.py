@@ -16,7 +16,7 @@ from typing import Any
 
 from limner.errors import LimnerError
 
-__all__ = ["read_json_lines", "sweep", "write_bytes", "write_text"]
+__all__ = ["check_place", "read_json_lines", "sweep", "write_bytes", "write_text"]
 
 _STRAY = re.compile(r"\..+\.tmp-\d+(-\d+)?")
 _serial = itertools.count()
@@ -51,6 +51,17 @@ def write_bytes(path: str | os.PathLike[str], data: bytes | bytearray | memoryvi
     except OSError as error:
         raise LimnerError(f"cannot write {path}: {_reason(error, target)}") from error
     _sync_folder(target.parent)
+
+
+def check_place(path: str | os.PathLike[str]) -> None:
+    """See before long work that its result can be written to ``path``, as far as that can be told.
+
+    Raises:
+        LimnerError: The folder is missing, or ``path`` is a folder.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir() or not target.parent.is_dir():
+        raise LimnerError(f"cannot write {path}: {_reason(OSError(), target)}")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -123,7 +123,7 @@ def test_killed_at_random_moments(reference, words, twin, start, limner):
             kills += 1
         process.join()
         process = start(["resume", str(twin), "--quiet"])
-        if kills < 6:
+        if kills < 5:
             wait_for(lambda: step_of(twin) >= 0)
         else:
             process.join()
@@ -137,7 +137,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("moment", ["before the rename", "after the rename"])
-@pytest.mark.parametrize("write", [1, 2, 3, 4, 5, 6, 7, 8, 29])
+@pytest.mark.parametrize("write", [1, 2, 3, 4, 5, 6, 29])
 def test_killed_in_a_write(reference, words, twin, monkeypatch, limner, write, moment):
     """Weights, state, its copy for people, pictures: a kill between any two leaves what a run can go on from."""
     replace, count = os.replace, 0
@@ -197,6 +197,31 @@ def test_ctrl_c_says_how_to_go_on(reference, words, twin, monkeypatch, limner):
     assert_same_end(twin, reference)
 
 
+def test_a_stop_between_two_lines_of_the_journal(tmp_path, tiny, monkeypatch):
+    """A line holds the mean of all steps since the line before, those before the stop included."""
+    from limner.training.objectives import SingleLoss
+
+    step = SingleLoss.step
+
+    def interrupted(self, batch, factor, number):
+        if number in (301, 306):
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, batch, factor, number)
+
+    settings = [*tiny["vae"], "batch_size=2", "epochs=1.1", "sample_images=0"]
+    whole = workbench.train("vae", name="whole", runs=tmp_path, settings=settings).folder
+    with monkeypatch.context() as patched:
+        patched.setattr(SingleLoss, "step", interrupted)
+        stopped = workbench.train("vae", name="stopped", runs=tmp_path, settings=settings)
+        stopped = workbench.resume(stopped.folder)
+    assert stopped.outcome.interrupted
+    assert json.loads((stopped.folder / "state.json").read_text())["log"]
+    workbench.resume(stopped.folder)
+    lines = metrics(stopped.folder)
+    assert lines == metrics(whole)
+    assert 150 < sum("train" in line for line in lines) < 250
+
+
 def test_killed_before_the_first_checkpoint(reference, words, twin, monkeypatch, limner):
     from limner.training.loop import _Run
 
@@ -239,7 +264,8 @@ def test_a_nan_stops_and_keeps_the_last_good_state(reference, words, twin, monke
     assert_same_end(twin, reference)
 
 
-def test_a_rate_beyond_reason_is_one_line(reference, words, twin, refused):
+def test_a_rate_beyond_reason_is_one_line(twin, tiny, refused):
+    words = ["train", "vae", "--name", "twin", "--quiet", "--set", *tiny["vae"]]
     line = refused(*words, "learning_rate=1e9", "clip_norm=0", "warmup_steps=0")
     assert "became" in line
     assert "learning_rate" in line
@@ -261,9 +287,9 @@ def test_weights_that_are_not_finite_are_not_saved(reference, words, twin, monke
         return result
 
     monkeypatch.setattr(SingleLoss, "step", spoiling)
-    assert "step 2" in refused(*words)
+    assert "at step 21: the weight " in refused(*words, "checkpoint_seconds=0")
     saved, header = tensors(twin / "state.safetensors")
-    assert header["step"] <= 20
+    assert header["step"] == 20
     assert all(bool(t.isfinite().all()) for t in saved.values() if t.is_floating_point())
 
 
@@ -312,15 +338,17 @@ def test_a_finished_run_is_trained_longer(home, limner, words):
 
 def test_a_finished_run_is_trained_longer_by_the_clock(home, limner):
     folder = home / "runs" / "vae"
-    assert limner("resume", "vae", "--quiet", "--minutes", "0.012").code == 0
+    before = json.loads((folder / "state.json").read_text())["seconds"]
+    minutes = (before + 0.6) / 60
+    assert limner("resume", "vae", "--quiet", "--minutes", minutes).code == 0
     state = json.loads((folder / "state.json").read_text())
     assert state["step"] > 20
     assert state["finished"] is True
-    assert 0.4 < state["seconds"] < 1.5
-    assert read_config(folder)["training"]["minutes"] == 0.012
+    assert before + 0.3 < state["seconds"] < before + 2
+    assert read_config(folder)["training"]["minutes"] == minutes
 
 
-def test_an_unfinished_run_can_change_its_clock(reference, words, twin, limner, refused):
+def test_a_run_can_change_its_clock(reference, words, twin, limner, refused):
     """An epochs' plan is not taken for a time budget's, nor the other way round."""
     words = [w for w in words if not w.startswith("epochs=")]
     assert limner(*words, "minutes=0.005").code == 0
@@ -333,23 +361,20 @@ def test_an_unfinished_run_can_change_its_clock(reference, words, twin, limner, 
 
 @posix
 def test_a_time_budget_holds_over_a_kill(twin, start, tiny, limner):
-    minutes = 0.03
+    minutes = 0.05
     process = start(["train", "vae", "--name", "twin", "--quiet", "--minutes", str(minutes),
                      "--set", *tiny["vae"], "checkpoint_seconds=0.02"])  # fmt: skip
     wait_for(lambda: step_of(twin) > 0)
-    time.sleep(0.8)
+    time.sleep(1.8)
     process.kill()
     process.join()
     state = json.loads((twin / "state.json").read_text())
     assert state["finished"] is False
-    assert 0.3 < state["seconds"] < minutes * 60
-    began = time.monotonic()
+    assert 1 < state["seconds"] < minutes * 60
     assert limner("resume", "twin", "--quiet").code == 0
-    took = time.monotonic() - began
     state = json.loads((twin / "state.json").read_text())
     assert state["finished"] is True
-    assert 0.8 * minutes * 60 < state["seconds"] < 1.3 * minutes * 60
-    assert took < minutes * 60 + 1  # the rest of the budget and a report, not the whole again and more
+    assert 0.8 * minutes * 60 < state["seconds"] < 1.4 * minutes * 60  # the rest of the budget, not the whole again
     steps = [line["step"] for line in read_metrics(twin) if "train" in line]
     assert steps == sorted(set(steps))
 

@@ -193,10 +193,12 @@ def sample(
         quiet: No progress.
     """
     from limner import pictures, workbench
+    from limner.files import check_place
 
     opened = workbench.open_run(run)
-    images = opened.sample(n, seed=seed, quiet=quiet)
     path = out or opened.folder / f"samples-{seed}.png"
+    check_place(path)
+    images = opened.sample(n, seed=seed, quiet=quiet)
     pictures.save_png(pictures.grid(images), path)
     print(path)
 

@@ -23,7 +23,7 @@ def size_of(text: str | None) -> tuple[int, int] | None:
     try:
         sides = [whole_number(side, 1, 1_000_000) for side in text.lower().replace("×", "x").split("x", 1)]
     except ValueError:
-        raise LimnerError(f"--size {text}: write one number (32) or WIDTHxHEIGHT (20x28)") from None
+        raise LimnerError(f"--size {text[:20]}: write one number (32) or WIDTHxHEIGHT (20x28)") from None
     return sides[-1], sides[0]
 
 

@@ -45,8 +45,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the loop calls. ``progress`` comes a few times a second, ``evaluated`` with the averaged model."""
+    """What the loop calls: ``begun`` once the state to go on from has proved whole, ``progress``, ``evaluated``.
 
+    ``progress`` comes a few times a second; ``evaluated`` is given the averaged model.
+    """
+
+    begun: Callable[[], None] = lambda: None
     progress: Callable[[Progress], None] = lambda p: None
     evaluated: Callable[[int, Model], None] = lambda step, model: None
 
@@ -121,6 +125,7 @@ class _Run:
         sweep(self.folder)
         if resume:
             self._restore()
+        self.hooks.begun()
         self.started = self.saved = self.shown = self.planned = time.perf_counter()
         self.journal = Journal(self.folder, self.step)
         self.smoothed: float | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from limner import pages
 from limner.errors import LimnerError
+from limner.files import check_place
 from limner.models import VAE, Scores
 from limner.workbench.run import Run, open_run
 
@@ -45,9 +46,12 @@ def compare(
     """
     if not runs:
         raise LimnerError("name at least one run to compare; `limner runs` lists them")
+    check_place(out)
+    opened = [item if isinstance(item, Run) else open_run(item) for item in runs]
+    for run in opened:
+        _ = run.model  # all can be used: said before the first is measured
     rows: list[tuple[pages.Portrait, dict[str, Any] | None]] = []
-    for item in runs:
-        run = item if isinstance(item, Run) else open_run(item)
+    for run in opened:
         k = importance_samples if isinstance(run.model, VAE) else 1
         scored = isinstance(run.model, Scores)
         record = run.evaluate(split=split, importance_samples=k, quiet=quiet) if scored else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,7 +89,9 @@ def train(
         parent,
     )
     config.write(folder)
-    for note in images.notes:
+    skipped = [f"skipped {b.path}: {b.reason}" for b in images.broken]
+    more = [f"skipped {len(skipped) - 10} more files; `limner data` names them"] if len(skipped) > 10 else []
+    for note in (*images.notes, *skipped[:10], *more):
         display.console(quiet).print(note, style="dim", markup=False, soft_wrap=True)
     return _train(Run(folder, config, images), built, resume=False, quiet=quiet)
 
@@ -129,9 +131,8 @@ def resume(
         _check_unfinished(opened, before.training, Batches(images, recipe.training.batch_size, 0).steps_per_epoch)
     model = opened.config.build()
     opened.config = _of_precision(opened.config, model, images)
-    if opened.config.recipe != before:
-        opened.config.write(folder)
-    return _train(opened, model, resume=started, quiet=quiet)
+    begun = (lambda: opened.config.write(folder)) if opened.config.recipe != before else None
+    return _train(opened, model, resume=started, quiet=quiet, begun=begun)
 
 
 def _check_unfinished(run: Run, before: TrainingConfig, steps_per_epoch: int) -> None:
@@ -145,7 +146,9 @@ def _check_unfinished(run: Run, before: TrainingConfig, steps_per_epoch: int) ->
     same = (config.minutes, config.minutes or config.epochs) == (before.minutes, before.minutes or before.epochs)
     if same and finished and not (run.folder / REPORT).is_file():
         return  # it ended between its last step and its report
-    enough = seconds >= config.minutes * 60 if config.minutes else step >= round(config.epochs * steps_per_epoch)
+    enough = (
+        seconds >= config.minutes * 60 if config.minutes else step >= max(1, round(config.epochs * steps_per_epoch))
+    )
     if (same and finished) or (not same and enough):
         done = f"{step:,} steps, {step / steps_per_epoch:.4g} epochs, {seconds / 60:.2g} minutes"
         where = "is finished" if finished else "is further already"
@@ -179,7 +182,7 @@ def _of_length(config: TrainingConfig, minutes: float | None, epochs: float | No
     return config if epochs is None else replace(config, epochs=epochs, minutes=0.0)
 
 
-def _train(run: Run, model: Model, *, resume: bool, quiet: bool) -> Run:
+def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable[[], None] | None = None) -> Run:
     config, data = run.config.recipe.training, run.data()
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
     fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION[config.precision])
@@ -198,7 +201,7 @@ def _train(run: Run, model: Model, *, resume: bool, quiet: bool) -> Run:
     # Whatever draws from the global generator draws the same in every process, and the caller's is left as it was.
     with torch.random.fork_rng(), display.training(run.name, model.dimensions, bound, quiet) as show:
         torch.manual_seed(config.seed)
-        hooks = Hooks(progress=show, evaluated=evaluated)
+        hooks = Hooks(begun=begun or (lambda: None), progress=show, evaluated=evaluated)
         run.outcome = run_loop(
             objective, data.split("train"), validation, config, run.folder, resume=resume, hooks=hooks
         )
