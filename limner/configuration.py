@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -37,12 +38,15 @@ class DataConfig:
     """Pictures in each split: a run does not go on with other data."""
     fit: FitMode = "crop"
     """How pictures of another size were brought to this one."""
+    fingerprint: str = ""
+    """Of pixels all over the set: other pictures of the same number are noticed."""
 
     @classmethod
     def of(cls, data: ImageSet, fit: FitMode) -> DataConfig:
         """Of a loaded set."""
         source = str(Path(data.source).expanduser().resolve()) if data.source not in SOURCES else data.source
-        return cls(source, data.shape, data.levels, {name: len(s) for name, s in data.splits.items()}, fit)
+        images = {name: len(s) for name, s in data.splits.items()}
+        return cls(source, data.shape, data.levels, images, fit, _fingerprint(data))
 
     def load(self, on_progress: Progress | None = None) -> ImageSet:
         """The same set again.
@@ -53,12 +57,25 @@ class DataConfig:
         _, h, w = self.shape
         data = load(self.source, size=(h, w), fit=self.fit, levels=self.levels, on_progress=on_progress)
         now = DataConfig.of(data, self.fit)
+        if now.fingerprint != self.fingerprint and (now.shape, now.images) == (tuple(self.shape), self.images):
+            raise LimnerError(f"{self.source} has changed since the run began: as many pictures, but others")
         if (now.shape, now.images) != (tuple(self.shape), self.images):
             raise LimnerError(
                 f"{self.source} has changed since the run began: {describe_shape(now.shape)}, {now.images} "
                 f"instead of {describe_shape(self.shape)}, {self.images}"
             )
         return data
+
+
+def _fingerprint(data: ImageSet) -> str:
+    """A hash of up to 64 pictures spread over each split."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name in sorted(data.splits):
+        n = len(data.splits[name])
+        if n:
+            chosen = torch.arange(n) if n <= 64 else torch.linspace(0, n - 1, 64).round().long()
+            digest.update(data.splits[name].take(chosen).numpy().tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

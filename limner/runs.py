@@ -155,12 +155,17 @@ def _figures(folder: Path, data: str) -> dict[str, Any]:
     state = json.loads((folder / "state.json").read_text()) if (folder / "state.json").is_file() else {}
     status = "finished" if state.get("finished") else "unfinished" if state.get("step") else "no checkpoint"
     row: dict[str, Any] = {"status": status, "step": int(state.get("step", 0))}
-    validations = [r["validation"]["nats"] for r in read_json_lines(folder / "metrics.jsonl") if "validation" in r]
+    validations = [
+        (r["validation"]["nats"], r["step"]) for r in read_json_lines(folder / "metrics.jsonl") if "validation" in r
+    ]
+    kept = -1  # the step whose weights were kept: figures of others are old
     if validations:
-        row["validation_nats"] = min(validations)
-    tests = [e for e in read_evaluations(folder) if e.get("split") == "test" and e.get("data") == data]
+        row["validation_nats"], kept = min(validations)
+    wanted = ("test", data, kept)
+    tests = [e for e in read_evaluations(folder) if (e.get("split"), e.get("data"), e.get("step")) == wanted]
     if tests:
-        best = min(tests, key=lambda e: e["nats_per_image"])
+        most = max(e["n"] for e in tests)  # a figure over few images does not stand for the split
+        best = min((e for e in tests if e["n"] == most), key=lambda e: e["nats_per_image"])
         row |= {"test_nats": best["nats_per_image"], "bits_per_dim": best["bits_per_dim"], "bound": best["bound"]}
     return row
 

@@ -60,6 +60,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """
     tables = {"network": asdict(recipe.network), "training": asdict(recipe.training)}
     known = [*tables["network"], *tables["training"]]
+    given = {setting.partition("=")[0].strip() for setting in settings}
     for setting in settings:
         key, equals, text = setting.partition("=")
         key = key.strip()
@@ -69,6 +70,8 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         if part is None:
             raise LimnerError(f"--set {setting}: unknown key {key!r}; {_suggest(key, known)}")
         tables[part][key] = _value(text.strip())
+    if "epochs" in given and "minutes" not in given:
+        tables["training"]["minutes"] = 0.0  # a time budget would leave the epochs without effect
     return Recipe(
         from_table(type(recipe.network), tables["network"], "--set"),
         from_table(type(recipe.training), tables["training"], "--set"),

@@ -8,8 +8,18 @@ import pytest
 from PIL import Image
 
 MEASURED = {
-    "run", "model", "data", "split", "n", "nats_per_image", "nats_standard_error", "bits_per_dim", "bound", "seconds",
-}  # fmt: skip
+    "run",
+    "model",
+    "step",
+    "data",
+    "split",
+    "n",
+    "nats_per_image",
+    "nats_standard_error",
+    "bits_per_dim",
+    "bound",
+    "seconds",
+}
 BOUND = {"importance_samples", "elbo_nats_per_image", "effective_samples"}
 
 

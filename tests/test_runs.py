@@ -105,9 +105,11 @@ def test_rows_hold_what_there_is(here):
     (folder / "state.json").write_text('{"step": 7, "finished": true}')
     lines = [{"step": s, "validation": {"nats": n}} for s, n in ((3, 9.0), (5, 4.0), (7, 5.0))]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    figures = {"nats_per_image": 4.5, "bits_per_dim": 0.1, "bound": "lower"}
+    figures = {"step": 5, "n": 9, "nats_per_image": 4.5, "bits_per_dim": 0.1, "bound": "lower"}
     for split, data, shift in (("test", "digits", 0), ("test", "other", -1), ("validation", "digits", -1)):
         record_evaluation(folder, {"split": split, "data": data, **figures, "nats_per_image": 4.5 + shift})
+    for other in ({"step": 3}, {"n": 2}):  # of older weights; of few pictures
+        record_evaluation(folder, {"split": "test", "data": "digits", **figures, "nats_per_image": 1.0, **other})
     row = next(row for row in list_runs() if row["run"] == "old")
     assert (row["status"], row["step"], row["validation_nats"]) == ("finished", 7, 4.0)
     assert (row["test_nats"], row["bits_per_dim"], row["bound"]) == (4.5, 0.1, "lower")
@@ -125,7 +127,6 @@ def test_rows_hold_what_there_is(here):
         ("state.json", b"\xff"),
         ("state.json", b'{"step": "x"}'),
         ("metrics.jsonl", b'{"step": 1, "validation": 3}\n'),
-        ("evaluations.jsonl", b'{"split": "test", "data": "digits"}\n'),
     ],
 )
 def test_one_damaged_run_does_not_hide_the_others(here, file, content):

@@ -37,6 +37,7 @@ class Run:
     def __init__(self, folder: Path, config: RunConfig, data: ImageSet | None = None) -> None:
         self.folder, self.config, self._data = folder, config, data
         self.outcome: Outcome | None = None
+        self._step = 0  # at which the weights of ``model`` were kept
 
     @property
     def name(self) -> str:
@@ -56,7 +57,7 @@ class Run:
                 f"go on with `limner resume {self.name}`"
             )
         model = self.config.build()
-        load_model(self.folder, model)
+        self._step = int(load_model(self.folder, model).get("step", 0))
         return model.to(device()).requires_grad_(False).eval()
 
     def data(self, *, quiet: bool = True) -> ImageSet:
@@ -134,8 +135,8 @@ class Run:
             quiet: No progress.
 
         Returns:
-            ``run, model, data, split, n, nats_per_image, nats_standard_error, bits_per_dim, bound, seconds`` and what
-            else applies; the same is added to the run's ``evaluations.jsonl``.
+            ``run, model, step`` (of the weights), ``data, split, n, nats_per_image, nats_standard_error,
+            bits_per_dim, bound, seconds`` and what else applies; the same is added to the run's ``evaluations.jsonl``.
 
         Raises:
             LimnerError: There is no likelihood, or the pictures do not fit.
@@ -151,7 +152,7 @@ class Run:
                 on_progress=update,
             )
         source = DataConfig.of(images, "crop").source
-        record = {"run": self.name, "model": self.config.model, "data": source, "split": split}
+        record = {"run": self.name, "model": self.config.model, "step": self._step, "data": source, "split": split}
         record |= {k: v for k, v in asdict(measured).items() if v is not None}
         record_evaluation(self.folder, record)
         return record
