@@ -24,9 +24,10 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``limner``: bad use and bad input end with one line on stderr and exit code 2."""
-    # Two programs on the same cores: a waiting thread that spins keeps the other from its work (LOG.md: a tenth of the
-    # speed). It must be said before torch is loaded, which no command has done yet.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Two programs on the same cores: a waiting thread that spins long keeps the other from its work (LOG.md: a tenth of
+    # the speed). It must be said before torch is loaded, which no command has done yet.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         _parse(_gather_settings(list(sys.argv[1:] if argv is None else argv)))()
         sys.stdout.flush()
