@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from limner.models import family
+from limner.models.gated_pixelcnn import GatedPixelCNNConfig
 from limner.models.pixelcnn import PixelCNNConfig
 from limner.models.vae import VAEConfig
 from limner.training.config import TrainingConfig
@@ -29,6 +30,8 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
         LimnerError: No such model.
     """
     match family(model).name:
+        case "gated-pixelcnn":
+            return Recipe(GatedPixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))
         case "pixelcnn":
             return Recipe(PixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))
         case _:
@@ -45,6 +48,9 @@ def demo_recipe(model: str) -> Recipe:
     """
     training = TrainingConfig(batch_size=32, precision="float32")
     match family(model).name:
+        case "gated-pixelcnn":
+            gated = GatedPixelCNNConfig(features=32, blocks=4, first_kernel=5)
+            return Recipe(gated, replace(training, learning_rate=3e-3, epochs=20))
         case "pixelcnn":
             network = PixelCNNConfig(features=64, blocks=5, first_kernel=5)
             return Recipe(network, replace(training, learning_rate=3e-3, epochs=20))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from limner.models import MODELS, Reconstructs, Samples, Scores
+from limner.models.gated_pixelcnn import GatedPixelCNNConfig
 from limner.models.pixelcnn import PixelCNNConfig
 from limner.models.vae import VAEConfig
 from limner.training.checkpoints import load_model, save_model
@@ -16,6 +17,8 @@ CASES = {
     "pixelcnn softmax": ("pixelcnn", PixelCNNConfig(features=8, blocks=2, head_features=8), (1, 5, 4), 17),
     "pixelcnn rgb": ("pixelcnn", PixelCNNConfig(features=9, blocks=1, head_features=9), (3, 4, 5), 256),
     "pixelcnn gaussian": ("pixelcnn", PixelCNNConfig(features=6, blocks=1, head="gaussian"), (3, 4, 3), 256),
+    "gated binary": ("gated-pixelcnn", GatedPixelCNNConfig(features=6, blocks=2, head_features=8), (1, 6, 7), 2),
+    "gated rgb": ("gated-pixelcnn", GatedPixelCNNConfig(features=7, blocks=1, head_features=9), (3, 4, 5), 256),
     "vae dense binary": ("vae", VAEConfig(latent=3, network="dense", hidden=16), (1, 6, 7), 2),
     "vae conv rgb": ("vae", VAEConfig(latent=3, network="conv", features=4), (3, 9, 8), 256),
     "vae softmax": ("vae", VAEConfig(latent=2, network="dense", hidden=16, head="softmax"), (1, 5, 4), 17),

@@ -8,6 +8,7 @@ from typing import Any
 
 from limner.errors import LimnerError
 from limner.models.contracts import Model, Reconstructs, Samples, Scores
+from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
 from limner.models.vae import VAE, VAEConfig
 
@@ -28,6 +29,7 @@ MODELS: dict[str, Family] = {
     f.name: f
     for f in (
         Family("pixelcnn", PixelCNN, PixelCNNConfig, "van den Oord et al. 2016, arXiv 1601.06759"),
+        Family("gated-pixelcnn", GatedPixelCNN, GatedPixelCNNConfig, "van den Oord et al. 2016, arXiv 1606.05328"),
         Family("vae", VAE, VAEConfig, "Kingma and Welling 2013, arXiv 1312.6114"),
     )
 }

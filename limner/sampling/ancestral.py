@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import Samples
-from limner.models.pixelcnn import PixelCNN
-from limner.sampling.cached import OnRow, cached_pixelcnn
+from limner.sampling.cached import OnRow, cached, has_cache
 
 __all__ = ["OnRow", "sample"]
 
@@ -33,10 +34,9 @@ def sample(
     parts = []
     for start in range(0, n, batch_size):
         size = min(batch_size, n - start)
-        if isinstance(model, PixelCNN):
-            parts.append(cached_pixelcnn(model, size, generator=generator, on_row=on_row))
-        elif isinstance(model, Autoregressive):
-            parts.append(model.sample(size, generator=generator, on_row=on_row))
+        if isinstance(model, Autoregressive):
+            draw = functools.partial(cached, model) if has_cache(model) else model.sample
+            parts.append(draw(size, generator=generator, on_row=on_row))
         else:
             parts.append(model.sample(size, generator=generator))
     return torch.cat(parts)

@@ -1,12 +1,13 @@
 """Ancestral sampling that computes each activation of a PixelCNN once: the cost of about one forward pass.
 
-A masked convolution's output at pixel (i, j) is a sum over the rows above and over what lies left in its own row.
-The rows above are known when row i begins, so their share is computed for the whole row in one convolution; the rest
-is one small matrix product a pixel. Only ``kernel // 2`` rows of each layer's input are kept.
+An output at pixel (i, j) is a sum over the rows above and over what lies left in its own row. The rows above are known
+when row i begins, so their share is computed for the whole row in one convolution (in the gated model that is the whole
+vertical stack); the rest is one small matrix product a pixel. Only ``kernel // 2`` rows of each layer's input are kept.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import cast
 
@@ -15,12 +16,136 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limner.data.levels import dequantize
+from limner.models.autoregressive import Autoregressive
+from limner.models.gated_pixelcnn import GatedBlock, GatedPixelCNN, RowsAbove, gate
 from limner.models.pixelcnn import PixelCNN, ResidualBlock
 from limner.nn import MaskedConv2d
 
-__all__ = ["cached_pixelcnn"]
+__all__ = ["OnRow", "cached", "has_cache"]
 
 OnRow = Callable[[int, Tensor], None]
+
+
+def has_cache(model: object) -> bool:
+    """Whether ``cached`` can sample from ``model``."""
+    return isinstance(model, (PixelCNN, GatedPixelCNN))
+
+
+@torch.no_grad()
+def cached(
+    model: Autoregressive, n: int, *, generator: torch.Generator | None = None, on_row: OnRow | None = None
+) -> Tensor:
+    """``n`` pictures, uint8 ``(n, C, H, W)``: the same as ``model.sample`` draws from the same generator.
+
+    Args:
+        model: A masked or gated PixelCNN of any head and channels.
+        n: How many pictures.
+        generator: Source of the uniforms, drawn in one piece exactly as the naive sampler draws them.
+        on_row: Called after each row with its index and the pictures so far (uint8, rows below are the first level).
+    """
+    c, h, w = model.shape
+    uniforms = torch.rand(n, c, h, w, generator=generator, dtype=torch.float64).to(model.device)
+    k = torch.zeros(n, c, h, w, dtype=torch.int64, device=model.device)
+    network = _Gated(model, n) if isinstance(model, GatedPixelCNN) else _Masked(cast("PixelCNN", model), n)
+    for i in range(h):
+        network.begin_row()
+        for j in range(w):
+            # Channel c sees the channels before it in the same pixel, so the pixel is computed once for each. No map
+            # sees the last channel of its own pixel: after the last pass every cached activation is final.
+            for channel in range(c):
+                y = network.at(j, model.intensities(k[:, :, i, j]))
+                p = model.head.from_parameters(y.view(n, c, -1, 1, 1), model.levels)
+                drawn = p.icdf(uniforms[:, :, i : i + 1, j : j + 1])
+                k[:, channel, i, j] = drawn[:, channel, 0, 0]
+            network.put(j, model.intensities(k[:, :, i, j]))
+        network.end_row()
+        if on_row is not None:
+            on_row(i, dequantize(k, model.levels))
+    return dequantize(k, model.levels)
+
+
+class _Network(ABC):
+    """A network that is computed a pixel at a time for ``n`` pictures."""
+
+    @abstractmethod
+    def begin_row(self) -> None:
+        """Compute all that follows from the rows above."""
+
+    @abstractmethod
+    def at(self, j: int, x: Tensor) -> Tensor:
+        """Parameters ``(n, C·P)`` at column j of intensities ``x`` ``(n, C)``; may be called again with a new ``x``."""
+
+    @abstractmethod
+    def put(self, j: int, x: Tensor) -> None:
+        """The pixel at column j is drawn: its intensities are ``x`` ``(n, C)``."""
+
+    @abstractmethod
+    def end_row(self) -> None:
+        """Keep the finished row for the rows below."""
+
+
+class _Masked(_Network):
+    """The masked PixelCNN."""
+
+    def __init__(self, model: PixelCNN, n: int) -> None:
+        w = model.shape[2]
+        residual = cast("list[ResidualBlock]", list(model.blocks))
+        self.first = _Layer(model.first, n, w)
+        self.blocks = [[_Layer(layer, n, w) for layer in (b.reduce, b.convolve, b.expand)] for b in residual]
+        self.head = [_Layer(layer, n, w) for layer in (model.head_1, model.head_2)]
+        self.spatial = [x for x in (self.first, *(x for b in self.blocks for x in b)) if x.above is not None]
+
+    def begin_row(self) -> None:
+        for layer in self.spatial:
+            layer.begin_row()
+
+    def at(self, j: int, x: Tensor) -> Tensor:
+        x = self.first.at(j, x)
+        for reduce, convolve, expand in self.blocks:
+            y = convolve.at(j, reduce.at(j, x.relu()).relu())
+            x = x + expand.at(j, y.relu())
+        return self.head[1].at(j, self.head[0].at(j, x.relu()).relu())
+
+    def put(self, j: int, x: Tensor) -> None:
+        self.first.put(j, x)
+
+    def end_row(self) -> None:
+        for layer in self.spatial:
+            layer.end_row()
+
+
+class _Gated(_Network):
+    """The gated PixelCNN: its vertical stack a row at a time, its horizontal stack a pixel at a time."""
+
+    def __init__(self, model: GatedPixelCNN, n: int) -> None:
+        self.channels, w = model.shape[0], model.shape[2]
+        self.model, self.blocks = model, cast("list[GatedBlock]", list(model.blocks))
+        self.seen = _History(model.first_vertical, n, w)  # pixels
+        self.verticals = [_History(b.vertical, n, w) for b in self.blocks]
+        self.first = _Layer(model.first_horizontal, n, w)
+        self.layers = [(_Layer(b.horizontal, n, w), _Layer(b.out, n, w)) for b in self.blocks]
+        self.head = [_Layer(layer, n, w) for layer in (model.head_1, model.head_2)]
+
+    def begin_row(self) -> None:
+        v = self.seen.convolve()  # (n, p, 1, w)
+        self.first.set_base(self.model.first_link(v))
+        for block, vertical, (horizontal, _) in zip(self.blocks, self.verticals, self.layers, strict=True):
+            vertical.append(v)
+            above = vertical.convolve()
+            horizontal.set_base(block.link(above))
+            v = v + gate(above)
+
+    def at(self, j: int, x: Tensor) -> Tensor:
+        x = self.first.at(j, x)
+        for horizontal, out in self.layers:
+            x = x + out.at(j, gate(horizontal.at(j, x), self.channels))
+        return self.head[1].at(j, self.head[0].at(j, x.relu()).relu())
+
+    def put(self, j: int, x: Tensor) -> None:
+        self.first.put(j, x)
+
+    def end_row(self) -> None:
+        self.seen.append(self.first.finished_row())
 
 
 class _Layer:
@@ -36,7 +161,7 @@ class _Layer:
         self.inputs, self.span = inputs, (self.pad + 1) * inputs
         self.row = weight.new_zeros(n, (w + self.pad) * inputs)
         self.history = weight.new_zeros(n, inputs, rows - 1, w)
-        self.base: Tensor | list[Tensor] = []
+        self.base: list[Tensor] = []  # what is added at each column: the bias, and the share of the rows above
 
     def begin_row(self) -> None:
         """The share of the rows above, for every pixel of the row that begins."""
@@ -44,65 +169,46 @@ class _Layer:
             base = F.conv2d(self.history, self.above, self.bias, padding=(0, self.pad))  # (n, out, 1, w)
             self.base = list(base.squeeze(2).permute(2, 0, 1).contiguous())
 
+    def set_base(self, share: Tensor) -> None:
+        """The share of the rows above is ``share``, ``(n, out, 1, w)``."""
+        self.base = list((share.squeeze(2).permute(2, 0, 1) + self.bias).contiguous())
+
     def at(self, j: int, x: Tensor) -> Tensor:
         """Output ``(n, out)`` at column j, whose input ``x`` is ``(n, in)``; may be called again with a new ``x``."""
-        if self.above is None and self.pad == 0:
-            return torch.addmm(self.bias, x, self.left)
+        base = self.base[j] if self.base else self.bias
+        if self.pad == 0:
+            return torch.addmm(base, x, self.left)
         self.put(j, x)
         start = j * self.inputs
-        base = self.base[j] if self.above is not None else self.bias
         return torch.addmm(base, self.row[:, start : start + self.span], self.left)
 
     def put(self, j: int, x: Tensor) -> None:
         """Column j's input is ``x`` ``(n, in)``."""
         self.row[:, (j + self.pad) * self.inputs : (j + self.pad + 1) * self.inputs] = x
 
+    def finished_row(self) -> Tensor:
+        """The inputs of the row, ``(n, in, 1, w)``."""
+        n = len(self.row)
+        return self.row.view(n, -1, self.inputs)[:, self.pad :].permute(0, 2, 1).unsqueeze(2)
+
     def end_row(self) -> None:
         """Keep the finished row for the rows below."""
         if self.above is not None:
-            n, _, _, w = self.history.shape
-            row = self.row.view(n, w + self.pad, self.inputs)[:, self.pad :].permute(0, 2, 1)
-            self.history = torch.cat([self.history[:, :, 1:], row.unsqueeze(2)], 2)
+            self.history = torch.cat([self.history[:, :, 1:], self.finished_row()], 2)
 
 
-@torch.no_grad()
-def cached_pixelcnn(
-    model: PixelCNN, n: int, *, generator: torch.Generator | None = None, on_row: OnRow | None = None
-) -> Tensor:
-    """``n`` pictures, uint8 ``(n, C, H, W)``: the same as ``model.sample`` draws from the same generator.
+class _History:
+    """The last rows of a vertical layer's input, and its output over them."""
 
-    Args:
-        model: A masked PixelCNN of any head and channels.
-        n: How many pictures.
-        generator: Source of the uniforms, drawn in one piece exactly as the naive sampler draws them.
-        on_row: Called after each row with its index and the pictures so far (uint8, rows below are the first level).
-    """
-    c, h, w = model.shape
-    uniforms = torch.rand(n, c, h, w, generator=generator, dtype=torch.float64).to(model.device)
-    k = torch.zeros(n, c, h, w, dtype=torch.int64, device=model.device)
-    first = _Layer(model.first, n, w)
-    residual = cast("list[ResidualBlock]", list(model.blocks))
-    blocks = [(_Layer(b.reduce, n, w), _Layer(b.convolve, n, w), _Layer(b.expand, n, w)) for b in residual]
-    head_1, head_2 = _Layer(model.head_1, n, w), _Layer(model.head_2, n, w)
-    spatial = [layer for layer in (first, *(x for block in blocks for x in block)) if layer.above is not None]
-    for i in range(h):
-        for layer in spatial:
-            layer.begin_row()
-        for j in range(w):
-            # Channel c sees the channels before it in the same pixel, so the pixel is computed once for each. No map
-            # sees the last channel of its own pixel: after the last pass every cached activation is final.
-            for channel in range(c):
-                x = first.at(j, model.intensities(k[:, :, i, j]))
-                for reduce, convolve, expand in blocks:
-                    y = convolve.at(j, reduce.at(j, x.relu()).relu())
-                    x = x + expand.at(j, y.relu())
-                y = head_2.at(j, head_1.at(j, x.relu()).relu())
-                p = model.head.from_parameters(y.view(n, c, -1, 1, 1), model.levels)
-                drawn = p.icdf(uniforms[:, :, i : i + 1, j : j + 1])
-                k[:, channel, i, j] = drawn[:, channel, 0, 0]
-            first.put(j, model.intensities(k[:, :, i, j]))
-        for layer in spatial:
-            layer.end_row()
-        if on_row is not None:
-            on_row(i, dequantize(k, model.levels))
-    return dequantize(k, model.levels)
+    def __init__(self, layer: RowsAbove, n: int, w: int) -> None:
+        _, inputs, rows, width = layer.weight.shape
+        self.layer, self.pad = layer, width // 2
+        self.rows = layer.weight.new_zeros(n, inputs, rows, w)
+
+    def append(self, row: Tensor) -> None:
+        """The newest row, ``(n, in, 1, w)``; the oldest is forgotten."""
+        self.rows = torch.cat([self.rows[:, :, 1:], row], 2)
+
+    def convolve(self) -> Tensor:
+        """The output of the row that these rows lead to, ``(n, out, 1, w)``."""
+        return F.conv2d(self.rows, self.layer.weight, self.layer.bias, padding=(0, self.pad))

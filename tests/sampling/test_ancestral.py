@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from limner.data import dequantize
+from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
 from limner.models.vae import VAE, VAEConfig
 from limner.sampling import manifold, sample
@@ -35,6 +36,18 @@ def test_cached_equals_naive(shape, levels, head, sizes):
     cached = sample(model, 16, generator=torch.Generator().manual_seed(3))
     assert naive.float().std() > 0
     assert torch.equal(naive, cached)
+
+
+@pytest.mark.parametrize(("shape", "levels", "head", "sizes"), CASES)
+def test_cached_equals_naive_gated(shape, levels, head, sizes):
+    torch.manual_seed(0)
+    config = GatedPixelCNNConfig(features=12, blocks=2, head=head, head_features=12, **sizes)
+    model = GatedPixelCNN(config, shape, levels).double().eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    naive = model.sample(16, generator=torch.Generator().manual_seed(3))
+    assert naive.float().std() > 0
+    assert torch.equal(naive, sample(model, 16, generator=torch.Generator().manual_seed(3)))
 
 
 def test_cached_samples_follow_the_model():

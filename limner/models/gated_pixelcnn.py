@@ -1,0 +1,119 @@
+r"""Gated PixelCNN (van den Oord et al. 2016, arXiv 1606.05328, section 2 and figure 2).
+
+Two stacks close the blind spot of the masked PixelCNN: the vertical stack sees all rows above a pixel, the horizontal
+stack what lies left of it in its own row, and the vertical feeds the horizontal in every layer. Each is gated,
+
+.. math:: y = \tanh(W_f * x) \odot σ(W_g * x)
+
+No mask is needed in the vertical stack: a row of its maps holds nothing but the rows of pixels above.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from limner.checks import NotNegative, Positive, odd
+from limner.distributions import Head
+from limner.errors import LimnerError
+from limner.models.autoregressive import Autoregressive
+from limner.nn import MaskedConv2d
+
+__all__ = ["GatedBlock", "GatedPixelCNN", "GatedPixelCNNConfig", "gate"]
+
+
+@dataclass(frozen=True)
+class GatedPixelCNNConfig:
+    """The gated PixelCNN."""
+
+    features: Positive = 32
+    """Feature maps p of each stack; a gate takes 2p."""
+    blocks: NotNegative = 8
+    """Gated blocks after the first."""
+    first_kernel: Positive = 7
+    """Side of the first convolutions; odd, at least 3."""
+    kernel: Positive = 3
+    """Side of the blocks' convolutions; odd."""
+    head_features: Positive = 64
+    """Feature maps of the last two 1×1 layers."""
+    head: Head = "auto"
+    """The distribution of a pixel: softmax, sigmoid, gaussian, or auto (sigmoid if binary, else softmax)."""
+
+    def __post_init__(self) -> None:
+        odd(first_kernel=self.first_kernel, kernel=self.kernel)
+        if self.first_kernel < 3:
+            raise LimnerError("first_kernel=1: must be 3 or more, or the first layer would see no row above")
+
+
+def gate(x: Tensor, groups: int = 1) -> Tensor:
+    """tanh ⊙ σ of the halves of each channel group's maps, ``(B, 2p, ...)`` → ``(B, p, ...)``."""
+    f, g = x.unflatten(1, (groups, 2, -1)).unbind(2)
+    return (torch.tanh(f) * torch.sigmoid(g)).flatten(1, 2)
+
+
+class RowsAbove(nn.Conv2d):
+    """A convolution over the ``rows`` rows that end with the own row, or with the one above it (``strict``)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, strict: bool) -> None:
+        rows = kernel // 2 + (not strict)
+        super().__init__(inputs, outputs, (rows, kernel), padding=(kernel // 2, kernel // 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, in, H, W)`` → ``(B, out, H, W)``."""
+        return super().forward(x)[:, :, : x.shape[2]]
+
+
+class GatedBlock(nn.Module):
+    """One layer of both stacks, with its link from vertical to horizontal."""
+
+    def __init__(self, features: int, kernel: int, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.vertical = RowsAbove(features, 2 * features, kernel, strict=False)
+        self.link = nn.Conv2d(2 * features, 2 * features, 1)
+        self.horizontal = MaskedConv2d(features, 2 * features, (1, kernel), "B", channels)
+        self.out = MaskedConv2d(features, features, 1, "B", channels)
+        nn.init.zeros_(self.out.weight)  # the horizontal stack starts as the identity
+
+    def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps of both stacks, each ``(B, p, H, W)``."""
+        above = self.vertical(v)
+        left = gate(self.horizontal(h) + self.link(above), self.channels)
+        return v + gate(above), h + self.out(left)
+
+
+class GatedPixelCNN(Autoregressive):
+    """See the module's text.
+
+    Args:
+        config: Its sizes.
+        shape: ``(C, H, W)``.
+        levels: Values of a pixel, L.
+    """
+
+    config: GatedPixelCNNConfig
+
+    def __init__(self, config: GatedPixelCNNConfig, shape: tuple[int, int, int], levels: int) -> None:
+        super().__init__(config, shape, levels, config.head)
+        channels = shape[0]
+        # Channel groups of equal size, so that a gate's halves belong to one group.
+        features = -(-config.features // channels) * channels
+        self.first_vertical = RowsAbove(channels, features, config.first_kernel, strict=True)
+        self.first_link = nn.Conv2d(features, features, 1)
+        self.first_horizontal = MaskedConv2d(channels, features, (1, config.first_kernel), "A", channels)
+        self.blocks = nn.ModuleList(GatedBlock(features, config.kernel, channels) for _ in range(config.blocks))
+        self.head_1 = MaskedConv2d(features, config.head_features, 1, "B", channels)
+        self.head_2 = MaskedConv2d(config.head_features, channels * self.parameters_per_channel, 1, "B", channels)
+        nn.init.zeros_(self.head_2.weight)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``."""
+        x = x.to(memory_format=torch.channels_last)
+        v = self.first_vertical(x)
+        h = self.first_horizontal(x) + self.first_link(v)
+        for block in self.blocks:
+            v, h = block(v, h)
+        return self.head_2(F.relu(self.head_1(F.relu(h))))
