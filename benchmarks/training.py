@@ -4,7 +4,8 @@
 
 The loop of ``limner train`` runs as it is, progress included, on pictures made here. Only the time between the first
 and the last measured step counts: evaluations and checkpoints, which come by the minute and not by the step, stay
-outside. The optimizer's share includes the gradient's norm, clipping and the moving average of the weights.
+outside. The optimizer's share includes clearing the gradients, their norm and clipping, and the moving average of the
+weights.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def measure(model: str, shape: tuple[int, int, int], levels: int, precision: str
     """Images a second, and the share of other work, over ``steps`` steps."""
     recipe = default_recipe(model, shape)
     batch = recipe.training.batch_size
-    values = torch.randint(0, levels, (4 * batch, *shape), generator=torch.Generator().manual_seed(0))
+    values = torch.randint(0, levels, (100 * batch, *shape), generator=torch.Generator().manual_seed(0))
     images = Split(MemoryStore(torch.round(values * 255 / (levels - 1)).to(torch.uint8)))
     epochs = (WARM_UP + steps + 1) / Batches(images, batch, 0).steps_per_epoch
     config = replace(recipe.training, epochs=epochs, evaluations=0, sample_images=0, validation_images=1)
@@ -91,8 +92,9 @@ def measure(model: str, shape: tuple[int, int, int], levels: int, precision: str
     clock = objective.clock = Clock()
     objective.marks, objective.steps = [], steps
     timed = [
-        (type(objective.module), "__call__"),
+        (objective, "loss"),
         (objective.fabric, "backward"),
+        (objective, "clear_gradients"),
         (objective.optimizer, "step"),
         (objective.average, "update"),
         (torch.nn.utils, "get_total_norm"),

@@ -12,6 +12,7 @@ import pytest
 COMMON = ("sample_images=4", "validation_images=100", "precision=float32", "batch_size=64", "evaluations=4")
 TINY = {
     "pixelcnn": ("features=8", "blocks=1", "head_features=8", "first_kernel=3", *COMMON),
+    "gated-pixelcnn": ("features=4", "blocks=1", "head_features=8", "first_kernel=3", *COMMON),
     "vae": ("network=dense", "hidden=16", "latent=2", *COMMON),
 }
 
@@ -70,7 +71,7 @@ def refused(limner):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A folder with two finished runs, ``pixelcnn`` and ``vae``: one epoch of the digits each. Not to be changed."""
+    """A folder with a finished run of each model, named after it: one epoch of the digits each. Not to be changed."""
     from limner import workbench
 
     folder = tmp_path_factory.mktemp("trained")

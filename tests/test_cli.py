@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
+from limner.models import MODELS
+
 MEASURED = {
     "run",
     "model",
@@ -61,7 +63,7 @@ def test_python_m(home):
         [sys.executable, "-m", "limner", "resume", "nothing"], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "limner: no run 'nothing' in runs/ (runs here: pixelcnn, vae)\n"
+    assert done.stderr == "limner: no run 'nothing' in runs/ (runs here: gated-pixelcnn, pixelcnn, vae)\n"
 
 
 def test_a_reader_that_leaves_is_no_error(home):
@@ -141,7 +143,7 @@ def test_size_and_levels_reach_the_model(home, limner, tiny):
 
 def test_runs_lists_them(home, limner):
     rows = {row["run"]: row for row in limner("runs", "--json").record}
-    assert set(rows) == {"pixelcnn", "vae"}
+    assert set(rows) == set(MODELS)
     assert all(row["status"] == "finished" and row["validation_nats"] > 0 for row in rows.values())
     assert "test_nats" not in rows["vae"]
     limner("evaluate", "vae", "--json")

@@ -91,10 +91,10 @@ def train(
     settings: Settings = (),
     quiet: Flag = False,
 ) -> None:
-    """Train a MODEL (pixelcnn, vae) in a new run folder; progress, samples and checkpoints on the way.
+    """Train a MODEL (pixelcnn, gated-pixelcnn, vae) in a new run folder; progress, samples and checkpoints on the way.
 
     Args:
-        model: pixelcnn or vae.
+        model: pixelcnn, gated-pixelcnn or vae.
         data: SOURCE, see `limner data --help`.
         name: Of the run, the folder runs/NAME; by default MODEL-DATA-N.
         size: Bring every picture to this size: S (square) or WIDTHxHEIGHT.

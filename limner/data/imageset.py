@@ -53,7 +53,7 @@ class MemoryStore:
 
     def take(self, indices: torch.Tensor) -> torch.Tensor:
         """The pictures at ``indices`` as uint8 ``(B, C, H, W)``."""
-        return self.images[indices]
+        return self.images.index_select(0, indices)
 
 
 @dataclass(frozen=True)

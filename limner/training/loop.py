@@ -180,8 +180,9 @@ class _Run:
         return self._fraction() + 0.005
 
     def _log(self, losses: dict[str, float], factor: float) -> None:
+        log = self.log
         for name, value in losses.items():
-            self.log[name] = self.log.get(name, 0.0) + value
+            log[name] = log.get(name, 0.0) + value
         now = time.perf_counter()
         self.recent.append((now, self.step))
         if self._fraction() >= self.next_log or self._finished():

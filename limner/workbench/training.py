@@ -53,7 +53,7 @@ def train(
     """Train a model in a new run folder and write its report.
 
     Args:
-        model: ``pixelcnn`` or ``vae``.
+        model: A name from ``limner.models.MODELS``: ``pixelcnn``, ``gated-pixelcnn``, ``vae``.
         data: A SOURCE, or a set that ``load_data`` gave.
         name: Of the run; by default ``MODEL-DATA-N``.
         runs: Folder of runs; by default ``$LIMNER_RUNS`` or ``runs``.
