@@ -1,6 +1,6 @@
 """How fast models train, and what share of the time is not forward, backward or optimizer.
 
-    python -m benchmarks.training [--json] [--seconds 8] [--repeats 3]
+    python -m benchmarks.training [--json] [--seconds 8] [--repeats 3] [--only MODEL]
 
 The loop of ``limner train`` runs as it is, progress included, on pictures made here. Only the time between the first
 and the last measured step counts: evaluations and checkpoints, which come by the minute and not by the step, stay
@@ -116,12 +116,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of a run; the steps follow from it")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each case; medians are reported")
+    parser.add_argument("--only", choices=sorted({model for model, *_ in CASES}), help="one model's cases")
     arguments = parser.parse_args()
     rows = []
     for model, shape, levels in CASES:
+        if arguments.only not in (None, model):
+            continue
         seen: dict[str, list[tuple[float, float]]] = {"float32": [], "bf16": []}
         batch = default_recipe(model, shape).training.batch_size
-        rate, _ = measure(model, shape, levels, "float32", 5)
+        rate, _ = measure(model, shape, levels, "bf16", 10)
         steps = max(10, int(arguments.seconds * rate / batch))
         for _ in range(arguments.repeats):
             for precision, runs in seen.items():  # in turn, so that a busy minute meets both

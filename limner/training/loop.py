@@ -29,6 +29,8 @@ from limner.training.schedules import Schedule, replan
 
 __all__ = ["Hooks", "Outcome", "Progress", "train"]
 
+LOG_PART = 0.01  # of the run between two lines of training figures in the journal
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -118,7 +120,7 @@ class _Run:
         self.best_nats, self.best_step, self.saved_step = math.inf, 0, -1
         self.validation_nats: float | None = None
         self.log: dict[str, float] = {}  # sums of the terms since the last line in the journal
-        self.logged_step, self.next_log = 0, 0.005
+        self.logged_step, self.next_log = 0, LOG_PART
         self.recent: deque[tuple[float, int]] = deque(maxlen=50)  # (time, step)
 
     def run(self, resume: bool) -> Outcome:
@@ -177,7 +179,7 @@ class _Run:
         return part * self.config.evaluations >= self.evaluations + 1
 
     def _log_mark(self) -> float:
-        return self._fraction() + 0.005
+        return self._fraction() + LOG_PART
 
     def _log(self, losses: dict[str, float], factor: float) -> None:
         log = self.log
@@ -285,7 +287,7 @@ class _Run:
             # In a run that is longer now, the fraction done is smaller than when these were written.
             part = self.seconds_before / self.budget if self.budget else self._fraction()
             self.evaluations = min(int(numbers["evaluations"]), int(part * self.config.evaluations))
-            self.next_log = min(float(numbers["next_log"]), part + 0.005)
+            self.next_log = min(float(numbers["next_log"]), part + LOG_PART)
             if best:
                 self.best_nats, self.best_step = float(best["validation_nats"]), int(best["step"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
