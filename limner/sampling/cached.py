@@ -1,4 +1,4 @@
-"""Ancestral sampling that computes each activation of a PixelCNN once: the cost of about one forward pass.
+"""Ancestral sampling that computes each activation of a PixelCNN once: the arithmetic of one forward pass.
 
 An output at pixel (i, j) is a sum over the rows above and over what lies left in its own row. The rows above are known
 when row i begins, so their share is computed for the whole row in one convolution (in the gated model that is the whole
