@@ -103,8 +103,11 @@ def _data_picture(run: Portrait) -> Picture:
 def _samples(run: Portrait) -> list[Picture]:
     if not isinstance(run.model, Samples):
         return []
-    images = sampling.sample(run.model, SAMPLES, generator=torch.Generator().manual_seed(0))
-    return [Picture(pictures.grid(images.cpu()), f"{run.name}: samples", f"pictures drawn by {run.name}")]
+    labels, columns = sampling.class_rows(run.model, SAMPLES)
+    n = SAMPLES if labels is None else len(labels)
+    images = sampling.sample(run.model, n, generator=torch.Generator().manual_seed(0), labels=labels)
+    caption = f"{run.name}: samples" if labels is None else f"{run.name}: samples, a class a row"
+    return [Picture(pictures.grid(images.cpu(), columns=columns), caption, f"pictures drawn by {run.name}")]
 
 
 def _latent_sections(runs: Sequence[Portrait]) -> list[Section]:
@@ -147,7 +150,7 @@ def _likelihood_table(rows: Sequence[tuple[Portrait, Mapping[str, Any] | None]])
                 e["n"],
                 f"{'≤ ' if lower else ''}{e['nats_per_image']:.2f}" + (f" ± {error:.2f}" if error is not None else ""),
                 f"{'≤ ' if lower else ''}{e['bits_per_dim']:.4f}",
-                "lower bound of ln p" if lower else "exact",
+                "lower bound of ln p" if lower else f"exact{_over_classes(e)}",
                 f"K = {k}" if lower else None,
             ]
         )
@@ -168,6 +171,14 @@ def _likelihood_table(rows: Sequence[tuple[Portrait, Mapping[str, Any] | None]])
     return Table(header, cells, notes=notes, numeric=(3, 4, 5))
 
 
+def _over_classes(evaluation: Mapping[str, Any]) -> str:
+    """What a conditional model's figure is, in words: of p(x) = 1/K Σ_y p(x|y)."""
+    if "classes" not in evaluation:
+        return ""
+    given = evaluation.get("conditional_nats_per_image")
+    return f", over {evaluation['classes']} classes" + (f"; given the class {given:.2f}" if given is not None else "")
+
+
 def _validation_note(run: Portrait) -> list[Text]:
     seen = [(r["validation"]["nats"], r["step"]) for r in read_metrics(run.folder) if "validation" in r]
     if not seen:
@@ -177,7 +188,7 @@ def _validation_note(run: Portrait) -> list[Text]:
     bits = bits_per_dim(nats, run.model.dimensions)
     sign = "≤ " if isinstance(run.model, Scores) and run.model.bound == "lower" else ""
     split = f"the first {n:,} images of the validation split" if n else "the validation split"
-    figures = f"{sign}{nats:.2f} nats ({sign}{bits:.4f} bits/dim)"
+    figures = f"{sign}{nats:.2f} nats ({sign}{bits:.4f} bits/dim{' given the class' if run.model.classes else ''})"
     return [Text(f"Best on {split}: {figures} at step {step:,}; it chose the weights.")]
 
 
@@ -223,7 +234,7 @@ def _model_card(run: Portrait, evaluations: Sequence[Mapping[str, Any]]) -> str:
         lines += ["| data | split | images | nats an image | bits/dim | bound |", "|---|---|---|---|---|---|"]
     for e in evaluations:
         k = f", K = {e['importance_samples']}" if "importance_samples" in e else ""
-        figures = f"{e['nats_per_image']:.3f} | {e['bits_per_dim']:.4f} | {e['bound']}{k}"
+        figures = f"{e['nats_per_image']:.3f} | {e['bits_per_dim']:.4f} | {e['bound']}{k}{_over_classes(e)}"
         lines.append(f"| {e['data']} | {e['split']} | {e['n']} | {figures} |")
     lines += [
         "",

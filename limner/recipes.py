@@ -6,13 +6,16 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+from limner.errors import LimnerError
 from limner.models import family
 from limner.models.gated_pixelcnn import GatedPixelCNNConfig
+from limner.models.patch_pixelcnn import PatchPixelCNNConfig
 from limner.models.pixelcnn import PixelCNNConfig
+from limner.models.pixelcnnpp import PixelCNNPPConfig
 from limner.models.vae import VAEConfig
 from limner.training.config import TrainingConfig
 
-__all__ = ["Recipe", "default_recipe", "demo_recipe"]
+__all__ = ["Recipe", "default_recipe", "demo_recipe", "named_recipe"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,53 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
     match family(model).name:
         case "gated-pixelcnn":
             return Recipe(GatedPixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))
+        case "pixelcnn++":
+            return Recipe(PixelCNNPPConfig(), TrainingConfig(learning_rate=2e-3, weight_decay=0.0, batch_size=32))
+        case "patch-pixelcnn":
+            return _patches(shape)
         case "pixelcnn":
             return Recipe(PixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))
         case _:
             small = math.prod(shape) <= 1024  # MNIST: a dense step takes a tenth of a convolutional one
             network = VAEConfig(network="dense" if small else "conv")
             return Recipe(network, TrainingConfig(batch_size=128, ema_decay=0.999, clip_norm=400.0))
+
+
+def _patches(shape: tuple[int, int, int]) -> Recipe:
+    """2×2 patches; where the picture's sides are odd, pixels."""
+    odd = shape[1] % 2 or shape[2] % 2
+    training = TrainingConfig(
+        optimizer="muon",
+        learning_rate=3e-3,
+        weight_decay=0.0,
+        clip_norm=200.0,
+        warmup_steps=30,
+        cooldown=0.5,
+        evaluations=6,
+    )
+    return Recipe(PatchPixelCNNConfig(patch=1 if odd else 2), training)
+
+
+def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
+    """The recipe ``name`` of ``limner train MODEL --recipe NAME`` for pictures of ``shape`` (C, H, W).
+
+    ``small`` (pixelcnn): thousands of samples a second. ``strong`` (patch-pixelcnn): the lowest nats/image of binary
+    28×28 pictures that we know to train in about an hour on two cores; its default is for ten minutes.
+
+    Raises:
+        LimnerError: No such model, or it has no such recipe.
+    """
+    default = default_recipe(model, shape)
+    match model, name:
+        case _, "default":
+            return default
+        case "pixelcnn", "small":
+            return replace(default, network=PixelCNNConfig(features=32, blocks=6, head_features=32))
+        case "patch-pixelcnn", "strong":
+            network = replace(default.network, features=96, blocks=12, dropout=0.25)
+            return Recipe(network, replace(default.training, ema_decay=0.9995, weight_decay=0.1))
+    own = {"pixelcnn": ["default", "small"], "patch-pixelcnn": ["default", "strong"]}.get(model, ["default"])
+    raise LimnerError(f"--recipe {name}: {model} has {', '.join(own)}")
 
 
 def demo_recipe(model: str) -> Recipe:
@@ -51,6 +95,12 @@ def demo_recipe(model: str) -> Recipe:
         case "gated-pixelcnn":
             gated = GatedPixelCNNConfig(features=32, blocks=4, first_kernel=5)
             return Recipe(gated, replace(training, learning_rate=3e-3, epochs=20))
+        case "pixelcnn++":
+            small = PixelCNNPPConfig(features=24, blocks=2, halvings=1, components=5)
+            return Recipe(small, replace(training, learning_rate=2e-3, epochs=20))
+        case "patch-pixelcnn":
+            patches = PatchPixelCNNConfig(features=32, blocks=4, first_kernel=5, patch=1)
+            return Recipe(patches, replace(training, optimizer="muon", learning_rate=3e-3, weight_decay=0.0, epochs=20))
         case "pixelcnn":
             network = PixelCNNConfig(features=64, blocks=5, first_kernel=5)
             return Recipe(network, replace(training, learning_rate=3e-3, epochs=20))

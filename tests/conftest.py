@@ -13,6 +13,7 @@ COMMON = ("sample_images=4", "validation_images=100", "precision=float32", "batc
 TINY = {
     "pixelcnn": ("features=8", "blocks=1", "head_features=8", "first_kernel=3", *COMMON),
     "gated-pixelcnn": ("features=4", "blocks=1", "head_features=8", "first_kernel=3", *COMMON),
+    "pixelcnn++": ("features=4", "blocks=1", "halvings=1", "components=2", *COMMON),
     "vae": ("network=dense", "hidden=16", "latent=2", *COMMON),
 }
 

@@ -63,7 +63,7 @@ def test_python_m(home):
         [sys.executable, "-m", "limner", "resume", "nothing"], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "limner: no run 'nothing' in runs/ (runs here: gated-pixelcnn, pixelcnn, vae)\n"
+    assert done.stderr == "limner: no run 'nothing' in runs/ (runs here: gated-pixelcnn, pixelcnn, pixelcnn++, vae)\n"
 
 
 def test_a_reader_that_leaves_is_no_error(home):

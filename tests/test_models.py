@@ -8,7 +8,9 @@ import torch
 
 from limner.models import MODELS, Reconstructs, Samples, Scores
 from limner.models.gated_pixelcnn import GatedPixelCNNConfig
+from limner.models.patch_pixelcnn import PatchPixelCNNConfig
 from limner.models.pixelcnn import PixelCNNConfig
+from limner.models.pixelcnnpp import PixelCNNPPConfig
 from limner.models.vae import VAEConfig
 from limner.training.checkpoints import load_model, save_model
 
@@ -19,6 +21,19 @@ CASES = {
     "pixelcnn gaussian": ("pixelcnn", PixelCNNConfig(features=6, blocks=1, head="gaussian"), (3, 4, 3), 256),
     "gated binary": ("gated-pixelcnn", GatedPixelCNNConfig(features=6, blocks=2, head_features=8), (1, 6, 7), 2),
     "gated rgb": ("gated-pixelcnn", GatedPixelCNNConfig(features=7, blocks=1, head_features=9), (3, 4, 5), 256),
+    "masked of a class": ("pixelcnn", PixelCNNConfig(features=8, blocks=2, head_features=8, classes=2), (1, 6, 7), 2),
+    "gated of a class": ("gated-pixelcnn", GatedPixelCNNConfig(features=4, blocks=1, classes=3), (1, 5, 4), 17),
+    "++ binary": ("pixelcnn++", PixelCNNPPConfig(features=4, blocks=1, components=2), (1, 6, 7), 2),
+    "++ rgb": ("pixelcnn++", PixelCNNPPConfig(features=4, blocks=1, components=3, dropout=0.2), (3, 4, 5), 256),
+    "++ of a class": ("pixelcnn++", PixelCNNPPConfig(features=3, blocks=1, halvings=1, classes=2), (1, 5, 4), 17),
+    "patches binary": ("patch-pixelcnn", PatchPixelCNNConfig(features=8, blocks=2, first_kernel=3), (1, 6, 8), 2),
+    "patches of a class": (
+        "patch-pixelcnn",
+        PatchPixelCNNConfig(features=6, blocks=1, first_kernel=3, classes=3, dropout=0.2),
+        (1, 4, 4),
+        3,
+    ),
+    "patches of pixels": ("patch-pixelcnn", PatchPixelCNNConfig(features=6, blocks=1, patch=1), (1, 5, 4), 17),
     "vae dense binary": ("vae", VAEConfig(latent=3, network="dense", hidden=16), (1, 6, 7), 2),
     "vae conv rgb": ("vae", VAEConfig(latent=3, network="conv", features=4), (3, 9, 8), 256),
     "vae softmax": ("vae", VAEConfig(latent=2, network="dense", hidden=16, head="softmax"), (1, 5, 4), 17),

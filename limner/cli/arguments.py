@@ -15,11 +15,13 @@ __all__ = [
     "Epochs",
     "Fit",
     "Flag",
+    "Label",
     "Levels",
     "Limit",
     "Minutes",
     "Model",
     "Name",
+    "NotNegative",
     "OtherSource",
     "OutFile",
     "RunName",
@@ -73,6 +75,8 @@ _COUNT = _spec("N", lambda text: whole_number(text, 1, _MOST))
 Count = Annotated[int, _COUNT]
 Levels = Annotated[int | None, _spec("L", lambda text: whole_number(text, 2, 256)), _NO_HINT]
 Limit = Annotated[int | None, _COUNT, _NO_HINT]
+Label = Annotated[int | None, _spec("K", lambda text: whole_number(text, 0, _MOST)), _NO_HINT]
+NotNegative = Annotated[int, _spec("N", lambda text: whole_number(text, 0, _MOST))]
 Seed = Annotated[int, _spec("N", lambda text: whole_number(text, 0, 2**53))]
 Minutes = Annotated[float | None, _spec("M", _amount), _NO_HINT]
 Epochs = Annotated[float | None, _spec("E", _amount), _NO_HINT]

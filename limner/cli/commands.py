@@ -13,6 +13,7 @@ from limner.cli.arguments import (
     Epochs,
     Fit,
     Flag,
+    Label,
     Levels,
     Limit,
     Minutes,
@@ -28,6 +29,7 @@ from limner.cli.arguments import (
     Source,
     SplitName,
 )
+from limner.cli.completing import complete
 from limner.cli.printing import describe, figure, print_json, print_table, said, size_of, spread
 
 if TYPE_CHECKING:
@@ -88,13 +90,15 @@ def train(
     levels: Levels = None,
     minutes: Minutes = None,
     epochs: Epochs = None,
+    conditional: Flag = False,
+    recipe: Annotated[str, arg(metavar="NAME")] = "default",
     settings: Settings = (),
     quiet: Flag = False,
 ) -> None:
-    """Train a MODEL (pixelcnn, gated-pixelcnn, vae) in a new run folder; progress, samples and checkpoints on the way.
+    """Train a MODEL in a new run folder; progress, samples and checkpoints on the way.
 
     Args:
-        model: pixelcnn, gated-pixelcnn or vae.
+        model: pixelcnn, gated-pixelcnn, pixelcnn++, patch-pixelcnn or vae.
         data: SOURCE, see `limner data --help`.
         name: Of the run, the folder runs/NAME; by default MODEL-DATA-N.
         size: Bring every picture to this size: S (square) or WIDTHxHEIGHT.
@@ -102,6 +106,8 @@ def train(
         levels: Values of a pixel, 2 to 256; by default as found.
         minutes: Time budget.
         epochs: Passes over the training split, in place of a budget.
+        conditional: Learn p(x|y) with the data's labels y (not vae); `limner sample --label` then draws one class.
+        recipe: default, small (pixelcnn: thousands of samples a second) or strong (patch-pixelcnn: an hour of training).
         settings: Changes to the recipe: any key of the run's config.toml, as in --set features=96 batch_size=32.
         quiet: No progress.
     """
@@ -116,6 +122,8 @@ def train(
         levels=levels,
         minutes=minutes,
         epochs=epochs,
+        conditional=conditional,
+        recipe=recipe,
         settings=settings,
         quiet=quiet,
     )
@@ -179,6 +187,7 @@ def runs(json: Flag = False) -> None:
 def sample(
     run: RunName,
     n: Annotated[Count, arg(aliases=("-n",))] = 64,
+    label: Label = None,
     seed: Seed = 0,
     out: OutFile = None,
     quiet: Flag = False,
@@ -188,6 +197,7 @@ def sample(
     Args:
         run: Name (in runs/) or folder.
         n: How many.
+        label: Only this class, a number from 0 in the order of `limner data`; for runs trained with --conditional.
         seed: The same seed gives the same pictures.
         out: The PNG; by default samples-SEED.png in the run folder.
         quiet: No progress.
@@ -198,7 +208,7 @@ def sample(
     opened = workbench.open_run(run)
     path = out or opened.folder / f"samples-{seed}.png"
     check_place(path)
-    images = opened.sample(n, seed=seed, quiet=quiet)
+    images = opened.sample(n, label=label, seed=seed, quiet=quiet)
     pictures.save_png(pictures.grid(images), path)
     print(path)
 
@@ -237,6 +247,10 @@ def evaluate(
     kind = "exact" if not sign else f"bound, K = {k}" if k > 1 else "bound: the ELBO; --importance-samples tightens it"
     print(f"{record['run']} ({record['model']}) on {record['data']}, {record['split']}, {record['n']:,} images:")
     print(f"  {sign}{record['nats_per_image']:.3f}{error} nats an image, {sign}{record['bits_per_dim']:.4f} bits/dim")
+    if "classes" in record:
+        kind += f" ln p(x), the mean of p(x|y) over {record['classes']} classes"
+        if "conditional_nats_per_image" in record:
+            kind += f"; -ln p(x|y) {record['conditional_nats_per_image']:.3f} nats"
     print(f"  {kind}; {record['seconds']:.1f} s")
     if "elbo_nats_per_image" in record:
         elbo, effective = record["elbo_nats_per_image"], record["effective_samples"]
@@ -280,4 +294,4 @@ def _print_outcome(run: Run) -> None:
     print(run.folder / "report.html")
 
 
-COMMANDS = {f.__name__: f for f in (demo, data, train, resume, runs, sample, evaluate, compare)}
+COMMANDS = {f.__name__: f for f in (demo, data, train, resume, runs, sample, complete, evaluate, compare)}

@@ -2,17 +2,20 @@
 
 from typing import Literal
 
-from limner.distributions.base import PixelDistribution, at_least_float32
+from limner.distributions.base import ChannelDistribution, PixelDistribution, at_least_float32
 from limner.distributions.bernoulli import Bernoulli
 from limner.distributions.categorical import Categorical
 from limner.distributions.discretized_gaussian import DiscretizedGaussian
+from limner.distributions.discretized_logistic import LogisticMixture
 
 __all__ = [
     "HEADS",
     "Bernoulli",
     "Categorical",
+    "ChannelDistribution",
     "DiscretizedGaussian",
     "Head",
+    "LogisticMixture",
     "PixelDistribution",
     "at_least_float32",
     "default_head",
@@ -20,7 +23,7 @@ __all__ = [
 
 # The names that configurations use; auto is chosen by ``default_head``.
 Head = Literal["auto", "sigmoid", "softmax", "gaussian"]
-HEADS: dict[str, type[PixelDistribution]] = {
+HEADS: dict[str, type[ChannelDistribution]] = {
     "sigmoid": Bernoulli,
     "softmax": Categorical,
     "gaussian": DiscretizedGaussian,

@@ -5,30 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["PixelDistribution", "at_least_float32"]
+__all__ = ["ChannelDistribution", "PixelDistribution", "at_least_float32", "softly_bounded"]
 
 
 class PixelDistribution(ABC):
     """A distribution over levels 0 .. L-1 for each pixel, independent given its parameters.
 
-    A network returns one of these, so that a loss is ``-distribution.log_prob(k)`` and nothing else.
-    Parameters are ``(B, C, P, H, W)`` with P numbers for each channel of each pixel. All arithmetic is done in
-    float32 at least, whatever the network's autocast type.
+    A network returns one of these, so that a loss is ``-distribution.log_prob(k)`` and nothing else. All arithmetic
+    is done in float32 at least, whatever the network's autocast type.
     """
 
     levels: int
-
-    @classmethod
-    @abstractmethod
-    def count(cls, levels: int) -> int:
-        """P: how many parameters one channel of one pixel takes."""
-
-    @classmethod
-    @abstractmethod
-    def from_parameters(cls, parameters: Tensor, levels: int) -> PixelDistribution:
-        """The distribution with ``parameters`` ``(B, C, P, H, W)``."""
 
     @abstractmethod
     def log_prob(self, k: Tensor) -> Tensor:
@@ -55,6 +45,25 @@ class PixelDistribution(ABC):
         """Levels drawn with uniforms from ``generator``, int64 ``(B, C, H, W)``."""
         like = self.mean
         return self.icdf(torch.rand(like.shape, generator=generator, device=like.device, dtype=torch.float64))
+
+
+class ChannelDistribution(PixelDistribution):
+    """One whose parameters are ``(B, C, P, H, W)``: P numbers for each channel of each pixel."""
+
+    @classmethod
+    @abstractmethod
+    def count(cls, levels: int) -> int:
+        """P: how many parameters one channel of one pixel takes."""
+
+    @classmethod
+    @abstractmethod
+    def from_parameters(cls, parameters: Tensor, levels: int) -> ChannelDistribution:
+        """The distribution with ``parameters`` ``(B, C, P, H, W)``."""
+
+
+def softly_bounded(x: Tensor, low: float, high: float) -> Tensor:
+    """``x`` kept within ``low`` and ``high`` by two softplus, so that its gradient nowhere vanishes at once."""
+    return high - F.softplus(high - low - F.softplus(x - low))
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limner.distributions.base import PixelDistribution, at_least_float32
+from limner.distributions.base import ChannelDistribution, at_least_float32
 from limner.errors import LimnerError
 
 __all__ = ["Bernoulli"]
 
 
-class Bernoulli(PixelDistribution):
+class Bernoulli(ChannelDistribution):
     """``p(1) = sigmoid(logit)``, two levels.
 
     Args:

@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limner.distributions.base import PixelDistribution, at_least_float32
+from limner.distributions.base import ChannelDistribution, at_least_float32
 
 __all__ = ["Categorical"]
 
 
-class Categorical(PixelDistribution):
+class Categorical(ChannelDistribution):
     """``p(k) = softmax(logits)_k``: no order between levels is assumed, any shape can be learned.
 
     Args:

@@ -13,10 +13,9 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from limner.distributions.base import PixelDistribution
+from limner.distributions.base import ChannelDistribution, softly_bounded
 
 __all__ = ["DiscretizedGaussian"]
 
@@ -25,7 +24,7 @@ _MIN_STD_IN_LEVELS = 0.05
 _MAX_STD = 2.0
 
 
-class DiscretizedGaussian(PixelDistribution):
+class DiscretizedGaussian(ChannelDistribution):
     """A normal of mean μ and standard deviation σ, in intensities (level / (L - 1)), over L levels.
 
     The arithmetic is float64: in float32 the difference of two cumulative probabilities loses its digits in the
@@ -39,10 +38,9 @@ class DiscretizedGaussian(PixelDistribution):
 
     def __init__(self, mean: Tensor, log_std: Tensor, levels: int) -> None:
         low, high = math.log(_MIN_STD_IN_LEVELS / (levels - 1)), math.log(_MAX_STD)
-        bounded = low + F.softplus(log_std.double() - low)
         self.levels = levels
         self._mean = mean.double()
-        self.log_std = high - F.softplus(high - bounded)
+        self.log_std = softly_bounded(log_std.double(), low, high)
 
     @classmethod
     def count(cls, levels: int) -> int:

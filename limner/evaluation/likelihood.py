@@ -16,6 +16,7 @@ from torch import Tensor
 from limner.data.batches import sequential
 from limner.data.imageset import Split
 from limner.errors import LimnerError
+from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import Bound, Model, Scores
 from limner.models.vae import VAE
 
@@ -34,6 +35,7 @@ class Likelihood:
     Attributes:
         n: Images.
         nats_per_image: Mean of -ln p(x), or of its upper bound where ``bound`` is "lower" (a lower bound of ln p).
+            Of a model with classes too: ln p(x) = ln 1/K Σ_y p(x|y), so that models with and without compare.
         nats_standard_error: Sample standard deviation over √n; None for one image.
         bits_per_dim: The same in bits per C·H·W.
         bound: "exact" or "lower".
@@ -41,6 +43,8 @@ class Likelihood:
         importance_samples: K of the bound; None where it does not apply, as in the next two.
         elbo_nats_per_image: -ELBO from the same K samples, with the closed-form KL.
         effective_samples: Mean effective sample size of the K weights.
+        classes: K of a conditional model.
+        conditional_nats_per_image: Mean of its -ln p(x|y), where the images have labels.
     """
 
     n: int
@@ -52,6 +56,8 @@ class Likelihood:
     importance_samples: int | None = None
     elbo_nats_per_image: float | None = None
     effective_samples: float | None = None
+    classes: int | None = None
+    conditional_nats_per_image: float | None = None
 
 
 @torch.no_grad()
@@ -95,6 +101,7 @@ def measure_likelihood(
     scores: list[Tensor] = []
     elbos: list[Tensor] = []
     effective: list[Tensor] = []
+    conditional: list[Tensor] = []
     done, total = 0, len(split) if limit is None else min(limit, len(split))
     for batch in sequential(split, batch_size, limit):
         if isinstance(model, VAE):
@@ -102,6 +109,12 @@ def measure_likelihood(
             scores.append(bound.log_prob if importance_samples > 1 else bound.elbo)
             elbos.append(bound.elbo)
             effective.append(bound.effective_samples)
+        elif isinstance(model, Autoregressive) and model.classes:
+            given_class = model.class_log_probs(batch.images)  # (B, K)
+            scores.append(torch.logsumexp(given_class, 1) - math.log(model.classes))
+            labels = model.checked_labels(batch.labels, len(given_class))
+            if labels is not None:
+                conditional.append(given_class.gather(1, labels[:, None]).squeeze(1))
         else:
             scores.append(model.log_prob(batch.images, generator=generator))
         done += len(batch.images)
@@ -122,4 +135,6 @@ def measure_likelihood(
         importance_samples=importance_samples if several else None,
         elbo_nats_per_image=-float(torch.cat(elbos).mean()) if several else None,
         effective_samples=float(torch.cat(effective).mean()) if several else None,
+        classes=model.classes or None,
+        conditional_nats_per_image=-float(torch.cat(conditional).mean()) if conditional else None,
     )

@@ -9,7 +9,9 @@ from typing import Any
 from limner.errors import LimnerError
 from limner.models.contracts import Model, Reconstructs, Samples, Scores
 from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
+from limner.models.patch_pixelcnn import PatchPixelCNN, PatchPixelCNNConfig
 from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
+from limner.models.pixelcnnpp import PixelCNNPP, PixelCNNPPConfig
 from limner.models.vae import VAE, VAEConfig
 
 __all__ = ["MODELS", "VAE", "Family", "Model", "PixelCNN", "Reconstructs", "Samples", "Scores", "family"]
@@ -30,6 +32,8 @@ MODELS: dict[str, Family] = {
     for f in (
         Family("pixelcnn", PixelCNN, PixelCNNConfig, "van den Oord et al. 2016, arXiv 1601.06759"),
         Family("gated-pixelcnn", GatedPixelCNN, GatedPixelCNNConfig, "van den Oord et al. 2016, arXiv 1606.05328"),
+        Family("pixelcnn++", PixelCNNPP, PixelCNNPPConfig, "Salimans et al. 2017, arXiv 1701.05517"),
+        Family("patch-pixelcnn", PatchPixelCNN, PatchPixelCNNConfig, "limner; masks of arXiv 1601.06759"),
         Family("vae", VAE, VAEConfig, "Kingma and Welling 2013, arXiv 1312.6114"),
     )
 }

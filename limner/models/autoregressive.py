@@ -1,57 +1,150 @@
 r"""Fully visible belief networks: :math:`p(x) = \prod_i p(x_i \mid x_1, \ldots, x_{i-1})`.
 
-Raster order, and R, then G given R, then B given R and G within a pixel.
+Raster order, and R, then G given R, then B given R and G within a pixel. Given a class y each factor is
+:math:`p(x_i \mid x_{<i}, y)`, and without one :math:`p(x) = \frac{1}{K} \sum_y p(x \mid y)`.
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from limner.checks import NotNegative
 from limner.data.levels import dequantize
-from limner.distributions import HEADS, PixelDistribution, default_head
+from limner.distributions import HEADS, ChannelDistribution, PixelDistribution, default_head
+from limner.errors import LimnerError
 from limner.models.contracts import Bound, Model
 
-__all__ = ["Autoregressive"]
+__all__ = ["Autoregressive", "ClassBias", "ConditionalConfig"]
+
+
+@dataclass(frozen=True)
+class ConditionalConfig:
+    """Of a model that can be of p(x|y)."""
+
+    classes: NotNegative = 0
+    """Classes K of p(x|y), as many as the data's labels; 0 is an unconditional model."""
 
 
 class Autoregressive(Model):
-    """A model whose ``logits`` at pixel i (and channel c) see only what comes before: exact ln p(x) and sampling."""
+    """A model whose ``logits`` at pixel i (and channel c) see only what comes before: exact ln p(x) and sampling.
+
+    Args:
+        config: Its sizes.
+        shape: ``(C, H, W)``.
+        levels: Values of a pixel, L.
+        head: The distribution of a channel; None where the model has a ``distribution`` of its own.
+        classes: K, or 0 for an unconditional model.
+    """
 
     bound: ClassVar[Bound] = "exact"
+    patch: int = 1
+    """Side of the squares of pixels that are drawn one after another; within one, raster order."""
+    head: type[ChannelDistribution]
+    parameters_per_channel: int
 
-    def __init__(self, config: Any, shape: tuple[int, int, int], levels: int, head: str) -> None:
+    def __init__(
+        self, config: Any, shape: tuple[int, int, int], levels: int, head: str | None, classes: int = 0
+    ) -> None:
         super().__init__(config, shape, levels)
-        self.head = HEADS[default_head(levels, "softmax") if head == "auto" else head]
-        self.parameters_per_channel = self.head.count(levels)
+        self.classes = classes
+        if head is not None:
+            self.head = HEADS[default_head(levels, "softmax") if head == "auto" else head]
+            self.parameters_per_channel = self.head.count(levels)
 
     @abstractmethod
-    def logits(self, x: Tensor) -> Tensor:
-        """Parameters ``(B, C·P, H, W)`` of p(x_i | x_<i) at every i, of intensities ``(B, C, H, W)`` in [-1, 1]."""
+    def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Parameters ``(B, P, H, W)`` of p(x_i | x_<i, y) at every i.
 
-    def conditionals(self, k: Tensor) -> PixelDistribution:
-        """p(x_i | x_<i) for every pixel and channel at once, given levels ``k`` int64 ``(B, C, H, W)``."""
+        Args:
+            x: Intensities ``(B, C, H, W)`` in [-1, 1].
+            labels: Classes int64 ``(B,)`` of a conditional model.
+        """
+
+    def distribution(self, parameters: Tensor, k: Tensor) -> PixelDistribution:
+        """What ``logits`` ``(B, P, H, W)`` stand for, where the pixels have levels ``k`` int64 ``(B, C, H, W)``.
+
+        The earlier channels of the *same* pixel in ``k`` count where the distribution is linked across channels;
+        nothing else of ``k`` does.
+        """
         b, c, h, w = k.shape
-        parameters = self.logits(self.intensities(k)).reshape(b, c, self.parameters_per_channel, h, w)
-        return self.head.from_parameters(parameters, self.levels)
+        return self.head.from_parameters(parameters.reshape(b, c, self.parameters_per_channel, h, w), self.levels)
 
-    def log_prob(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        """ln p(x) of uint8 pictures ``(B, C, H, W)``, exact, nats an image ``(B,)``; nothing is drawn.
+    def conditionals(self, k: Tensor, labels: Tensor | None = None) -> PixelDistribution:
+        """p(x_i | x_<i, y) for every pixel and channel at once, given levels ``k`` int64 ``(B, C, H, W)``."""
+        return self.distribution(self.logits(self.intensities(k), labels), k)
+
+    def row_order(self, top: int) -> list[tuple[int, int]]:
+        """Pixels ``(i, j)`` of the row of patches that begins at row ``top``, in the order in which they are drawn."""
+        p = self.patch
+        return [(top + dy, left + dx) for left in range(0, self.shape[2], p) for dy in range(p) for dx in range(p)]
+
+    def log_prob(
+        self, images: Tensor, *, labels: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """ln p(x|y) of uint8 pictures ``(B, C, H, W)`` of classes ``labels`` int64 ``(B,)``, exact, nats ``(B,)``.
+
+        Without labels: ln p(x), of a conditional model ln 1/K Σ_y p(x|y) from K passes. Nothing is drawn.
+
+        Raises:
+            LimnerError: Pictures of another shape or other levels than the model's, or labels it does not know.
+        """
+        k = self.checked_levels(images)
+        labels = self.checked_labels(labels, len(k))
+        if self.classes and labels is None:
+            return torch.logsumexp(self.class_log_probs(images), 1) - math.log(self.classes)
+        return self._log_prob(k, labels)
+
+    def class_log_probs(self, images: Tensor) -> Tensor:
+        """ln p(x|y) of uint8 pictures ``(B, C, H, W)`` for each class y of a conditional model, nats ``(B, K)``.
 
         Raises:
             LimnerError: Pictures of another shape or other levels than the model's.
         """
         k = self.checked_levels(images)
-        return self.conditionals(k).log_prob(k).double().flatten(1).sum(1)
+        return torch.stack([self._log_prob(k, torch.full_like(k[:, 0, 0, 0], y)) for y in range(self.classes)], 1)
 
-    def loss_terms(self, images: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """``nll`` = -ln p(x), ``(B,)``."""
-        k = self.checked_levels(images)
-        return {"nll": -self.conditionals(k).log_prob(k).flatten(1).sum(1)}
+    def _log_prob(self, k: Tensor, labels: Tensor | None) -> Tensor:
+        return self.conditionals(k, labels).log_prob(k).double().flatten(1).sum(1)
+
+    def loss_terms(
+        self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """``nll`` = -ln p(x|y), or -ln p(x) without labels, ``(B,)``."""
+        return {"nll": -self.log_prob(images, labels=labels)}
+
+    def drawn_labels(self, n: int, generator: torch.Generator | None, labels: Tensor | None) -> Tensor | None:
+        """The classes int64 ``(n,)`` of ``n`` new pictures: ``labels``, or drawn uniformly before anything else is.
+
+        Raises:
+            LimnerError: Labels that the model does not know.
+        """
+        if self.classes and labels is None:
+            labels = torch.randint(self.classes, (n,), generator=generator)
+        return self.checked_labels(labels, n)
+
+    def checked_labels(self, labels: Tensor | None, n: int) -> Tensor | None:
+        """``labels`` on the model's device.
+
+        Raises:
+            LimnerError: There are labels and no classes, not ``n`` of them, or one is no class of the model.
+        """
+        if labels is None:
+            return None
+        if not self.classes:
+            raise LimnerError(f"this {type(self).__name__} has no classes: leave the labels out")
+        if labels.dtype != torch.int64 or labels.shape != (n,):
+            raise LimnerError(f"labels must be int64 ({n},), not {labels.dtype} {tuple(labels.shape)}")
+        wrong = labels[(labels < 0) | (labels >= self.classes)]
+        if len(wrong):
+            raise LimnerError(f"label {int(wrong[0])}: this model's classes are 0 to {self.classes - 1}")
+        return labels.to(self.device)
 
     @torch.no_grad()
     def sample(
@@ -65,15 +158,52 @@ class Autoregressive(Model):
         """``n`` pictures drawn pixel by pixel, uint8 ``(n, C, H, W)``: the lecture's algorithm, one pass a value.
 
         Only the rows known so far go through the network. ``on_row(row, images)`` is called after each row.
+
+        Args:
+            n: How many.
+            generator: Source of the labels and then of the uniforms, one a value, drawn in one piece.
+            labels: Classes int64 ``(n,)``; by default drawn uniformly, where the model has classes.
+            on_row: Told of each row.
+
+        Raises:
+            LimnerError: Labels that the model does not know.
         """
         c, h, w = self.shape
+        labels = self.drawn_labels(n, generator, labels)
         uniforms = torch.rand(n, c, h, w, generator=generator, dtype=torch.float64).to(self.device)
         k = torch.zeros(n, c, h, w, dtype=torch.int64, device=self.device)
-        for i in range(h):
-            for j in range(w):
+        for top in range(0, h, self.patch):
+            known = slice(top + self.patch)
+            for i, j in self.row_order(top):
                 for channel in range(c):
-                    p = self.conditionals(k[:, :, : i + 1])
-                    k[:, channel, i, j] = p.icdf(uniforms[:, :, : i + 1])[:, channel, i, j]
+                    p = self.conditionals(k[:, :, known], labels)
+                    k[:, channel, i, j] = p.icdf(uniforms[:, :, known])[:, channel, i, j]
             if on_row is not None:
-                on_row(i, dequantize(k, self.levels))
+                for i in range(top, top + self.patch):
+                    on_row(i, dequantize(k, self.levels))
         return dequantize(k, self.levels)
+
+
+class ClassBias(nn.Module):
+    """A bias of each feature map that depends on the class (1606.05328, equation 4); none without classes.
+
+    Args:
+        classes: K, or 0.
+        features: Feature maps.
+    """
+
+    def __init__(self, classes: int, features: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(classes, features)) if classes else None
+
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        """``x`` ``(B, features, H, W)`` with the bias of its ``labels`` int64 ``(B,)``; as it is without classes.
+
+        Raises:
+            LimnerError: There are classes and no labels.
+        """
+        if self.table is None:
+            return x
+        if labels is None:  # only a whole picture's probability is a mean over the classes
+            raise LimnerError(f"this model has {len(self.table)} classes: one pixel's probabilities need labels")
+        return x + self.table[labels][:, :, None, None]

@@ -37,7 +37,7 @@ class Scores(Protocol):
     bound: ClassVar[Bound]
 
     def log_prob(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        """ln p of uint8 pictures ``(B, C, H, W)`` in nats an image, ``(B,)``: exact, or a lower bound."""
+        """ln p(x) of uint8 pictures ``(B, C, H, W)`` in nats an image, ``(B,)``: exact, or a lower bound."""
         ...
 
 
@@ -58,13 +58,24 @@ class Reconstructs(Protocol):
 class Trains(Protocol):
     """Is trained by minimising a sum of named terms (likelihood, ELBO, reconstruction)."""
 
-    def loss_terms(self, images: Tensor, generator: torch.Generator | None = None) -> Mapping[str, Tensor]:
-        """Named terms in nats an image, each ``(B,)``; their sum is the loss, -ln p(x) or a bound of it."""
+    def loss_terms(
+        self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
+    ) -> Mapping[str, Tensor]:
+        """Named terms in nats an image, each ``(B,)``; their sum is the loss, -ln p(x) or a bound of it.
+
+        With ``labels`` int64 ``(B,)``, which only a model with classes is given: of p(x|y).
+        """
         ...
 
 
 class Model(nn.Module):
-    """What all models share: the pictures' shape and levels, and the check at the public boundary."""
+    """What all models share: the pictures' shape and levels, and the check at the public boundary.
+
+    Attributes:
+        classes: K of a model of p(x|y); 0 where there is no y.
+    """
+
+    classes: int = 0
 
     def __init__(self, config: Any, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__()
@@ -91,12 +102,21 @@ class Model(nn.Module):
         return k.to(self.dtype) * (2.0 / (self.levels - 1)) - 1.0
 
     @abstractmethod
-    def loss_terms(self, images: Tensor, generator: torch.Generator | None = None) -> Mapping[str, Tensor]:
+    def loss_terms(
+        self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
+    ) -> Mapping[str, Tensor]:
         """See ``Trains``."""
 
-    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Mapping[str, Tensor]:
+    def forward(
+        self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
+    ) -> Mapping[str, Tensor]:
         """The loss terms: what one training step needs, through whatever wraps the module (autocast, DDP)."""
-        return self.loss_terms(images, generator)
+        return self.loss_terms(images, generator, labels if self.classes else None)
+
+    def matrices(self) -> list[str]:
+        """Names of the weights that Muon may take: all matrices and kernels but the first and the last."""
+        names = [name for name, p in self.named_parameters() if p.dim() >= 2]
+        return names[1:-1]
 
     def checked_levels(self, images: Tensor) -> Tensor:
         """Levels int64 ``(B, C, H, W)`` of uint8 pictures.

@@ -3,8 +3,9 @@ r"""Gated PixelCNN (van den Oord et al. 2016, arXiv 1606.05328, section 2 and fi
 Two stacks close the blind spot of the masked PixelCNN: the vertical stack sees all rows above a pixel, the horizontal
 stack what lies left of it in its own row, and the vertical feeds the horizontal in every layer. Each is gated,
 
-.. math:: y = \tanh(W_f * x) \odot σ(W_g * x)
+.. math:: y = \tanh(W_f * x + V_f^T h) \odot σ(W_g * x + V_g^T h)
 
+where h says the class (equation 4; the terms are absent in an unconditional model).
 No mask is needed in the vertical stack: a row of its maps holds nothing but the rows of pixels above.
 """
 
@@ -16,34 +17,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.checks import NotNegative, Positive, odd
-from limner.distributions import Head
+from limner.checks import NotNegative, Positive
 from limner.errors import LimnerError
-from limner.models.autoregressive import Autoregressive
+from limner.models.autoregressive import Autoregressive, ClassBias
+from limner.models.pixelcnn import PixelCNNConfig
 from limner.nn import MaskedConv2d
 
 __all__ = ["GatedBlock", "GatedPixelCNN", "GatedPixelCNNConfig", "gate"]
 
 
 @dataclass(frozen=True)
-class GatedPixelCNNConfig:
-    """The gated PixelCNN."""
+class GatedPixelCNNConfig(PixelCNNConfig):
+    """The gated PixelCNN: the masked one's sizes, where not said otherwise."""
 
     features: Positive = 32
     """Feature maps p of each stack; a gate takes 2p."""
     blocks: NotNegative = 8
-    """Gated blocks after the first."""
-    first_kernel: Positive = 7
-    """Side of the first convolutions; odd, at least 3."""
-    kernel: Positive = 3
-    """Side of the blocks' convolutions; odd."""
-    head_features: Positive = 64
-    """Feature maps of the last two 1×1 layers."""
-    head: Head = "auto"
-    """The distribution of a pixel: softmax, sigmoid, gaussian, or auto (sigmoid if binary, else softmax)."""
+    """Gated blocks after the first layer."""
 
     def __post_init__(self) -> None:
-        odd(first_kernel=self.first_kernel, kernel=self.kernel)
+        super().__post_init__()
         if self.first_kernel < 3:
             raise LimnerError("first_kernel=1: must be 3 or more, or the first layer would see no row above")
 
@@ -69,7 +62,7 @@ class RowsAbove(nn.Conv2d):
 class GatedBlock(nn.Module):
     """One layer of both stacks, with its link from vertical to horizontal."""
 
-    def __init__(self, features: int, kernel: int, channels: int) -> None:
+    def __init__(self, features: int, kernel: int, channels: int, classes: int = 0) -> None:
         super().__init__()
         self.channels = channels
         self.vertical = RowsAbove(features, 2 * features, kernel, strict=False)
@@ -77,12 +70,13 @@ class GatedBlock(nn.Module):
         self.horizontal = MaskedConv2d(features, 2 * features, (1, kernel), "B", channels)
         self.out = MaskedConv2d(features, features, 1, "B", channels)
         nn.init.zeros_(self.out.weight)  # the horizontal stack starts as the identity
+        self.vertical_label, self.horizontal_label = ClassBias(classes, 2 * features), ClassBias(classes, 2 * features)
 
-    def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps of both stacks, each ``(B, p, H, W)``."""
+    def forward(self, v: Tensor, h: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Maps of both stacks, each ``(B, p, H, W)``; ``labels`` int64 ``(B,)`` where there are classes."""
         above = self.vertical(v)
-        left = gate(self.horizontal(h) + self.link(above), self.channels)
-        return v + gate(above), h + self.out(left)
+        left = gate(self.horizontal_label(self.horizontal(h) + self.link(above), labels), self.channels)
+        return v + gate(self.vertical_label(above, labels)), h + self.out(left)
 
 
 class GatedPixelCNN(Autoregressive):
@@ -97,23 +91,27 @@ class GatedPixelCNN(Autoregressive):
     config: GatedPixelCNNConfig
 
     def __init__(self, config: GatedPixelCNNConfig, shape: tuple[int, int, int], levels: int) -> None:
-        super().__init__(config, shape, levels, config.head)
+        super().__init__(config, shape, levels, config.head, config.classes)
         channels = shape[0]
         # Channel groups of equal size, so that a gate's halves belong to one group.
         features = -(-config.features // channels) * channels
         self.first_vertical = RowsAbove(channels, features, config.first_kernel, strict=True)
         self.first_link = nn.Conv2d(features, features, 1)
         self.first_horizontal = MaskedConv2d(channels, features, (1, config.first_kernel), "A", channels)
-        self.blocks = nn.ModuleList(GatedBlock(features, config.kernel, channels) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(
+            GatedBlock(features, config.kernel, channels, config.classes) for _ in range(config.blocks)
+        )
+        if config.blocks:  # nothing reads what the last block makes of its vertical stack
+            self.blocks[-1].vertical_label = ClassBias(0, 2 * features)
         self.head_1 = MaskedConv2d(features, config.head_features, 1, "B", channels)
         self.head_2 = MaskedConv2d(config.head_features, channels * self.parameters_per_channel, 1, "B", channels)
         nn.init.zeros_(self.head_2.weight)
 
-    def logits(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``."""
         x = x.to(memory_format=torch.channels_last)
         v = self.first_vertical(x)
         h = self.first_horizontal(x) + self.first_link(v)
         for block in self.blocks:
-            v, h = block(v, h)
+            v, h = block(v, h, labels)
         return self.head_2(F.relu(self.head_1(F.relu(h))))

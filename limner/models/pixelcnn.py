@@ -18,14 +18,15 @@ from torch import Tensor, nn
 
 from limner.checks import NotNegative, Positive, odd
 from limner.distributions import Head
-from limner.models.autoregressive import Autoregressive
+from limner.errors import LimnerError
+from limner.models.autoregressive import Autoregressive, ClassBias, ConditionalConfig
 from limner.nn import MaskedConv2d
 
 __all__ = ["PixelCNN", "PixelCNNConfig", "ResidualBlock"]
 
 
 @dataclass(frozen=True)
-class PixelCNNConfig:
+class PixelCNNConfig(ConditionalConfig):
     """The masked PixelCNN."""
 
     features: Positive = 64
@@ -43,23 +44,26 @@ class PixelCNNConfig:
 
     def __post_init__(self) -> None:
         odd(first_kernel=self.first_kernel, kernel=self.kernel)
+        if self.classes and not self.blocks:
+            raise LimnerError("blocks=0: must be 1 or more in a conditional model, or nothing would see the class")
 
 
 class ResidualBlock(nn.Module):
     """2h → h (1×1), h → h (k×k), h → 2h (1×1), added to the input: the paper's figure 5 left."""
 
-    def __init__(self, features: int, kernel: int, channels: int) -> None:
+    def __init__(self, features: int, kernel: int, channels: int, classes: int = 0) -> None:
         super().__init__()
         half = max(features // 2, channels)
         self.reduce = MaskedConv2d(features, half, 1, "B", channels)
         self.convolve = MaskedConv2d(half, half, kernel, "B", channels)
         self.expand = MaskedConv2d(half, features, 1, "B", channels)
         nn.init.zeros_(self.expand.weight)  # each block starts as the identity
+        self.label = ClassBias(classes, half)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, 2h, H, W)`` → the same shape."""
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """``(B, 2h, H, W)`` → the same shape; ``labels`` int64 ``(B,)`` where there are classes."""
         y = self.reduce(F.relu(x))
-        y = self.convolve(F.relu(y))
+        y = self.label(self.convolve(F.relu(y)), labels)
         return x + self.expand(F.relu(y))
 
 
@@ -75,20 +79,20 @@ class PixelCNN(Autoregressive):
     config: PixelCNNConfig
 
     def __init__(self, config: PixelCNNConfig, shape: tuple[int, int, int], levels: int) -> None:
-        super().__init__(config, shape, levels, config.head)
+        super().__init__(config, shape, levels, config.head, config.classes)
         channels = shape[0]
         self.first = MaskedConv2d(channels, config.features, config.first_kernel, "A", channels)
         self.blocks = nn.ModuleList(
-            ResidualBlock(config.features, config.kernel, channels) for _ in range(config.blocks)
+            ResidualBlock(config.features, config.kernel, channels, config.classes) for _ in range(config.blocks)
         )
         self.head_1 = MaskedConv2d(config.features, config.head_features, 1, "B", channels)
         self.head_2 = MaskedConv2d(config.head_features, channels * self.parameters_per_channel, 1, "B", channels)
         nn.init.zeros_(self.head_2.weight)  # uniform over the levels until something is learned
 
-    def logits(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``."""
         x = x.to(memory_format=torch.channels_last)
         x = self.first(x)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, labels)
         return self.head_2(F.relu(self.head_1(F.relu(x))))

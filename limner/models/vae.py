@@ -96,7 +96,9 @@ class VAE(Model):
         c, h, w = self.shape
         return self.head.from_parameters(self.decoder(z).reshape(len(z), c, -1, h, w), self.levels)
 
-    def loss_terms(self, images: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def loss_terms(
+        self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """``reconstruction`` = -ln p(x|z) of one z ~ q and ``kl``, nats, each ``(B,)``; their sum is -ELBO."""
         k = self.checked_levels(images)
         mean, log_std = self.posterior(k)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import Samples
-from limner.sampling.cached import OnRow, cached, has_cache
+from limner.sampling.jacobi import jacobi
+from limner.sampling.rows import Known, row_sampler
 
-__all__ = ["OnRow", "sample"]
+__all__ = ["Method", "OnRow", "sample"]
+
+OnRow = Callable[[int, Tensor], None]
+Method = Literal["auto", "compiled", "cached", "naive", "jacobi"]
 
 
 def sample(
@@ -19,24 +25,46 @@ def sample(
     n: int,
     *,
     generator: torch.Generator | None = None,
+    labels: Tensor | None = None,
+    known: Known | None = None,
     on_row: OnRow | None = None,
     batch_size: int = 256,
+    method: Method = "auto",
 ) -> Tensor:
     """``n`` pictures of any model that samples, uint8 ``(n, C, H, W)``.
 
     Args:
-        model: A PixelCNN is sampled from caches, identical to its naive sampler.
+        model: An autoregressive model gives the same pictures by every method.
         n: How many.
         generator: Source of all randomness.
+        labels: Classes int64 ``(n,)`` of a conditional model; by default drawn uniformly.
+        known: Pictures uint8 ``(n, C, H, W)`` and a mask, bool ``(H, W)`` or ``(n, H, W)``, of the pixels to keep; the
+            others are drawn given all before them (which is the exact conditional where nothing is given below).
         on_row: Called after each finished row of an autoregressive model, with the row and the batch so far.
         batch_size: Pictures drawn together, which bounds the memory.
+        method: Of an autoregressive model: each activation once, in a compiled loop (``compiled``) or in PyTorch
+            (``cached``); a pass a value (``naive``); passes until nothing changes (``jacobi``). ``auto`` is the fastest.
+
+    Raises:
+        LimnerError: The model cannot do what was asked.
     """
+    if not isinstance(model, Autoregressive):
+        if known is not None or labels is not None:
+            raise LimnerError(f"{type(model).__name__} draws all pixels at once: it takes neither known ones nor labels")
+        return torch.cat([model.sample(len(part), generator=generator) for part in torch.arange(n).split(batch_size)])
     parts = []
     for start in range(0, n, batch_size):
-        size = min(batch_size, n - start)
-        if isinstance(model, Autoregressive):
-            draw = functools.partial(cached, model) if has_cache(model) else model.sample
-            parts.append(draw(size, generator=generator, on_row=on_row))
-        else:
-            parts.append(model.sample(size, generator=generator))
+        part = slice(start, min(start + batch_size, n))
+        size = part.stop - start
+        of_part = None if labels is None else labels[part]
+        given = None if known is None else (known[0][part], known[1] if known[1].dim() == 2 else known[1][part])
+        if method == "jacobi":
+            parts.append(jacobi(model, size, generator=generator, labels=of_part, known=given, on_row=on_row))
+            continue
+        rows = row_sampler(model, size, generator=generator, labels=of_part, known=given, method=method)
+        for row in range(model.shape[1]):
+            rows.draw_row()
+            if on_row is not None:
+                on_row(row, rows.images)
+        parts.append(rows.images)
     return torch.cat(parts)

@@ -8,60 +8,59 @@ vertical stack); the rest is one small matrix product a pixel. Only ``kernel // 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limner.data.levels import dequantize
-from limner.models.autoregressive import Autoregressive
+from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.gated_pixelcnn import GatedBlock, GatedPixelCNN, RowsAbove, gate
 from limner.models.pixelcnn import PixelCNN, ResidualBlock
 from limner.nn import MaskedConv2d
+from limner.sampling.rows import RowSampler
 
-__all__ = ["OnRow", "cached", "has_cache"]
-
-OnRow = Callable[[int, Tensor], None]
+__all__ = ["CachedRowSampler", "has_cache"]
 
 
 def has_cache(model: object) -> bool:
-    """Whether ``cached`` can sample from ``model``."""
+    """Whether ``CachedRowSampler`` can sample from ``model``."""
     return isinstance(model, (PixelCNN, GatedPixelCNN))
 
 
-@torch.no_grad()
-def cached(
-    model: Autoregressive, n: int, *, generator: torch.Generator | None = None, on_row: OnRow | None = None
-) -> Tensor:
-    """``n`` pictures, uint8 ``(n, C, H, W)``: the same as ``model.sample`` draws from the same generator.
+class CachedRowSampler(RowSampler):
+    """See ``RowSampler``; plain PyTorch, on any device, for a masked or gated PixelCNN of any head and channels."""
 
-    Args:
-        model: A masked or gated PixelCNN of any head and channels.
-        n: How many pictures.
-        generator: Source of the uniforms, drawn in one piece exactly as the naive sampler draws them.
-        on_row: Called after each row with its index and the pictures so far (uint8, rows below are the first level).
-    """
-    c, h, w = model.shape
-    uniforms = torch.rand(n, c, h, w, generator=generator, dtype=torch.float64).to(model.device)
-    k = torch.zeros(n, c, h, w, dtype=torch.int64, device=model.device)
-    network = _Gated(model, n) if isinstance(model, GatedPixelCNN) else _Masked(cast("PixelCNN", model), n)
-    for i in range(h):
+    def __init__(self, model: Autoregressive, n: int, **options: Any) -> None:
+        super().__init__(model, n, **options)
+        with torch.no_grad():
+            if isinstance(model, GatedPixelCNN):
+                self.network: _Network = _Gated(model, n, self.labels)
+            else:
+                self.network = _Masked(cast("PixelCNN", model), n, self.labels)
+
+    def _draw_row(self, i: int) -> Tensor | None:
+        model, k, network = self.model, self.k, self.network
+        c, _, w = model.shape
         network.begin_row()
+        parameters = []
         for j in range(w):
+            here = k[:, :, i : i + 1, j : j + 1]  # a view
             # Channel c sees the channels before it in the same pixel, so the pixel is computed once for each. No map
             # sees the last channel of its own pixel: after the last pass every cached activation is final.
             for channel in range(c):
-                y = network.at(j, model.intensities(k[:, :, i, j]))
-                p = model.head.from_parameters(y.view(n, c, -1, 1, 1), model.levels)
-                drawn = p.icdf(uniforms[:, :, i : i + 1, j : j + 1])
-                k[:, channel, i, j] = drawn[:, channel, 0, 0]
+                y = network.at(j, model.intensities(k[:, :, i, j]))[:, :, None, None]
+                drawn = model.distribution(y, here).icdf(self.uniforms[:, :, i : i + 1, j : j + 1])[:, channel, 0, 0]
+                if self.given is not None:
+                    drawn = torch.where(self.given[:, i, j], k[:, channel, i, j], drawn)
+                k[:, channel, i, j] = drawn
             network.put(j, model.intensities(k[:, :, i, j]))
+            parameters.append(y)
         network.end_row()
-        if on_row is not None:
-            on_row(i, dequantize(k, model.levels))
-    return dequantize(k, model.levels)
+        return None if self.given is None else torch.cat(parameters, 3)
+
+    def _select(self, index: Tensor) -> None:
+        self.network.select(index)
 
 
 class _Network(ABC):
@@ -83,16 +82,22 @@ class _Network(ABC):
     def end_row(self) -> None:
         """Keep the finished row for the rows below."""
 
+    @abstractmethod
+    def select(self, index: Tensor) -> None:
+        """Between two rows, reorder the pictures."""
+
 
 class _Masked(_Network):
     """The masked PixelCNN."""
 
-    def __init__(self, model: PixelCNN, n: int) -> None:
+    def __init__(self, model: PixelCNN, n: int, labels: Tensor | None) -> None:
         w = model.shape[2]
         residual = cast("list[ResidualBlock]", list(model.blocks))
         self.first = _Layer(model.first, n, w)
         self.blocks = [[_Layer(layer, n, w) for layer in (b.reduce, b.convolve, b.expand)] for b in residual]
         self.head = [_Layer(layer, n, w) for layer in (model.head_1, model.head_2)]
+        for block, (_, convolve, _) in zip(residual, self.blocks, strict=True):
+            convolve.bias = _bias(convolve.bias, block.label, labels)
         self.spatial = [x for x in (self.first, *(x for b in self.blocks for x in b)) if x.above is not None]
 
     def begin_row(self) -> None:
@@ -113,13 +118,17 @@ class _Masked(_Network):
         for layer in self.spatial:
             layer.end_row()
 
+    def select(self, index: Tensor) -> None:
+        for layer in (self.first, *(x for block in self.blocks for x in block)):
+            layer.select(index)
+
 
 class _Gated(_Network):
     """The gated PixelCNN: its vertical stack a row at a time, its horizontal stack a pixel at a time."""
 
-    def __init__(self, model: GatedPixelCNN, n: int) -> None:
+    def __init__(self, model: GatedPixelCNN, n: int, labels: Tensor | None) -> None:
         self.channels, w = model.shape[0], model.shape[2]
-        self.model, self.blocks = model, cast("list[GatedBlock]", list(model.blocks))
+        self.labels, self.model, self.blocks = labels, model, cast("list[GatedBlock]", list(model.blocks))
         self.seen = _History(model.first_vertical, n, w)  # pixels
         self.verticals = [_History(b.vertical, n, w) for b in self.blocks]
         self.first = _Layer(model.first_horizontal, n, w)
@@ -132,8 +141,8 @@ class _Gated(_Network):
         for block, vertical, (horizontal, _) in zip(self.blocks, self.verticals, self.layers, strict=True):
             vertical.append(v)
             above = vertical.convolve()
-            horizontal.set_base(block.link(above))
-            v = v + gate(above)
+            horizontal.set_base(block.horizontal_label(block.link(above), self.labels))
+            v = v + gate(block.vertical_label(above, self.labels))
 
     def at(self, j: int, x: Tensor) -> Tensor:
         x = self.first.at(j, x)
@@ -147,6 +156,12 @@ class _Gated(_Network):
     def end_row(self) -> None:
         self.seen.append(self.first.finished_row())
 
+    def select(self, index: Tensor) -> None:
+        for history in (self.seen, *self.verticals):
+            history.rows = history.rows[index]
+        if self.labels is not None:
+            self.labels = self.labels[index]
+
 
 class _Layer:
     """One masked convolution, a pixel at a time for ``n`` pictures of width ``w``."""
@@ -154,7 +169,7 @@ class _Layer:
     def __init__(self, layer: MaskedConv2d, n: int, w: int) -> None:
         weight = layer.masked_weight()  # (out, in, rows, kw)
         outputs, inputs, rows, width = weight.shape
-        self.pad, self.bias = width // 2, layer.bias
+        self.pad, self.bias = width // 2, cast("Tensor", layer.bias)  # (out,) or (n, out)
         self.above = weight[:, :, :-1] if rows > 1 else None  # (out, in, rows - 1, kw)
         # (taps · in, out): the taps left of the centre and the centre itself, in the row's own order.
         self.left = weight[:, :, -1, : self.pad + 1].permute(2, 1, 0).reshape(-1, outputs).contiguous()
@@ -166,8 +181,7 @@ class _Layer:
     def begin_row(self) -> None:
         """The share of the rows above, for every pixel of the row that begins."""
         if self.above is not None:
-            base = F.conv2d(self.history, self.above, self.bias, padding=(0, self.pad))  # (n, out, 1, w)
-            self.base = list(base.squeeze(2).permute(2, 0, 1).contiguous())
+            self.set_base(F.conv2d(self.history, self.above, padding=(0, self.pad)))  # (n, out, 1, w)
 
     def set_base(self, share: Tensor) -> None:
         """The share of the rows above is ``share``, ``(n, out, 1, w)``."""
@@ -195,6 +209,17 @@ class _Layer:
         """Keep the finished row for the rows below."""
         if self.above is not None:
             self.history = torch.cat([self.history[:, :, 1:], self.finished_row()], 2)
+
+    def select(self, index: Tensor) -> None:
+        """Reorder the pictures."""
+        self.history = self.history[index]
+        if self.bias.dim() == 2:
+            self.bias = self.bias[index]
+
+
+def _bias(bias: Tensor, label: ClassBias, labels: Tensor | None) -> Tensor:
+    """``(out,)``, or with classes ``(n, out)``."""
+    return bias if label.table is None or labels is None else bias + label.table[labels]
 
 
 class _History:

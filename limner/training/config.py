@@ -18,8 +18,12 @@ class TrainingConfig:
 
     batch_size: Positive = 64
     """Images in a step."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """adamw, or muon: Muon for the inner weight matrices and AdamW for the rest."""
     learning_rate: PositiveReal = 1e-3
     """AdamW's learning rate between warm-up and cooldown."""
+    matrix_learning_rate: PositiveReal = 0.02
+    """Muon's learning rate, likewise."""
     weight_decay: NotNegativeReal = 0.01
     """AdamW's decoupled weight decay, on weights of two or more dimensions."""
     beta1: Decay = 0.9

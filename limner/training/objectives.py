@@ -19,12 +19,13 @@ from limner.models.contracts import Model
 from limner.training.checkpoints import restore_module, with_prefix
 from limner.training.config import TrainingConfig
 from limner.training.ema import MovingAverage
+from limner.training.optimizers import Optimizers
 
 __all__ = ["SingleLoss"]
 
 
 class SingleLoss:
-    """Minimise the mean over images of the sum of ``model.loss_terms``, with AdamW, clipping and a moving average.
+    """Minimise the mean over images of the sum of ``model.loss_terms``, with AdamW or Muon, clipping and a moving average.
 
     Args:
         model: What is trained; its parameters are changed in place.
@@ -34,19 +35,9 @@ class SingleLoss:
 
     def __init__(self, model: Model, config: TrainingConfig, fabric: Fabric) -> None:
         self.model, self.config, self.fabric = model, config, fabric
+        self.module = fabric.setup_module(model.train())
         self.parameters = list(model.parameters())
-        decayed = [p for p in self.parameters if p.dim() >= 2]
-        plain = [p for p in self.parameters if p.dim() < 2]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": config.weight_decay},
-                {"params": plain, "weight_decay": 0.0},
-            ],
-            lr=config.learning_rate,
-            betas=(config.beta1, config.beta2),
-            fused=True,
-        )
-        self.module, self.optimizer = fabric.setup(model.train(), optimizer)
+        self.optimizer = Optimizers(model, config)  # after the model is where it stays
         self.average = MovingAverage(model, config.ema_decay)
         self.generator = torch.Generator(model.device).manual_seed(config.seed)
 
@@ -66,15 +57,13 @@ class SingleLoss:
         self._check_gradient(size, step)  # before clipping, which would spread one bad number over all
         if self.config.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip_norm, norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * factor
-        self.optimizer.step()
+        self.optimizer.step(factor)
         self.average.update(step)
         return means | {"gradient_norm": size}
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The mean over the batch of the sum of all terms, and each term's mean; nats an image."""
-        averages = {name: term.mean() for name, term in self.module(batch.images, self.generator).items()}
+        averages = {name: term.mean() for name, term in self.module(batch.images, self.generator, batch.labels).items()}
         return torch.stack(list(averages.values())).sum(), {name: mean.item() for name, mean in averages.items()}
 
     def clear_gradients(self) -> None:
@@ -86,6 +75,8 @@ class SingleLoss:
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Mean of each term over ``batches`` under the averaged weights, and ``nats``, their sum; in float32.
 
+        Of p(x|y) where the model has classes and the batches labels, else of p(x).
+
         The noise of a bound is the same at each call, so that two evaluations differ by their weights only.
         """
         model = self.average.averaged
@@ -93,7 +84,7 @@ class SingleLoss:
         sums: dict[str, float] = {}
         n = 0
         for batch in batches:
-            for name, term in model(batch.images.to(model.device), generator).items():
+            for name, term in model(batch.images.to(model.device), generator, batch.labels).items():
                 sums[name] = sums.get(name, 0.0) + float(term.double().sum())
             n += len(batch.images)
         means = {name: total / n for name, total in sums.items()}
@@ -103,8 +94,7 @@ class SingleLoss:
         """Weights, average, optimizer and generators, by name."""
         tensors = with_prefix("weights", self.model.state_dict())
         tensors |= with_prefix("ema", self.average.averaged.state_dict())
-        for name, parameter in self.model.named_parameters():
-            tensors |= with_prefix(f"optimizer.{name}", self.optimizer.state[parameter])
+        tensors |= with_prefix("optimizer", self.optimizer.state())
         return tensors | {"generator": self.generator.get_state(), "global_generator": torch.get_rng_state()}
 
     def restore(self, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -116,14 +106,7 @@ class SingleLoss:
         restore_module(self.model, "weights", tensors, path)
         restore_module(self.average.averaged, "ema", tensors, path)
         try:
-            for name, parameter in self.model.named_parameters():
-                prefix = f"optimizer.{name}."
-                own = {part: tensors[prefix + part] for part in ("step", "exp_avg", "exp_avg_sq")}
-                # AdamW keeps its step count on the CPU, the moments where the parameter is.
-                self.optimizer.state[parameter] = {
-                    part: t.clone() if part == "step" else torch.empty_like(parameter).copy_(t)
-                    for part, t in own.items()
-                }
+            self.optimizer.restore(tensors, "optimizer.")
             self.generator.set_state(tensors["generator"])
             torch.set_rng_state(tensors["global_generator"])
         except (KeyError, RuntimeError, TypeError) as error:

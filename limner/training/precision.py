@@ -7,8 +7,8 @@ import time
 from typing import Literal
 
 import torch
-from torch import Tensor
 
+from limner.data.batches import Batch
 from limner.models.contracts import Model
 from limner.training.config import Precision
 
@@ -17,8 +17,8 @@ __all__ = ["FABRIC_PRECISION", "choose_precision"]
 FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bf16": "bf16-mixed"}
 
 
-def choose_precision(wanted: Precision, model: Model, images: Tensor, repeats: int = 4) -> Precision:
-    """``wanted``, or for ``auto`` whichever of float32 and bf16 takes less time forward and backward on ``images``.
+def choose_precision(wanted: Precision, model: Model, batch: Batch, repeats: int = 4) -> Precision:
+    """``wanted``, or for ``auto`` whichever of float32 and bf16 takes less time forward and backward on ``batch``.
 
     bf16 must win by a tenth to be taken: near a tie the exact arithmetic is the better choice. The model and the
     random state are left as they were.
@@ -32,7 +32,7 @@ def choose_precision(wanted: Precision, model: Model, images: Tensor, repeats: i
             for bf16, seen in times.items():
                 start = time.perf_counter()
                 with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-                    terms = trial(images.to(model.device))
+                    terms = trial(batch.images.to(model.device), None, batch.labels)
                 torch.stack([t.mean() for t in terms.values()]).sum().backward()
                 if model.device.type == "cuda":
                     torch.cuda.synchronize()

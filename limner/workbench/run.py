@@ -16,11 +16,13 @@ from limner.data import ImageSet, load
 from limner.data.options import FitMode
 from limner.errors import LimnerError
 from limner.evaluation import Likelihood, measure_likelihood
-from limner.models import Model, Reconstructs, Samples, Scores
+from limner.models import MODELS, Model, Reconstructs, Samples, Scores
+from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import describe_shape
 from limner.runs import find_run, record_evaluation
 from limner.training.checkpoints import MODEL, load_model
 from limner.training.loop import Outcome
+from limner.workbench.completing import missing_part, picture_of
 
 __all__ = ["Run", "device", "load_data", "open_run"]
 
@@ -71,16 +73,26 @@ class Run:
                 self._data = self.config.data.load(progress)
         return self._data
 
-    def sample(self, n: int = 64, *, seed: int = 0, quiet: bool = True) -> torch.Tensor:
+    def sample(self, n: int = 64, *, label: int | None = None, seed: int = 0, quiet: bool = True) -> torch.Tensor:
         """``n`` new pictures, uint8 ``(n, C, H, W)``; the same for the same seed.
 
+        Args:
+            n: How many.
+            label: Their class, of a conditional model; by default each is drawn, all alike probable.
+            seed: Of the random numbers.
+            quiet: No progress.
+
         Raises:
-            LimnerError: The model does not sample, or ``n`` is not positive.
+            LimnerError: The model does not sample, has no such class, or ``n`` is not positive.
         """
         if n < 1:
             raise LimnerError(f"the number of samples must be 1 or more, not {n}")
         if not isinstance(self.model, Samples):
             raise LimnerError(f"a {self.config.model} does not draw samples")
+        if label is not None and not 0 <= label < self.model.classes:
+            known = f"0 to {k - 1}" if (k := self.model.classes) else "none: it was trained without --conditional"
+            raise LimnerError(f"label {label}: the classes of run {self.name!r} are {known}")
+        labels = None if label is None else torch.full((n,), label)
         generator = torch.Generator().manual_seed(seed)
         batch = 256
         with display.bar("sampling rows", quiet) as update:
@@ -91,7 +103,56 @@ class Run:
                 rows += 1
                 update(rows, total)
 
-            return sampling.sample(self.model, n, generator=generator, on_row=on_row, batch_size=batch).cpu()
+            return sampling.sample(
+                self.model, n, generator=generator, labels=labels, on_row=on_row, batch_size=batch
+            ).cpu()
+
+    def complete(
+        self,
+        image: str | os.PathLike[str] | torch.Tensor,
+        mask: str | os.PathLike[str] | torch.Tensor,
+        n: int = 8,
+        *,
+        particles: int = 512,
+        gibbs: int = 0,
+        label: int | None = None,
+        seed: int = 0,
+        quiet: bool = True,
+    ) -> sampling.Completions:
+        """``n`` draws of the missing part of a picture, given the rest; see ``limner.sampling.complete``.
+
+        Args:
+            image: A picture file, ``test:7`` of the run's data, or uint8 ``(C, H, W)``.
+            mask: The missing part: ``bottom-half`` and the like, ``box=y0,x0,y1,x1``, a picture file (white = missing),
+                or bool ``(H, W)``, True = missing.
+            n: How many.
+            particles: Of sequential Monte Carlo, where the mask is no raster suffix.
+            gibbs: Passes over the missing values afterwards.
+            label: The picture's class, of a conditional model; by default inferred.
+            seed: Of the random numbers.
+            quiet: No progress.
+
+        Raises:
+            LimnerError: The model does not complete pictures, or the picture or the mask does not fit it.
+        """
+        if not isinstance(self.model, Autoregressive):
+            able = ", ".join(f.name for f in MODELS.values() if issubclass(f.model, Autoregressive))
+            raise LimnerError(f"a {self.config.model} has no p(missing | given) to complete pictures with: {able} do")
+        picture = image if isinstance(image, torch.Tensor) else picture_of(self, image)
+        missing = mask if isinstance(mask, torch.Tensor) else missing_part(mask, self.model.shape[1:])
+        with display.stages(quiet) as progress:
+            return sampling.complete(
+                self.model,
+                picture,
+                missing,
+                n,
+                particles=particles,
+                gibbs=gibbs,
+                label=label,
+                generator=torch.Generator().manual_seed(seed),
+                on_row=lambda row, images: progress("completing rows", row + 1, self.model.shape[1]),
+                on_gibbs=lambda done, total: progress("Gibbs passes", done, total),
+            )
 
     def log_prob(self, images: torch.Tensor) -> torch.Tensor:
         """ln p(x) of uint8 pictures ``(B, C, H, W)``, nats ``(B,)``: exact or a lower bound, see ``model.bound``.

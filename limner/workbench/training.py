@@ -20,8 +20,9 @@ from limner.data.options import FitMode
 from limner.errors import LimnerError
 from limner.files import sweep
 from limner.models import Model, Samples, Scores, family
+from limner.models.autoregressive import ConditionalConfig
 from limner.pages import REPORT
-from limner.recipes import Recipe, default_recipe
+from limner.recipes import Recipe, named_recipe
 from limner.runs import check_name, find_run, new_run, runs_folder
 from limner.settings import with_settings
 from limner.training.checkpoints import MODEL, STATE, read_header
@@ -46,14 +47,16 @@ def train(
     levels: int | None = None,
     minutes: float | None = None,
     epochs: float | None = None,
+    conditional: bool = False,
     settings: Sequence[str] = (),
-    recipe: Recipe | None = None,
+    recipe: Recipe | str = "default",
     quiet: bool = True,
 ) -> Run:
     """Train a model in a new run folder and write its report.
 
     Args:
-        model: A name from ``limner.models.MODELS``: ``pixelcnn``, ``gated-pixelcnn``, ``vae``.
+        model: A name from ``limner.models.MODELS``: ``pixelcnn``, ``gated-pixelcnn``, ``pixelcnn++``,
+            ``patch-pixelcnn``, ``vae``.
         data: A SOURCE, or a set that ``load_data`` gave.
         name: Of the run; by default ``MODEL-DATA-N``.
         runs: Folder of runs; by default ``$LIMNER_RUNS`` or ``runs``.
@@ -62,24 +65,33 @@ def train(
         levels: Values of a pixel; by default as found.
         minutes: Time budget.
         epochs: Passes over the training split, in place of a budget.
+        conditional: Learn p(x|y) with the data's labels y.
         settings: ``key=value`` changes to the recipe.
-        recipe: In place of the model's default recipe.
+        recipe: One of the model's recipes by name, or one of your own.
         quiet: No progress.
 
     Raises:
         LimnerError: Anything is wrong with the arguments or the data, or training diverged.
     """
 
-    def complete(shape: tuple[int, int, int]) -> Recipe:
-        chosen = recipe or default_recipe(model, shape)
-        return with_settings(replace(chosen, training=_of_length(chosen.training, minutes, epochs)), settings)
+    def complete(shape: tuple[int, int, int], classes: int) -> Recipe:
+        chosen = named_recipe(model, recipe, shape) if isinstance(recipe, str) else recipe
+        if conditional and not isinstance(chosen.network, ConditionalConfig):
+            raise LimnerError(f"--conditional: a {model} has no classes; the PixelCNNs have")
+        given = [f"classes={classes}"] if conditional else []
+        return with_settings(
+            replace(chosen, training=_of_length(chosen.training, minutes, epochs)), [*settings, *given]
+        )
 
-    complete((1, 28, 28))  # bad settings and names are said before a large set is read
+    complete((1, 28, 28), 1)  # bad settings and names are said before a large set is read
     parent = Path(runs or runs_folder())
     check_name(name, parent)
     images = data if isinstance(data, ImageSet) else load_data(data, size=size, fit=fit, levels=levels, quiet=quiet)
     images.split("train")
-    config = RunConfig(family(model).name, DataConfig.of(images, fit), complete(images.shape))
+    config = RunConfig(family(model).name, DataConfig.of(images, fit), complete(images.shape, len(images.label_names)))
+    if conditional and not images.label_names:
+        raise LimnerError(f"--conditional: {images.source} has no labels; sub-folders or a labels array make them")
+    _check_classes(config, images)
     built = config.build()
     config = _of_precision(config, built, images.split("train"))
     short = Path(images.source).stem or "data"
@@ -127,6 +139,7 @@ def resume(
         raise LimnerError(f"{folder} has weights but no {STATE} to go on from: train a new run under another name")
     opened = Run(folder, replace(config, recipe=recipe))
     images = opened.data(quiet=quiet).split("train")
+    _check_classes(config, opened.data())
     if started:
         _check_unfinished(opened, before.training, Batches(images, recipe.training.batch_size, 0).steps_per_epoch)
     model = opened.config.build()
@@ -161,9 +174,20 @@ def _check_unfinished(run: Run, before: TrainingConfig, steps_per_epoch: int) ->
 def _of_precision(config: RunConfig, model: Model, images: Split) -> RunConfig:
     """``config`` with the precision that ``auto`` stands for on this machine; ``model`` is moved to the device."""
     training = config.recipe.training
-    first = Batches(images, training.batch_size, training.seed).at(0).images
+    first = Batches(images, training.batch_size, training.seed).at(0)
     precision = choose_precision(training.precision, model.to(device()), first)
     return replace(config, recipe=replace(config.recipe, training=replace(training, precision=precision)))
+
+
+def _check_classes(config: RunConfig, data: ImageSet) -> None:
+    """See that a conditional model has the classes of its pictures.
+
+    Raises:
+        LimnerError: It has others.
+    """
+    network, there = config.recipe.network, len(data.label_names)
+    if isinstance(network, ConditionalConfig) and network.classes not in (0, there):
+        raise LimnerError(f"classes={network.classes}: {data.source} has {there or 'no labels, so no'} classes")
 
 
 def _of_length(config: TrainingConfig, minutes: float | None, epochs: float | None) -> TrainingConfig:
@@ -195,8 +219,10 @@ def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable
 
     def evaluated(step: int, averaged: Model) -> None:
         if n and isinstance(averaged, Samples):
-            images = sampling.sample(averaged, n, generator=torch.Generator().manual_seed(config.seed))
-            pictures.save_png(pictures.grid(images.cpu()), samples / f"{step:06d}.png")
+            labels, columns = sampling.class_rows(averaged, n)
+            count, generator = n if labels is None else len(labels), torch.Generator().manual_seed(config.seed)
+            images = sampling.sample(averaged, count, generator=generator, labels=labels)
+            pictures.save_png(pictures.grid(images.cpu(), columns=columns), samples / f"{step:06d}.png")
 
     # Whatever draws from the global generator draws the same in every process, and the caller's is left as it was.
     with torch.random.fork_rng(), display.training(run.name, model.dimensions, bound, quiet) as show:

@@ -37,7 +37,7 @@ def test_first_step_moves_every_weight_by_the_learning_rate():
 
 def test_weight_decay_spares_biases():
     trained = objective(learning_rate=1e-3, weight_decay=0.1)
-    decays = {id(p): g["weight_decay"] for g in trained.optimizer.param_groups for p in g["params"]}
+    decays = {id(p): g["weight_decay"] for g in trained.optimizer.adamw.param_groups for p in g["params"]}
     for name, parameter in trained.model.named_parameters():
         assert decays[id(parameter)] == (0.0 if name.endswith("bias") else 0.1), name
 
@@ -66,7 +66,7 @@ def test_moving_average_follows_the_formula():
 def test_a_term_that_is_no_number_stops_before_any_weight_changes():
     trained = objective()
     terms = trained.model.loss_terms
-    trained.model.loss_terms = lambda images, noise=None: terms(images, noise) | {"kl": torch.tensor([math.nan])}
+    trained.model.loss_terms = lambda *words: terms(*words) | {"kl": torch.tensor([math.nan])}
     before = [p.detach().clone() for p in trained.model.parameters()]
     with pytest.raises(LimnerError, match=r"step 7: the term 'kl' became nan"):
         trained.step(batch(), 1.0, 7)

@@ -1,0 +1,80 @@
+"""`limner complete`."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from limner.cli.arguments import Count, Flag, Label, NotNegative, OutFile, RunName, Seed
+from limner.cli.printing import print_json
+
+__all__ = ["complete"]
+
+
+def complete(
+    run: RunName,
+    image: Annotated[Positional[str], arg(metavar="IMAGE")],
+    mask: Annotated[str, arg(metavar="MASK")],
+    n: Annotated[Count, arg(aliases=("-n",))] = 8,
+    particles: Count = 512,
+    gibbs: NotNegative = 0,
+    label: Label = None,
+    seed: Seed = 0,
+    out: OutFile = None,
+    json: Flag = False,
+    quiet: Flag = False,
+) -> None:
+    """Complete the missing part of a picture: several draws from p(missing | given), side by side in one PNG.
+
+    Exact where no given pixel comes after a missing one in reading order (bottom-half); for any other mask the
+    conditional is approximated by particles, and the effective sample size is said.
+
+    Args:
+        run: Name (in runs/) or folder; an autoregressive model.
+        image: A picture file of the model's size, or test:7, a picture of the run's data by split and number from 0.
+        mask: The part that is missing and will be drawn: top-half, bottom-half, left-half, right-half, box=y0,x0,y1,x1
+            (rows y0 to y1 - 1, columns x0 to x1 - 1), or a picture file of the model's size, white = missing.
+        n: How many completions.
+        particles: Of sequential Monte Carlo, where it is not exact; more come nearer to p(missing | given).
+        gibbs: Passes over the missing values afterwards, each drawn anew from its exact p(x_i | all others); for models
+            of few levels.
+        label: The picture's class, of a run trained with --conditional; by default it is inferred.
+        seed: The same seed gives the same completions.
+        out: The PNG; by default completion-IMAGE-MASK-SEED.png in the run folder.
+        json: Print one JSON object.
+        quiet: No progress.
+    """
+    from limner import pictures, workbench
+    from limner.files import check_place
+
+    opened = workbench.open_run(run)
+    words = [re.sub(r"\W+", "-", Path(word).stem).strip("-") for word in (image, mask)]
+    path = out or opened.folder / f"completion-{'-'.join(words)}-{seed}.png"
+    check_place(path)
+    started = time.perf_counter()
+    done = opened.complete(
+        image, mask, n, particles=particles, gibbs=gibbs, label=label, seed=seed, quiet=quiet or json
+    )
+    seconds = time.perf_counter() - started
+    pictures.save_png(pictures.completion_sheet(done.original, done.missing, done.images), path)
+    missing, pixels = int(done.missing.sum()), done.missing.numel()
+    if json:
+        record = {"run": opened.name, "model": opened.config.model, "image": image, "mask": mask, "missing": missing}
+        record |= {"pixels": pixels, "n": n, "exact": done.exact, "conditional": done.conditional}
+        if not done.exact:
+            names = ("particles", "effective_samples", "lowest_effective_samples", "distinct", "gibbs")
+            record |= {name: getattr(done, name) for name in names}
+        print_json(record | {"seed": seed, "seconds": seconds, "out": str(path)})
+        return
+    print(f"{opened.name} ({opened.config.model}), {image}: {missing} of {pixels} pixels are missing")
+    print(f"  {done.conditional}; {seconds:.1f} s")
+    if not done.exact:
+        print(
+            f"  effective sample size {done.effective_samples:.1f} of {done.particles} at the end, "
+            f"{done.lowest_effective_samples:.1f} at its lowest; {done.distinct} different pictures among the particles"
+        )
+    print(path)

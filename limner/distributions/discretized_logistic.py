@@ -1,0 +1,132 @@
+r"""Mixtures of discretized logistics (PixelCNN++, Salimans et al. 2017, arXiv 1701.05517, sections 2.1 and 2.2).
+
+A logistic of mean μ and scale s, integrated over each level's bin; the first and last levels own the whole tails:
+
+.. math:: P(x \mid π, μ, s) = \sum_m π_m [σ((x + \tfrac{1}{L-1} - μ_m)/s_m) - σ((x - \tfrac{1}{L-1} - μ_m)/s_m)]
+
+with x in [-1, 1]. The channels of a pixel share the component m, and each mean is linear in the earlier channels:
+
+.. math:: μ_G = \bar μ_G + α x_R, \quad μ_B = \bar μ_B + β x_R + γ x_G
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limner.distributions.base import PixelDistribution, softly_bounded
+
+__all__ = ["LogisticMixture"]
+
+# s stays between 1/20 of a level (all mass in one bin) and twice the whole range.
+_MIN_SCALE_IN_LEVELS = 0.05
+_MAX_SCALE = 4.0
+
+
+class LogisticMixture(PixelDistribution):
+    """A mixture of M discretized logistics for each channel of each pixel, in float64 (see ``DiscretizedGaussian``).
+
+    Args:
+        logits: Unnormalised log-weights, ``(B, C, M, H, W)`` or of one channel for all.
+        means: μ, in intensities -1 to 1, ``(B, C, M, H, W)``.
+        log_scales: ln s before bounding, ``(B, C, M, H, W)``; bounded smoothly.
+        levels: L.
+    """
+
+    def __init__(self, logits: Tensor, means: Tensor, log_scales: Tensor, levels: int) -> None:
+        low, high = math.log(_MIN_SCALE_IN_LEVELS * 2 / (levels - 1)), math.log(_MAX_SCALE)
+        self.levels = levels
+        self.means = means.double()
+        self.per_scale = torch.exp(-softly_bounded(log_scales.double(), low, high))
+        self.log_weights = F.log_softmax(logits.double(), 2).expand_as(self.means)
+
+    @staticmethod
+    def count(channels: int, components: int) -> int:
+        """Parameters of a pixel: M logits, and for each channel M means, M scales and M slopes an earlier channel."""
+        return components * (1 + 2 * channels + channels * (channels - 1) // 2)
+
+    @classmethod
+    def given(cls, parameters: Tensor, k: Tensor, levels: int) -> LogisticMixture:
+        """p(x_c | x_1, ..., x_{c-1}) for each channel c, of a pixel whose earlier channels have the levels ``k``.
+
+        Their mixture component is not known, only how well each explains them, so that channel c is a mixture with
+        weights π_m ∏_{c' < c} P(x_c' | m): the product over the channels is the paper's joint probability.
+
+        Args:
+            parameters: ``(B, P, H, W)``: M logits; C·M means and C·M log-scales, channel by channel; M slopes for each
+                pair G on R, B on R, B on G. All zeros are M logistics side by side over the whole range.
+            k: Levels, int64 ``(B, C, H, W)``; of the last channel none is read.
+            levels: L.
+        """
+        b, c, h, w = k.shape
+        x = (k.double() * (2 / (levels - 1)) - 1).unsqueeze(2)  # (B, C, 1, H, W)
+        m = parameters.shape[1] // cls.count(c, 1)
+        logits, means, log_scales, slopes = (
+            part.view(b, -1, m, h, w)
+            for part in parameters.double().split([m, c * m, c * m, (c * (c - 1) // 2) * m], 1)
+        )
+        slopes = torch.tanh(slopes)  # (B, C (C - 1) / 2, M, H, W)
+        places = (2 * torch.arange(m, dtype=torch.float64, device=k.device) + 1) / m - 1
+        means = list((means + places.view(-1, 1, 1)).unbind(1))
+        for channel in range(1, c):
+            pairs = slice(channel * (channel - 1) // 2, channel * (channel + 1) // 2)
+            means[channel] = means[channel] + (slopes[:, pairs] * x[:, :channel]).sum(1)
+        p = cls(logits, torch.stack(means, 1), log_scales - math.log(1.5 * m), levels)
+        if c > 1:
+            explained = p.log_components(k)[:, :-1].cumsum(1)  # (B, C - 1, M, H, W)
+            later = F.log_softmax(p.log_weights[:, 1:] + explained, 2)
+            p.log_weights = torch.cat([p.log_weights[:, :1], later], 1)
+        return p
+
+    def log_components(self, k: Tensor) -> Tensor:
+        """ln P of levels ``k`` int64 ``(B, C, H, W)`` under each component, ``(B, C, M, H, W)``.
+
+        σ(a) - σ(b) = σ(a) σ(-b) (1 - exp(b - a)), whose logarithm has no cancellation however far out a level lies.
+        """
+        k = k.unsqueeze(2)
+        half = self.per_scale / (self.levels - 1)  # half a bin
+        centre = (k.double() * (2 / (self.levels - 1)) - 1 - self.means) * self.per_scale
+        below, above = F.logsigmoid(centre + half), F.logsigmoid(half - centre)  # ln σ(a), ln σ(-b)
+        inside = below + above + torch.log(-torch.expm1(-2 * half))
+        return torch.where(k == 0, below, torch.where(k == self.levels - 1, above, inside))
+
+    def log_prob(self, k: Tensor) -> Tensor:
+        """ln p of levels ``k`` int64 ``(B, C, H, W)``, nats, for each channel."""
+        return torch.logsumexp(self.log_weights + self.log_components(k), 2)
+
+    def cdf(self, k: Tensor) -> Tensor:
+        """p(level ≤ k) for ``k`` from 0 to L - 2, float64 ``(B, C, H, W)``."""
+        upper = (2 * k.double() + 1).unsqueeze(2) / (self.levels - 1) - 1
+        return (torch.exp(self.log_weights) * torch.sigmoid((upper - self.means) * self.per_scale)).sum(2)
+
+    def icdf(self, u: Tensor) -> Tensor:
+        """The smallest level whose cumulative probability passes ``u``, by bisection."""
+        low = torch.zeros(u.shape, dtype=torch.int64, device=u.device)
+        high = torch.full_like(low, self.levels - 1)
+        for _ in range((self.levels - 1).bit_length()):
+            middle = (low + high) // 2
+            passed = (low < high) & (u >= self.cdf(middle))
+            low, high = torch.where(passed, middle + 1, low), torch.where(passed, high, middle)
+        return low
+
+    @property
+    def mean(self) -> Tensor:
+        """The exact mean over all levels: Σ_k p(level > k) / (L - 1)."""
+        return self._moments()[0]
+
+    @property
+    def variance(self) -> Tensor:
+        """The exact variance over all levels."""
+        mean, square = self._moments()
+        return square - mean**2
+
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        """E x = Σ p(level > k) / (L - 1) and E x² = Σ (2k + 1) p(level > k) / (L - 1)²; x in [0, 1]."""
+        first = second = torch.zeros_like(self.means[:, :, 0])
+        for level in range(self.levels - 1):
+            survival = 1 - self.cdf(torch.full(first.shape, level, device=first.device))
+            first, second = first + survival, second + (2 * level + 1) * survival
+        return first / (self.levels - 1), second / (self.levels - 1) ** 2

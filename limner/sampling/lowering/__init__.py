@@ -1,0 +1,41 @@
+"""Models as programs for the compiled sampler."""
+
+from limner.models.autoregressive import Autoregressive
+from limner.models.gated_pixelcnn import GatedPixelCNN
+from limner.models.pixelcnn import PixelCNN
+from limner.models.pixelcnnpp import PixelCNNPP
+from limner.sampling.lowering.masked import gated, masked
+from limner.sampling.lowering.plusplus import plusplus
+from limner.sampling.program import Builder, Program
+
+__all__ = ["can_lower", "lower"]
+
+
+def can_lower(model: object) -> bool:
+    """Whether ``lower`` knows the model."""
+    return isinstance(model, (PixelCNN, GatedPixelCNN, PixelCNNPP))
+
+
+def lower(model: Autoregressive, vector_bytes: int, vectors: tuple[int, ...]) -> Program:
+    """The program of a model.
+
+    Args:
+        model: One that ``can_lower``.
+        vector_bytes: Width of a register.
+        vectors: Widths of the kernel's tiles, in vectors.
+
+    Raises:
+        TypeError: It cannot.
+    """
+    c, _, width = model.shape
+    # The layers of the masked networks see the earlier channels of their pixel; those of ++ do not.
+    groups = 1 if isinstance(model, PixelCNNPP) else c
+    builder = Builder(width, model.dtype, groups, vector_bytes, vectors)
+    match model:
+        case PixelCNN():
+            return masked(builder, model)
+        case GatedPixelCNN():
+            return gated(builder, model)
+        case PixelCNNPP():
+            return plusplus(builder, model)
+    raise TypeError(type(model).__name__)

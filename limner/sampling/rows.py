@@ -1,0 +1,161 @@
+"""Sampling row by row, with a state between the rows: for streaming, completion and particle filters."""
+
+from __future__ import annotations
+
+import importlib.util
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from limner.data.levels import dequantize, quantize
+from limner.errors import LimnerError
+from limner.models.autoregressive import Autoregressive
+
+__all__ = ["Known", "NaiveRowSampler", "RowMethod", "RowSampler", "row_sampler"]
+
+Known = tuple[Tensor, Tensor]
+"""Pictures uint8 ``(n, C, H, W)``, and bool ``(H, W)`` or ``(n, H, W)``: True where a pixel is given."""
+RowMethod = Literal["auto", "compiled", "cached", "naive"]
+
+
+class RowSampler(ABC):
+    """Draws ``n`` pictures a row at a time; every kind draws the same pictures from the same generator.
+
+    Args:
+        model: An autoregressive model.
+        n: How many pictures.
+        generator: Source of the classes, where the model has some, and then of one uniform a value, in one piece.
+        labels: Classes int64 ``(n,)``.
+        known: Pixels that are given and kept; their uniforms are drawn and not used.
+
+    Raises:
+        LimnerError: Known pictures of another shape or other levels than the model's; labels it does not know.
+
+    Attributes:
+        row: The row that is drawn next.
+        k: Levels int64 ``(n, C, H, W)``; 0 where nothing is drawn or given yet.
+        log_prob_known_row: Σ ln p of the given pixels of the last row, each given all before it, float64 ``(n,)``.
+    """
+
+    def __init__(
+        self,
+        model: Autoregressive,
+        n: int,
+        *,
+        generator: torch.Generator | None = None,
+        labels: Tensor | None = None,
+        known: Known | None = None,
+    ) -> None:
+        c, h, w = model.shape
+        self.model, self.row = model, 0
+        self.labels = model.drawn_labels(n, generator, labels)
+        self.uniforms = torch.rand(n, c, h, w, generator=generator, dtype=torch.float64).to(model.device)
+        self.k = torch.zeros(n, c, h, w, dtype=torch.int64, device=model.device)
+        self.given: Tensor | None = None  # (n, H, W)
+        if known is not None:
+            images, mask = known
+            if images.shape != self.k.shape or mask.shape not in ((h, w), (n, h, w)):
+                raise LimnerError(
+                    f"known pictures must be {tuple(self.k.shape)} and their mask {(h, w)} or {(n, h, w)}, "
+                    f"not {tuple(images.shape)} and {tuple(mask.shape)}"
+                )
+            self.given = mask.to(model.device).bool().expand(n, h, w).contiguous()
+            images = images.to(model.device) * self.given.unsqueeze(1)  # what is not given may be anything
+            self.k = quantize(images, model.levels)
+        self.log_prob_known_row = torch.zeros(n, dtype=torch.float64, device=model.device)
+
+    @property
+    def images(self) -> Tensor:
+        """The pictures so far, uint8 ``(n, C, H, W)``; rows not drawn yet are the first level, or given."""
+        return dequantize(self.k, self.model.levels)
+
+    @torch.no_grad()
+    def draw_row(self) -> None:
+        """Draw the next row."""
+        parameters = self._draw_row(self.row)
+        if self.given is not None and parameters is not None:
+            k = self.k[:, :, self.row : self.row + 1]
+            each = self.model.distribution(parameters, k).log_prob(k).double()  # (n, C, 1, W)
+            self.log_prob_known_row = (each * self.given[:, None, self.row : self.row + 1]).flatten(1).sum(1)
+        self.row += 1
+
+    def select(self, index: Tensor) -> None:
+        """Picture i becomes a copy of picture ``index[i]``: what it drew, what it is given, its class and its caches.
+
+        The uniforms of the rows to come stay where they are, so that copies go their own ways.
+        """
+        index = index.to(self.k.device)
+        self.k = self.k[index]
+        self.log_prob_known_row = self.log_prob_known_row[index]
+        if self.given is not None:
+            self.given = self.given[index]
+        if self.labels is not None:
+            self.labels = self.labels[index]
+        self._select(index)
+
+    @abstractmethod
+    def _draw_row(self, i: int) -> Tensor | None:
+        """Fill row i of ``k``, and where pixels are given return the model's parameters ``(n, P, 1, W)`` of the row."""
+
+    @abstractmethod
+    def _select(self, index: Tensor) -> None:
+        """Reorder the caches."""
+
+
+class NaiveRowSampler(RowSampler):
+    """Without caches: a pass through the rows known so far for each value. For any model, and the others' oracle."""
+
+    def _draw_row(self, i: int) -> Tensor | None:
+        model, (c, _, w) = self.model, self.model.shape
+        seen = self.k[:, :, : i + 1]  # a view
+        u = self.uniforms[:, :, i : i + 1]
+        for j in range(w):
+            for channel in range(c):
+                logits = model.logits(model.intensities(seen), self.labels)[:, :, i : i + 1, j : j + 1]
+                here = seen[:, :, i : i + 1, j : j + 1]
+                drawn = model.distribution(logits, here).icdf(u[..., j : j + 1])[:, channel, 0, 0]
+                if self.given is not None:
+                    drawn = torch.where(self.given[:, i, j], seen[:, channel, i, j], drawn)
+                seen[:, channel, i, j] = drawn
+        if self.given is None:
+            return None
+        return model.logits(model.intensities(seen), self.labels)[:, :, i : i + 1]
+
+    def _select(self, index: Tensor) -> None:
+        pass
+
+
+def row_sampler(
+    model: Autoregressive,
+    n: int,
+    *,
+    generator: torch.Generator | None = None,
+    labels: Tensor | None = None,
+    known: Known | None = None,
+    method: RowMethod = "auto",
+) -> RowSampler:
+    """The fastest ``RowSampler`` of a model, or the one that ``method`` names.
+
+    ``compiled`` needs the package numba (the extra ``fast``) and a model on the CPU, ``cached`` is plain PyTorch.
+
+    Raises:
+        LimnerError: The method cannot sample from this model, or see ``RowSampler``.
+    """
+    from limner.sampling.cached import CachedRowSampler, has_cache
+    from limner.sampling.lowering import can_lower
+
+    can_compile = can_lower(model) and model.device.type == "cpu" and importlib.util.find_spec("numba") is not None
+    can = {"compiled": can_compile, "cached": has_cache(model), "naive": True}
+    if method != "auto" and not can[method]:
+        raise LimnerError(f"this {type(model).__name__} has no {method} sampler: {', '.join(m for m in can if can[m])}")
+    chosen = method if method != "auto" else next(name for name in can if can[name])
+    kind: type[RowSampler] = NaiveRowSampler
+    if chosen == "compiled":
+        from limner.sampling.compiled import CompiledRowSampler
+
+        kind = CompiledRowSampler
+    elif chosen == "cached":
+        kind = CachedRowSampler
+    return kind(model, n, generator=generator, labels=labels, known=known)

@@ -1,0 +1,134 @@
+"""Mixtures of discretized logistics: normalised, right in the tails, and the paper's joint probability of a pixel."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from limner.distributions import LogisticMixture
+from limner.distributions.base import softly_bounded
+
+
+def parameters(channels, components, *, pixels=6, spread=1.0, seed=0):
+    count = LogisticMixture.count(channels, components)
+    generator = torch.Generator().manual_seed(seed)
+    return spread * torch.randn(1, count, 1, pixels, generator=generator, dtype=torch.float64)
+
+
+def all_pixels(channels, levels):
+    """Every value of one pixel, int64 ``(N, C, 1, 1)``."""
+    return torch.tensor(list(itertools.product(range(levels), repeat=channels))).view(-1, channels, 1, 1)
+
+
+@pytest.mark.parametrize("spread", [0.1, 3.0, 100.0])
+@pytest.mark.parametrize(("channels", "levels"), [(1, 2), (1, 5), (1, 256), (2, 7), (3, 2), (3, 6)])
+def test_probabilities_of_a_pixel_sum_to_one(channels, levels, spread):
+    k = all_pixels(channels, levels)
+    for seed in range(4):
+        p = parameters(channels, 3, pixels=1, spread=spread, seed=seed).expand(len(k), -1, 1, 1)
+        log_prob = LogisticMixture.given(p, k, levels).log_prob(k).sum(1)
+        assert torch.isfinite(log_prob).all()
+        assert float(log_prob.exp().sum()) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_joint_is_the_papers():
+    """Σ_m π_m P(r|m) P(g|r, m) P(b|r, g, m), written out as in section 2.2."""
+    levels, m = 6, 4
+    p = parameters(3, m)
+    k = torch.randint(levels, (1, 3, 1, 6), generator=torch.Generator().manual_seed(1))
+    x = k.double() * 2 / (levels - 1) - 1
+    logits, means, scales, slopes = p.split([m, 3 * m, 3 * m, 3 * m], 1)
+    # Where the network says nothing, M logistics stand side by side, a scale of 2/3 of half their distance.
+    means = means.view(3, m, 6) + ((2 * torch.arange(m) + 1) / m - 1).view(m, 1)
+    low, high = math.log(0.05 * 2 / (levels - 1)), math.log(4)
+    scales = torch.exp(softly_bounded(scales.view(3, m, 6) - math.log(1.5 * m), low, high))
+    a, b, c = torch.tanh(slopes.view(3, m, 6))
+    r, g, blue = x[0, :, 0]
+    centres = [means[0], means[1] + a * r, means[2] + b * r + c * g]
+    joint = torch.softmax(logits[0, :, 0], 0)
+    for channel, (value, centre) in enumerate(zip((r, g, blue), centres, strict=True)):
+        half = 1 / (levels - 1)
+        upper = torch.sigmoid((value + half - centre) / scales[channel])
+        lower = torch.sigmoid((value - half - centre) / scales[channel])
+        upper[:, value == 1] = 1.0
+        lower[:, value == -1] = 0.0
+        joint = joint * (upper - lower)
+    ours = LogisticMixture.given(p, k, levels).log_prob(k).sum(1)
+    assert ours.flatten() == pytest.approx(joint.sum(0).log(), rel=1e-9)
+
+
+def test_a_channel_reads_the_channels_before_it_and_no_other():
+    p = parameters(3, 2)
+    k = torch.full((1, 3, 1, 6), 2)
+    before = LogisticMixture.given(p, k, 5).cdf(k)
+    for source in range(3):
+        other = k.clone()
+        other[:, source] = 4
+        after = LogisticMixture.given(p, other, 5).cdf(k)
+        assert [(after[:, c] != before[:, c]).any().item() for c in range(3)] == [c > source for c in range(3)]
+
+
+@pytest.mark.parametrize("mean", [-40.0, 0.0, 0.3, 1.0, 40.0])
+@pytest.mark.parametrize("log_scale", [-30.0, -6.0, -2.0, 30.0])
+def test_tails(mean, log_scale):
+    """Finite values and gradients, a sum of 1, and the closed form of a logistic's far tail: slope 1/s a unit."""
+    one = torch.zeros(1, 1, 1, 1, 256, dtype=torch.float64)
+    mean, log_scale = (one + mean).requires_grad_(), (one + log_scale).requires_grad_()
+    p = LogisticMixture(one, mean, log_scale, 256)
+    log_prob = p.log_prob(torch.arange(256).view(1, 1, 1, 256))
+    assert torch.isfinite(log_prob).all()
+    assert float(log_prob.detach().exp().sum()) == pytest.approx(1.0, abs=1e-12)
+    for gradient in torch.autograd.grad(log_prob.sum(), (mean, log_scale)):
+        assert torch.isfinite(gradient).all()
+    if mean[0, 0, 0, 0, 0] == -40.0:
+        slope = log_prob[0, 0, 0, 2:-1] - log_prob[0, 0, 0, 1:-2]
+        assert slope.detach() == pytest.approx(-2 / 255 * p.per_scale[0, 0, 0, 0, 2:-1].detach(), rel=1e-6, abs=1e-6)
+
+
+def test_gradients_match_finite_differences():
+    k = torch.randint(5, (1, 3, 1, 2), generator=torch.Generator().manual_seed(0))
+    p = parameters(3, 2, pixels=2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda p: LogisticMixture.given(p, k, 5).log_prob(k), p)
+
+
+def test_gradients_of_float32_parameters_match_float64():
+    k = torch.randint(256, (1, 3, 1, 6), generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for dtype in (torch.float32, torch.float64):
+        p = parameters(3, 5, spread=2.0).to(dtype).requires_grad_()
+        (gradient,) = torch.autograd.grad(LogisticMixture.given(p, k, 256).log_prob(k).sum(), p)
+        gradients.append(gradient.double())
+    assert gradients[0] == pytest.approx(gradients[1], rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("levels", [2, 7])
+def test_icdf_draws_from_the_distribution(levels):
+    """Equally spaced uniforms through the inverse CDF give each level its probability, in every channel."""
+    n = 20_000
+    k = torch.randint(levels, (1, 3, 1, 1), generator=torch.Generator().manual_seed(2)).expand(-1, -1, 1, n)
+    p = LogisticMixture.given(parameters(3, 3, pixels=1).expand(-1, -1, 1, n), k, levels)
+    u = ((torch.arange(n, dtype=torch.float64) + 0.5) / n).expand(1, 3, 1, n)
+    drawn = p.icdf(u)
+    for channel in range(3):
+        frequencies = torch.bincount(drawn[0, channel, 0], minlength=levels) / n
+        expected = torch.stack([p.log_prob(torch.full((1, 3, 1, n), v))[0, channel, 0, 0].exp() for v in range(levels)])
+        assert frequencies.double() == pytest.approx(expected, abs=2 / n)
+
+
+def test_icdf_is_the_first_level_whose_cdf_passes():
+    p = LogisticMixture.given(parameters(1, 3, pixels=50), torch.zeros(1, 1, 1, 50, dtype=torch.int64), 11)
+    u = torch.rand(1, 1, 1, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    cdf = torch.stack([p.cdf(torch.full((1, 1, 1, 50), level)) for level in range(10)])
+    assert torch.equal(p.icdf(u), (u >= cdf).sum(0))
+
+
+def test_mean_and_variance_are_those_of_the_levels():
+    levels = 9
+    k = torch.randint(levels, (1, 2, 1, 6), generator=torch.Generator().manual_seed(0))
+    p = LogisticMixture.given(parameters(2, 3), k, levels)
+    probabilities = torch.stack([p.log_prob(torch.full((1, 2, 1, 6), v)).exp() for v in range(levels)])
+    x = (torch.arange(levels, dtype=torch.float64) / (levels - 1)).view(-1, 1, 1, 1, 1)
+    mean = (probabilities * x).sum(0)
+    assert p.mean == pytest.approx(mean)
+    assert p.variance == pytest.approx((probabilities * (x - mean) ** 2).sum(0))
