@@ -18,6 +18,17 @@ from limner.training.config import TrainingConfig
 __all__ = ["Recipe", "default_recipe", "demo_recipe", "named_recipe"]
 
 
+_MUON = TrainingConfig(
+    optimizer="muon",
+    learning_rate=3e-3,
+    weight_decay=0.0,
+    clip_norm=200.0,
+    warmup_steps=30,
+    cooldown=0.5,
+    evaluations=6,
+)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """The sizes of a network and how it is trained."""
@@ -36,30 +47,15 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
         case "gated-pixelcnn":
             return Recipe(GatedPixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))
         case "pixelcnn++":
-            return Recipe(PixelCNNPPConfig(), TrainingConfig(learning_rate=2e-3, weight_decay=0.0, batch_size=32))
+            return Recipe(PixelCNNPPConfig(), TrainingConfig(learning_rate=2e-3, weight_decay=0.0, batch_size=16))
         case "patch-pixelcnn":
-            return _patches(shape)
+            return Recipe(PatchPixelCNNConfig(), _MUON)
         case "pixelcnn":
             return Recipe(PixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))
         case _:
             small = math.prod(shape) <= 1024  # MNIST: a dense step takes a tenth of a convolutional one
             network = VAEConfig(network="dense" if small else "conv")
             return Recipe(network, TrainingConfig(batch_size=128, ema_decay=0.999, clip_norm=400.0))
-
-
-def _patches(shape: tuple[int, int, int]) -> Recipe:
-    """2×2 patches; where the picture's sides are odd, pixels."""
-    odd = shape[1] % 2 or shape[2] % 2
-    training = TrainingConfig(
-        optimizer="muon",
-        learning_rate=3e-3,
-        weight_decay=0.0,
-        clip_norm=200.0,
-        warmup_steps=30,
-        cooldown=0.5,
-        evaluations=6,
-    )
-    return Recipe(PatchPixelCNNConfig(patch=1 if odd else 2), training)
 
 
 def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
@@ -78,7 +74,7 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
         case "pixelcnn", "small":
             return replace(default, network=PixelCNNConfig(features=32, blocks=6, head_features=32))
         case "patch-pixelcnn", "strong":
-            network = replace(default.network, features=96, blocks=12, dropout=0.25)
+            network = replace(default.network, blocks=12, dropout=0.2)
             return Recipe(network, replace(default.training, ema_decay=0.9995, weight_decay=0.1))
     own = {"pixelcnn": ["default", "small"], "patch-pixelcnn": ["default", "strong"]}.get(model, ["default"])
     raise LimnerError(f"--recipe {name}: {model} has {', '.join(own)}")
@@ -99,7 +95,7 @@ def demo_recipe(model: str) -> Recipe:
             small = PixelCNNPPConfig(features=24, blocks=2, halvings=1, components=5)
             return Recipe(small, replace(training, learning_rate=2e-3, epochs=20))
         case "patch-pixelcnn":
-            patches = PatchPixelCNNConfig(features=32, blocks=4, first_kernel=5, patch=1)
+            patches = PatchPixelCNNConfig(features=32, blocks=4, first_kernel=5)
             return Recipe(patches, replace(training, optimizer="muon", learning_rate=3e-3, weight_decay=0.0, epochs=20))
         case "pixelcnn":
             network = PixelCNNConfig(features=64, blocks=5, first_kernel=5)

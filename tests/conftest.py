@@ -14,6 +14,7 @@ TINY = {
     "pixelcnn": ("features=8", "blocks=1", "head_features=8", "first_kernel=3", *COMMON),
     "gated-pixelcnn": ("features=4", "blocks=1", "head_features=8", "first_kernel=3", *COMMON),
     "pixelcnn++": ("features=4", "blocks=1", "halvings=1", "components=2", *COMMON),
+    "patch-pixelcnn": ("features=8", "blocks=1", "first_kernel=3", *COMMON),
     "vae": ("network=dense", "hidden=16", "latent=2", *COMMON),
 }
 

@@ -45,11 +45,13 @@ def test_small_answers_do_not_wait_for_torch(home, words):
 def test_help_names_every_command(limner):
     for said in (limner("--help"), limner()):
         assert said.code == 0
-        for command in ("demo", "data", "train", "resume", "runs", "sample", "evaluate", "compare"):
+        for command in ("demo", "data", "train", "resume", "runs", "sample", "complete", "evaluate", "compare"):
             assert f"• {command} " in said.out
 
 
-@pytest.mark.parametrize("command", ["demo", "data", "train", "resume", "runs", "sample", "evaluate", "compare"])
+@pytest.mark.parametrize(
+    "command", ["demo", "data", "train", "resume", "runs", "sample", "complete", "evaluate", "compare"]
+)
 def test_help_is_free_of_the_parsers_words(limner, command):
     said = limner(command, "--help")
     assert said.code == 0
@@ -63,7 +65,8 @@ def test_python_m(home):
         [sys.executable, "-m", "limner", "resume", "nothing"], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "limner: no run 'nothing' in runs/ (runs here: gated-pixelcnn, pixelcnn, pixelcnn++, vae)\n"
+    here = "gated-pixelcnn, patch-pixelcnn, pixelcnn, pixelcnn++, vae"
+    assert done.stderr == f"limner: no run 'nothing' in runs/ (runs here: {here})\n"
 
 
 def test_a_reader_that_leaves_is_no_error(home):

@@ -10,7 +10,7 @@ from PIL import Image
 from limner import workbench
 from limner.data import ImageSet, MemoryStore, Split
 
-MODELS = ("pixelcnn", "gated-pixelcnn", "pixelcnn++")
+MODELS = ("pixelcnn", "gated-pixelcnn", "pixelcnn++", "patch-pixelcnn")
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_what_cannot_be(home, refused, tiny, folder, tmp_path):
     assert "blocks=0" in refused("train", "gated-pixelcnn", "--conditional", "--set", "blocks=0")
     assert "trained without --conditional" in refused("sample", "pixelcnn", "--label", "0")
     assert "trained without --conditional" in refused("sample", "vae", "--label", "0")
-    assert {p.name for p in (home / "runs").iterdir()} == {"pixelcnn", "gated-pixelcnn", "pixelcnn++", "vae"}
+    assert {p.name for p in (home / "runs").iterdir()} == {*MODELS, "vae"}
 
 
 def test_labels_out_of_range(runs, refused):

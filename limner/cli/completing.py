@@ -14,6 +14,8 @@ from limner.cli.printing import print_json
 
 __all__ = ["complete"]
 
+FEW = 10  # effective particles, below which the completions hang on a handful of guesses
+
 
 def complete(
     run: RunName,
@@ -74,7 +76,9 @@ def complete(
     print(f"  {done.conditional}; {seconds:.1f} s")
     if not done.exact:
         print(
-            f"  effective sample size {done.effective_samples:.1f} of {done.particles} at the end, "
-            f"{done.lowest_effective_samples:.1f} at its lowest; {done.distinct} different pictures among the particles"
+            f"  effective sample size {done.lowest_effective_samples:.1f} of {done.particles} at its lowest, "
+            f"{done.effective_samples:.1f} at the end; {done.distinct} different pictures among the particles"
         )
+        if done.lowest_effective_samples < FEW and not done.gibbs:
+            print("  few particles explain what is given: raise --particles or, of few levels, add --gibbs 5")
     print(path)

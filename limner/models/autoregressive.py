@@ -85,6 +85,12 @@ class Autoregressive(Model):
         p = self.patch
         return [(top + dy, left + dx) for left in range(0, self.shape[2], p) for dy in range(p) for dx in range(p)]
 
+    @property
+    def order(self) -> Tensor:
+        """The pixels in the order in which they are drawn, as places in the flattened picture, int64 ``(H · W,)``."""
+        _, h, w = self.shape
+        return torch.tensor([i * w + j for top in range(0, h, self.patch) for i, j in self.row_order(top)])
+
     def log_prob(
         self, images: Tensor, *, labels: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:

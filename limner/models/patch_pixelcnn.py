@@ -2,8 +2,8 @@ r"""Autoregression over patches: a causal residual network whose symbols are who
 
 .. math:: p(x) = \prod_i p(s_i \mid s_1, \ldots, s_{i-1})
 
-The picture is cut into p×p patches in raster order, each one symbol s of :math:`L^{C p^2}`; the softmax over the symbols
-is joint, so nothing within a patch is taken to be independent, and the likelihood is exact. A binary picture in 2×2
+The picture is cut into p×p patches in raster order, each one symbol s of :math:`L^{C p^2}`; the softmax over them is
+joint, so nothing within a patch is taken to be independent, and the likelihood is exact. A binary picture in 2×2
 patches has a quarter of the positions of a pixel-wise model, and 16 symbols. With patch=1 it is a pixel-wise model.
 
 A pixel's own conditional follows from the joint one: within a patch in raster order, R before G before B,
@@ -37,8 +37,8 @@ MOST_SYMBOLS = 4096
 class PatchPixelCNNConfig(ConditionalConfig):
     """The PixelCNN over patches."""
 
-    patch: Positive = 2
-    """Side of a patch; 1 is a pixel-wise model."""
+    patch: NotNegative = 0
+    """Side of a patch; 1 is a pixel-wise model; 0 is 2 where that gives 256 symbols or fewer, else 1."""
     features: Positive = 64
     """Feature maps between blocks."""
     blocks: NotNegative = 10
@@ -98,15 +98,16 @@ class PatchPixelCNN(Autoregressive):
     def __init__(self, config: PatchPixelCNNConfig, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__(config, shape, levels, None, config.classes)
         c, h, w = shape
-        self.patch, f = config.patch, config.features
+        small = levels ** (4 * c) <= 256 and h % 2 == w % 2 == 0
+        self.patch, f = config.patch or (2 if small else 1), config.features
         if h % self.patch or w % self.patch:
             raise LimnerError(f"patch={self.patch}: patches of this side do not tile pictures of {h}×{w} pixels")
         self.values = c * self.patch**2
         if levels**self.values > MOST_SYMBOLS:
             raise LimnerError(
                 f"patch={self.patch}: a patch of {self.values} values of {levels} levels is one of "
-                f"{levels}^{self.values} symbols, more than one softmax can hold ({MOST_SYMBOLS}): take patch=1 or "
-                "fewer --levels, and for colour pixelcnn++"
+                f"{levels}^{self.values} symbols, more than one softmax can hold ({MOST_SYMBOLS}): "
+                "take a smaller patch or fewer --levels, and for colour pixelcnn++"
             )
         self.symbols = levels**self.values
         self.embed = nn.Embedding(self.symbols, config.embedding)

@@ -16,8 +16,16 @@ __all__ = ["exponentials", "finish"]
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _CONTRACT = ("contract",)
-# Cephes' expf: e^r = 1 + r + r² p(r) for |r| ≤ ln 2 / 2, right to 1e-7.
-_EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+# Cephes' e^r for |r| ≤ ln 2 / 2: in float32 1 + r + r² p(r), right to 1e-7; in float64 1 + 2 r p / (q - r p), where p
+# and q are polynomials in r², right to 2e-16. ln 2 is the sum of two numbers, of which the first has few digits.
+_EXP32 = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+_EXP64_P = (1.26177193074810590878e-4, 3.02994407707441961300e-2, 9.99999999999999999910e-1)
+_EXP64_Q = (
+    3.00198505138664455042e-6, 2.52448340349684104192e-3, 2.27265548208155028766e-1, 2.00000000000000000009e0,
+)  # fmt: skip
+_LN2 = {4: (0.693359375, -2.12194440e-4), 8: (6.93145751953125e-1, 1.42860682030941723212e-6)}
+# Type of the exponent, its bias, where it begins, and the largest argument.
+_BITS = {4: (_I32, 127, 23, 87.0), 8: (_I64, 1023, 52, 708.0)}
 
 
 class _Vectors:
@@ -32,9 +40,7 @@ class _Vectors:
 
     def call(self, name: str, *arguments: Any) -> Any:
         kind = ir.FunctionType(self.kind, [self.kind] * len(arguments))
-        function = cgutils.get_or_insert_function(
-            self.b.module, kind, f"llvm.{name}.v{self.lanes}f{8 * self.size}"
-        )
+        function = cgutils.get_or_insert_function(self.b.module, kind, f"llvm.{name}.v{self.lanes}f{8 * self.size}")
         return self.b.call(function, arguments)
 
     def pointer(self, address: Any) -> Any:
@@ -73,21 +79,30 @@ class _Vectors:
     def relu(self, x: Any) -> Any:
         return self.call("maxnum", x, self.all(0.0))
 
+    def polynomial(self, x: Any, coefficients: tuple[float, ...]) -> Any:
+        p = self.all(coefficients[0])
+        for coefficient in coefficients[1:]:
+            p = self.add(self.mul(p, x), self.all(coefficient))
+        return p
+
     def exp(self, x: Any) -> Any:
-        """e^x; of float64 the C library's."""
-        if self.size == 8:
-            return self.call("exp", x)
-        x = self.within(x, -87.0, 87.0)
-        n = self.call("floor", self.add(self.mul(x, self.all(1.44269504)), self.all(0.5)))
-        r = self.add(x, self.mul(n, self.all(-0.693359375)))
-        r = self.add(r, self.mul(n, self.all(2.12194440e-4)))
-        p = self.all(_EXP[0])
-        for coefficient in _EXP[1:]:
-            p = self.add(self.mul(p, r), self.all(coefficient))
-        e = self.add(self.mul(self.mul(p, r), r), self.add(r, self.all(1.0)))
-        whole = ir.VectorType(_I32, self.lanes)
-        bits = self.b.add(self.b.fptosi(n, whole), ir.Constant(whole, [127] * self.lanes))
-        return self.mul(e, self.b.bitcast(self.b.shl(bits, ir.Constant(whole, [23] * self.lanes)), self.kind))
+        """e^x = 2^n e^r."""
+        integer, bias, shift, limit = _BITS[self.size]
+        x = self.within(x, -limit, limit)
+        n = self.call("floor", self.add(self.mul(x, self.all(1.4426950408889634)), self.all(0.5)))
+        r = x
+        for part in _LN2[self.size]:
+            r = self.add(r, self.mul(n, self.all(-part)))
+        if self.size == 4:
+            e = self.add(self.mul(self.mul(self.polynomial(r, _EXP32), r), r), self.add(r, self.all(1.0)))
+        else:
+            square = self.mul(r, r)
+            p = self.mul(r, self.polynomial(square, _EXP64_P))
+            ratio = self.b.fdiv(p, self.b.fsub(self.polynomial(square, _EXP64_Q), p))
+            e = self.add(self.mul(ratio, self.all(2.0)), self.all(1.0))
+        kind = ir.VectorType(integer, self.lanes)
+        bits = self.b.add(self.b.fptosi(n, kind), ir.Constant(kind, [bias] * self.lanes))
+        return self.mul(e, self.b.bitcast(self.b.shl(bits, ir.Constant(kind, [shift] * self.lanes)), self.kind))
 
     def elu(self, x: Any) -> Any:
         """x, or e^x - 1 where x < 0."""
@@ -194,17 +209,17 @@ def _rows(
             before = b.block
             with b.if_then(b.icmp_signed("!=", add, zero)):
                 more, there = v.add(z, v.load(b.add(add_row, x))), b.block
-            sum = b.phi(v.kind)
-            sum.add_incoming(z, before)
-            sum.add_incoming(more, there)
+            total = b.phi(v.kind)
+            total.add_incoming(z, before)
+            total.add_incoming(more, there)
             with b.if_then(b.icmp_signed("!=", out, zero)):
-                v.store(sum, b.add(out_row, x), left)
+                v.store(total, b.add(out_row, x), left)
             to = b.add(post_row, x)
             if post == "concat-elu":
-                v.store(v.elu(sum), to, left)
-                v.store(v.elu(b.fneg(sum)), b.add(to, second), left)
-            elif post != "none":
-                z = v.relu(sum)
+                v.store(v.elu(total), to, left)
+                v.store(v.elu(b.fneg(total)), b.add(to, second), left)
+            elif post in ("relu", "squared-relu"):
+                z = v.relu(total)
                 v.store(z if post == "relu" else v.mul(z, z), to, left)
 
 

@@ -43,14 +43,14 @@ def sample(
         on_row: Called after each finished row of an autoregressive model, with the row and the batch so far.
         batch_size: Pictures drawn together, which bounds the memory.
         method: Of an autoregressive model: each activation once, in a compiled loop (``compiled``) or in PyTorch
-            (``cached``); a pass a value (``naive``); passes until nothing changes (``jacobi``). ``auto`` is the fastest.
+            (``cached``); a pass a value (``naive``); passes until nothing changes (``jacobi``). ``auto``: the fastest.
 
     Raises:
         LimnerError: The model cannot do what was asked.
     """
     if not isinstance(model, Autoregressive):
         if known is not None or labels is not None:
-            raise LimnerError(f"{type(model).__name__} draws all pixels at once: it takes neither known ones nor labels")
+            raise LimnerError(f"{type(model).__name__} draws all pixels at once: neither known ones nor labels")
         return torch.cat([model.sample(len(part), generator=generator) for part in torch.arange(n).split(batch_size)])
     parts = []
     for start in range(0, n, batch_size):
@@ -62,9 +62,11 @@ def sample(
             parts.append(jacobi(model, size, generator=generator, labels=of_part, known=given, on_row=on_row))
             continue
         rows = row_sampler(model, size, generator=generator, labels=of_part, known=given, method=method)
-        for row in range(model.shape[1]):
+        while rows.row < model.shape[1]:
+            begin = rows.row
             rows.draw_row()
             if on_row is not None:
-                on_row(row, rows.images)
+                for row in range(begin, rows.row):
+                    on_row(row, rows.images)
         parts.append(rows.images)
     return torch.cat(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,13 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from limner.distributions import DiscretizedGaussian
 from limner.models.autoregressive import Autoregressive
 from limner.sampling.draws import HEADS
-from limner.sampling.interpreter import CHUNK, PLACES, draw_rows
+from limner.sampling.interpreter import CHUNK, PLACES, draw_row
 from limner.sampling.kernels import ROWS, VECTOR_BYTES, VECTORS
 from limner.sampling.lowering import lower
-from limner.sampling.program import Buffer, Program
+from limner.sampling.program import FIELDS, Buffer, Program, padded
 from limner.sampling.rows import RowSampler
 
 __all__ = ["CompiledRowSampler", "program_of"]
@@ -45,11 +45,11 @@ class CompiledRowSampler(RowSampler):
     def __init__(self, model: Autoregressive, n: int, **options: Any) -> None:
         super().__init__(model, n, **options)
         self.program = program_of(model)
-        if self.program.head is DiscretizedGaussian:
+        if self.program.head == "DiscretizedGaussian":
             self.uniforms = torch.special.ndtri(self.uniforms)
         count = min(torch.get_num_threads(), n)
         ends = [n * x // count for x in range(count + 1)]
-        self.parts = [_Part(self.program, slice(a, b)) for a, b in zip(ends, ends[1:], strict=False)]
+        self.parts = [_Part(self.program, slice(a, b), model.levels) for a, b in itertools.pairwise(ends)]
         for part in self.parts:
             for buffer, table in self.program.per_image.items():
                 part.view(buffer)[0, 0] = table[self.labels].to(model.dtype).numpy()[part.span]
@@ -86,8 +86,8 @@ class CompiledRowSampler(RowSampler):
 class _Part:
     """Neighbouring pictures: their caches, and the room that one thread works in."""
 
-    def __init__(self, program: Program, span: slice) -> None:
-        self.program, self.span, self.images = program, span, span.stop - span.start
+    def __init__(self, program: Program, span: slice, levels: int) -> None:
+        self.program, self.span, self.images, self.levels = program, span, span.stop - span.start, levels
         dtype = program.weights.dtype
         line = 64 // dtype.itemsize
         rows, used = [], 0
@@ -97,16 +97,18 @@ class _Part:
         self.buffers = np.array(rows, dtype=np.int64)
         # The kernel reads and writes whole vectors, a little past the end of a buffer.
         self.acts = _aligned(used + 4 * line, dtype)
-        widest = max(int(program.operations[:, 8].max()), *(b.channels for b in program.buffers))
-        self.found = np.empty((int(program.operations[:, 6].max()), 3), dtype=np.int64)
+        widest = max(int(program.operations[:, FIELDS.index("width")].max()), *(b.channels for b in program.buffers))
+        self.found = np.empty((int(program.operations[:, FIELDS.index("taps")].max()), 3), dtype=np.int64)
         self.scratch = _aligned(max(ROWS * widest, CHUNK // dtype.itemsize, len(program.embedding[0]) + line), dtype)
+        self.work = np.zeros((5, padded(program.components, 8)))
         self.places = np.empty((len(program.operations), PLACES, 4), dtype=np.int64)
-        self.sources = np.empty((len(program.taps), 4), dtype=np.int64)
+        self.sources = np.empty((len(program.taps), 1, 4), dtype=np.int64)
+        self.position = np.empty((0, 0, 0), dtype) if program.position is None else program.position
         c, w = len(program.embedding), max(b.columns for b in program.buffers)
         self.record = np.empty((w, self.images, program.buffers[program.parameters].channels), dtype)
-        self.constants = (
-            np.array(program.pixel, dtype=np.int64), np.array(program.parameters_at * (c // len(program.parameters_at))),
-        )  # fmt: skip
+        self.groups = np.array(program.pixel, dtype=np.int64)
+        at = program.parameters_at * (c // len(program.parameters_at))
+        self.parameters_at = np.array(at, dtype=np.int64)
 
     def view(self, buffer: int) -> np.ndarray:
         """A buffer as ``(rows, columns, images, channels)``."""
@@ -117,14 +119,14 @@ class _Part:
 
     def draw_row(self, i: int, k: np.ndarray, uniforms: np.ndarray, given: np.ndarray | None) -> np.ndarray:
         """Draw row i into ``k``; returns its parameters ``(W, images, ·)`` where pixels are given."""
-        p, (groups, parameters_at) = self.program, self.constants
+        p = self.program
         record = self.record[:0] if given is None else self.record
         keep = np.empty((0, 0, 0), dtype=np.bool_) if given is None else given[self.span]
-        draw_rows(
-            self.acts, p.weights, p.operations, p.taps, self.buffers, p.row, groups, self.images,
-            p.input, p.embedding, HEADS.index(p.head.__name__), p.components, p.parameters, parameters_at,
-            uniforms[self.span], k[self.span], keep, record, self.places, self.sources, self.found,
-            self.scratch, i, i + 1,
+        draw_row(
+            self.acts, p.weights, p.operations, p.taps, self.buffers, p.row, self.groups, self.images,
+            p.source, p.embedding, HEADS.index(p.head), p.components, self.levels, p.patch, p.parameters,
+            self.parameters_at, uniforms[self.span], k[self.span], keep, record, self.places, self.sources, self.found,
+            self.scratch, self.work, i // p.patch, *p.place, self.position,
         )  # fmt: skip
         return record
 

@@ -1,9 +1,9 @@
 r"""Completion: drawing the missing pixels m of a picture from p(x_m | x_g), given the others g.
 
-If no given pixel comes after a missing one (a raster suffix is missing), the model's own conditionals are those of the
-completion, and ancestral sampling is exact. For any other mask p(x_m | x_g) ∝ p(x_m, x_g) has no closed form and is
-approximated by sequential Monte Carlo (Gordon, Salmond, Smith 1993; Doucet, Johansen 2009, section 3.5): N particles
-draw their missing pixels from p(x_i | x_<i), the given pixels clamped, and are weighted by
+If no given pixel comes after a missing one in the model's order (a raster suffix is missing), the model's own
+conditionals are those of the completion, and ancestral sampling is exact. For any other mask p(x_m | x_g) ∝ p(x_m, x_g)
+has no closed form and is approximated by sequential Monte Carlo (Gordon, Salmond, Smith 1993; Doucet, Johansen 2009): N
+particles draw their missing pixels from p(x_i | x_<i), the given pixels clamped, and are weighted by
 
 .. math:: w = \prod_{i \in g,\; i > \min m} p(x_i \mid x_{<i})
 
@@ -63,15 +63,15 @@ class Completions:
     def conditional(self) -> str:
         """Which distribution the completions come from, and whether it is exact, in one sentence."""
         if self.exact:
-            return "exact draws from p(missing | given): no given pixel comes after a missing one"
-        walk = f", then {self.gibbs} Gibbs passes with the exact p(x_i | all others)" if self.gibbs else ""
+            return "exact draws from p(missing | given): no given pixel is drawn after a missing one"
+        passes = f"{self.gibbs} Gibbs pass{'es' * (self.gibbs > 1)}"
+        walk = f", then {passes} with the exact p(x_i | all others)" if self.gibbs else ""
         return f"p(missing | given) approximated by sequential Monte Carlo with {self.particles} particles{walk}"
 
 
 def is_suffix(missing: Tensor) -> bool:
-    """Whether no given pixel comes after a missing one in raster order, of ``missing`` bool ``(H, W)``."""
-    flat = missing.flatten().int()
-    return bool((flat.diff() >= 0).all())
+    """Whether no given pixel comes after a missing one, of ``missing`` bool ``(H · W,)`` in the order of drawing."""
+    return bool((missing.int().diff() >= 0).all())
 
 
 @torch.no_grad()
@@ -120,26 +120,30 @@ def complete(
     k = model.checked_levels(image[None])
     if not missing.any():
         raise LimnerError("nothing is missing: the mask hides no pixel")
-    exact = is_suffix(missing)
+    order = model.order.to(model.device)
+    exact = is_suffix(missing.flatten()[order])
     _check_numbers(model, n, n if exact else particles, gibbs)
     size = n if exact else particles
 
-    first = int(missing.flatten().int().argmax())
-    labels, log_w = _labels(model, k, first, size, label, generator)
+    first = int(missing.flatten()[order].int().argmax())
+    began = first - first % (w * model.patch)  # where the row of the first missing pixel begins
+    labels, log_w = _labels(model, k, order[:first], began, size, label, generator)
     known = (image.expand(size, -1, -1, -1), ~missing)
     rows = row_sampler(model, size, generator=generator, labels=labels, known=known)
     lowest = float(size)
-    for row in range(h):
+    while rows.row < h:
+        top = rows.row
         rows.draw_row()
-        if row >= first // w and not exact:
+        if rows.row * w > began and not exact:
             log_w = log_w + rows.log_prob_known_row
             lowest = min(lowest, effective := _effective_samples(log_w))
-            if effective < size / 2 and row < h - 1:
+            if effective < size / 2 and rows.row < h:
                 chosen = _systematic(log_w, size, generator)
                 rows.select(chosen)
                 log_w = torch.zeros_like(log_w)
         if on_row is not None:
-            on_row(row, rows.images[:n])
+            for row in range(top, rows.row):
+                on_row(row, rows.images[:n])
     effective = float(size) if exact else _effective_samples(log_w)
     distinct = len(rows.images.flatten(1).unique(dim=0))
     chosen = torch.arange(n, device=model.device) if exact else _systematic(log_w, n, generator)
@@ -165,12 +169,19 @@ def _check_numbers(model: Autoregressive, n: int, particles: int, gibbs: int) ->
 
 
 def _labels(
-    model: Autoregressive, k: Tensor, first: int, n: int, label: int | None, generator: torch.Generator | None
+    model: Autoregressive,
+    k: Tensor,
+    prefix: Tensor,
+    began: int,
+    n: int,
+    label: int | None,
+    generator: torch.Generator | None,
 ) -> tuple[Tensor | None, Tensor]:
     """Classes int64 ``(n,)`` of the particles and their first ln w, ``(n,)``.
 
-    Without a label they are drawn from the exact p(y | prefix), the prefix being the pixels before the ``first``
-    missing one. The row of that pixel will be weighted as a whole, so what the prefix has in it is taken off here.
+    Without a label they are drawn from the exact p(y | prefix), ``prefix`` being the places of the pixels
+    before the first missing one. The row of that pixel will be weighted as a whole, so what the prefix has in it, from
+    ``began`` on, is taken off here.
     """
     log_w = torch.zeros(n, dtype=torch.float64, device=model.device)
     if label is not None:
@@ -179,10 +190,9 @@ def _labels(
         return None, log_w
     classes = torch.arange(model.classes, device=model.device)
     every = k.expand(model.classes, -1, -1, -1)
-    log_p = model.conditionals(every, classes).log_prob(every).double().sum(1).flatten(1)[:, :first]  # (K, prefix)
+    log_p = model.conditionals(every, classes).log_prob(every).double().sum(1).flatten(1)[:, prefix]  # (K, prefix)
     labels = _draw(log_p.sum(1, keepdim=True).expand(-1, n), generator)
-    started = first - first % k.shape[3]
-    return labels, -log_p[:, started:].sum(1)[labels]
+    return labels, -log_p[:, began:].sum(1)[labels]
 
 
 def _draw(log_p: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -237,7 +247,8 @@ def gibbs_passes(
     for done, (i, j, channel) in enumerate(places, 1):
         tried = k.repeat(model.levels, 1, 1, 1)  # (L·n, C, H, W)
         tried[:, channel, i, j] = levels.repeat_interleave(n)
-        log_p = model.conditionals(tried, every).log_prob(tried)[:, :, i:]  # the rows above are the same for all levels
+        top = i - i % model.patch  # the rows above are the same for all levels
+        log_p = model.conditionals(tried, every).log_prob(tried)[:, :, top:]
         k[:, channel, i, j] = _draw(log_p.double().flatten(1).sum(1).view(model.levels, n), generator)
         if on_value is not None:
             on_value(done, len(places))

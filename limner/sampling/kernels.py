@@ -95,62 +95,100 @@ def _emit(
     out: Any,
     out_stride: Any,
 ) -> None:
-    """The code of one tile size: a loop over taps around a loop over k, whose sums are ``rows × vectors`` phis."""
+    """The code of one tile size: a loop over taps around a loop over k, whose sums are ``rows × vectors`` phis.
+
+    A single row has too few sums to hide that each takes a few cycles: it takes several k at once, each with its own.
+    """
     size, lanes = VECTOR_BYTES // kind.count, kind.count
     cells = [(r, v) for r in range(rows) for v in range(vectors)]
+    width = vectors * VECTOR_BYTES
+    anything, zero = ir.Constant(kind, ir.Undefined), ir.Constant(kind, [0.0] * lanes)
+    places = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
 
-    def at(address: Any, v: int) -> Any:
-        return b.inttoptr(b.add(address, _number(v * VECTOR_BYTES)), kind.as_pointer())
+    def at(address: Any, offset: int) -> Any:
+        return b.inttoptr(b.add(address, _number(offset)), kind.as_pointer())
 
-    def sums(come_from: Any, values: list[Any]) -> list[Any]:
-        phis = [b.phi(kind) for _ in cells]
-        for phi, value in zip(phis, values, strict=True):
-            phi.add_incoming(value, come_from)
-        return phis
+    def phis(block: Any, values: list[Any]) -> list[Any]:
+        made = [b.phi(value.type) for value in values]
+        incoming(made, block, values)
+        return made
+
+    def incoming(made: list[Any], block: Any, values: list[Any]) -> None:
+        for phi, value in zip(made, values, strict=True):
+            phi.add_incoming(value, block)
+
+    def products(k: Any, weights: Any, sums: list[Any]) -> list[Any]:
+        """The sums with one k more."""
+        w = [b.load(at(weights, v * VECTOR_BYTES), align=size) for v in range(vectors)]
+        more = []
+        for r in range(rows):
+            x = b.load(b.gep(inputs_at[r], [k]), align=size)
+            x = b.shuffle_vector(b.insert_element(anything, x, ir.Constant(ir.IntType(32), 0)), anything, places)
+            for v in range(vectors):
+                product = b.fmul(x, w[v], flags=("contract",))
+                more.append(b.fadd(product, sums[r * vectors + v], flags=("contract",)))
+        return more
 
     before = b.block
     starts = [b.add(start, b.mul(start_stride, _number(r))) for r in range(rows)]
-    begin = [b.load(at(starts[r], v), align=size) for r, v in cells]
+    begin = [b.load(at(starts[r], v * VECTOR_BYTES), align=size) for r, v in cells]
     each_tap, each_k, next_tap, done = (b.append_basic_block(name) for name in ("tap", "k", "next", "done"))
     b.branch(each_tap)
 
     b.position_at_end(each_tap)
-    t, at_tap = b.phi(_I64), b.phi(_I64)
-    t.add_incoming(_number(0), before)
-    at_tap.add_incoming(weights, before)
-    outer = sums(before, begin)
+    outer = phis(before, [_number(0), weights, *begin])
+    t, at_tap, *sums = outer
     entry = b.inttoptr(b.add(taps, b.mul(t, _number(24))), _I64.as_pointer())
     address, stride, inputs = (b.load(b.gep(entry, [_number(i)])) for i in range(3))
     rows_at = [b.add(address, b.mul(stride, b.add(first, _number(r)))) for r in range(rows)]
     inputs_at = [b.inttoptr(a, kind.element.as_pointer()) for a in rows_at]
-    b.branch(each_k)
+    together = max(1, 8 // len(cells)) if rows == 1 else 1
+    state, left = [_number(0), at_tap, *sums], each_tap
+    if together > 1:
+        several, merge = b.append_basic_block("several"), b.append_basic_block("merge")
+        whole = b.and_(inputs, _number(-together))
+        spread = [_number(0), at_tap, *sums, *[zero] * (len(cells) * (together - 1))]
+        b.cbranch(b.icmp_signed(">", whole, _number(0)), several, merge)
+
+        b.position_at_end(several)
+        inner = phis(each_tap, spread)
+        k, at_k, *sums = inner
+        more = []
+        for u in range(together):
+            mine = sums[u * len(cells) : (u + 1) * len(cells)]
+            more += products(b.add(k, _number(u)), b.add(at_k, _number(u * width)), mine)
+        after = [b.add(k, _number(together)), b.add(at_k, _number(together * width)), *more]
+        incoming(inner, several, after)
+        b.cbranch(b.icmp_signed("<", after[0], whole), several, merge)
+
+        b.position_at_end(merge)
+        merged = phis(each_tap, spread)
+        incoming(merged, several, after)
+        k, at_k, *sums = merged
+        for u in range(1, together):
+            mine = sums[u * len(cells) : (u + 1) * len(cells)]
+            sums[: len(cells)] = [b.fadd(x, y) for x, y in zip(sums[: len(cells)], mine, strict=True)]
+        state, left = [k, at_k, *sums[: len(cells)]], merge
+        b.cbranch(b.icmp_signed("<", k, inputs), each_k, next_tap)
+    else:
+        b.branch(each_k)
 
     b.position_at_end(each_k)
-    k, at_k = b.phi(_I64), b.phi(_I64)
-    k.add_incoming(_number(0), each_tap)
-    at_k.add_incoming(at_tap, each_tap)
-    inner = sums(each_tap, outer)
-    w = [b.load(at(at_k, v), align=size) for v in range(vectors)]
-    anything, zeros = ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-    total = []
-    for r in range(rows):
-        x = b.insert_element(anything, b.load(b.gep(inputs_at[r], [k]), align=size), ir.Constant(ir.IntType(32), 0))
-        x = b.shuffle_vector(x, anything, zeros)
-        for v in range(vectors):
-            product = b.fmul(x, w[v], flags=("contract",))
-            total.append(b.fadd(product, inner[r * vectors + v], flags=("contract",)))
-    k_next, at_next = b.add(k, _number(1)), b.add(at_k, _number(vectors * VECTOR_BYTES))
-    for phi, value in [(k, k_next), (at_k, at_next), *zip(inner, total, strict=True)]:
-        phi.add_incoming(value, each_k)
-    b.cbranch(b.icmp_signed("<", k_next, inputs), each_k, next_tap)
+    inner = phis(left, state)
+    k, at_k, *sums = inner
+    after = [b.add(k, _number(1)), b.add(at_k, _number(width)), *products(k, at_k, sums)]
+    incoming(inner, each_k, after)
+    b.cbranch(b.icmp_signed("<", after[0], inputs), each_k, next_tap)
 
     b.position_at_end(next_tap)
+    ends = phis(each_k, after[1:])
+    if together > 1:
+        incoming(ends, merge, state[1:])
     t_next = b.add(t, _number(1))
-    for phi, value in [(t, t_next), (at_tap, at_next), *zip(outer, total, strict=True)]:
-        phi.add_incoming(value, next_tap)
+    incoming(outer, next_tap, [t_next, *ends])
     b.cbranch(b.icmp_signed("<", t_next, count), each_tap, done)
 
     b.position_at_end(done)
-    ends = [b.add(out, b.mul(out_stride, _number(r))) for r in range(rows)]
-    for (r, v), value in zip(cells, total, strict=True):
-        b.store(value, at(ends[r], v), align=size)
+    rows_out = [b.add(out, b.mul(out_stride, _number(r))) for r in range(rows)]
+    for (r, v), value in zip(cells, ends[1:], strict=True):
+        b.store(value, at(rows_out[r], v * VECTOR_BYTES), align=size)

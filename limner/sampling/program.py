@@ -1,20 +1,19 @@
 """A network unrolled into few kinds of operations, which a compiled loop runs row by row and pixel by pixel.
 
 An output at pixel (i, j) is a sum over taps: products of an earlier layer's features at (i + di, j + dj) with a matrix.
-Where all of them are known when row i begins, the operation runs once for the whole row; the others run a pixel (and, of
-masked RGB networks, a channel group) at a time. Each activation is computed once: the arithmetic of one forward pass.
+Where all of them are known when row i begins, the operation runs once for the whole row; the others run a pixel (and,
+of masked RGB networks, a channel group) at a time. Each activation is computed once, as in one forward pass.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-
-from limner.distributions import PixelDistribution
 
 __all__ = ["FOREVER", "Buffer", "Builder", "Dest", "Program", "Source", "Tap", "padded"]
 
@@ -24,10 +23,11 @@ FOREVER = 62
 # What stands in a row of ``Program.operations``; the compiled loop reads by these names.
 FIELDS = (
     "step", "phase_i", "phase_j", "columns", "flat", "first_tap", "taps", "weights", "width", "inputs",
-    "start", "start_at", "activation", "count", "raw", "raw_at", "out", "out_at", "post", "post_to", "post_at", "add", "add_at",
+    "start", "start_at", "activation", "count", "raw", "raw_at", "out", "out_at",
+    "post", "post_to", "post_at", "add", "add_at",
 )  # fmt: skip
 ACTIVATIONS = {"none": 0, "tanh-gate": 1, "gate": 2}  # tanh(a) σ(b), a σ(b) of the halves
-POSTS = {"none": 0, "relu": 1, "squared-relu": 2, "concat-elu": 3}
+POSTS = {"none": 0, "relu": 1, "squared-relu": 2, "concat-elu": 3, "rms-norm": 4}
 
 
 class Source(NamedTuple):
@@ -82,14 +82,17 @@ class Program:
     weights: np.ndarray
     row: tuple[int, int]
     pixel: list[tuple[int, int]]
-    input: int
-    embedding: np.ndarray  # (C, L, E): what a drawn level writes into the input, from channel c on
+    source: int  # the buffer of what is drawn
+    embedding: np.ndarray  # (C, L, E): what a drawn level (or symbol) writes into the input, from channel c on
     parameters: int
     parameters_at: list[int]  # where channel c's begin
     parameter_count: int  # how many
-    head: type[PixelDistribution]
+    head: str  # one of ``draws.HEADS``
     components: int  # of a mixture
     per_image: dict[int, Tensor] = field(default_factory=dict)
+    patch: int = 1  # side of what a place of the map stands for
+    place: tuple[int, int] = (-1, -1)  # a buffer filled when a row begins: from ``position``, plus a per-image buffer
+    position: np.ndarray | None = None  # (rows, columns, channels)
 
 
 def padded(count: int, lanes: int) -> int:
@@ -128,7 +131,7 @@ class Builder:
     def labels(self, table: Tensor) -> int:
         """A buffer that holds for each image the row of ``table`` ``(K, N)`` that its class names."""
         index = self.buffer(table.shape[1], level=FOREVER)
-        self.per_image[index] = table
+        self.per_image[index] = table.detach()
         return index
 
     def whole(self, matrix: Tensor) -> Tensor:
@@ -187,9 +190,10 @@ class Builder:
         step = 2**level if step is None else step
         matrix = _pad(torch.cat([tap.weight.detach().to("cpu", self.dtype) for tap in taps]), width)  # (Σ K, N)
         same = all(self.buffers[tap.buffer].level == level for tap in taps) and step == 2**level
+        of_class = start is not None and self.buffers[start.buffer].level == FOREVER
         operation = dict.fromkeys(FIELDS, -1) | {
             "step": step, "phase_i": phase_i, "phase_j": phase_j,
-            "columns": -(-self.width // 2**level), "flat": int(same) * (1 + (start is not None and self.buffers[start.buffer].level == FOREVER)),
+            "columns": -(-self.width // 2**level), "flat": int(same) * (2 if of_class else 1),
             "first_tap": len(self._taps), "taps": len(taps), "weights": self._store(matrix), "width": width,
             "inputs": len(matrix), "activation": ACTIVATIONS[activation], "post": POSTS[post],
             "count": outputs if count is None else count,
@@ -207,23 +211,28 @@ class Builder:
 
     def program(
         self,
-        input: int,
+        source: int,
         embedding: Tensor,
         parameters: int,
         parameters_at: list[int],
         parameter_count: int,
-        head: type[PixelDistribution],
+        head: str,
         components: int = 1,
+        **options: Any,
     ) -> Program:
         """All that was collected; the arguments are those of ``Program``."""
         ends = np.cumsum([len(phase) for phase in self._phases]).tolist()
         operations = [x for phase in self._phases for x in phase]
         return Program(
             self.buffers, np.array(operations, dtype=np.int64), np.array(self._taps, dtype=np.int64),
-            torch.cat(self._weights).numpy(), (0, ends[0]), list(zip(ends, ends[1:], strict=False)),
-            input, embedding.detach().to("cpu", self.dtype).contiguous().numpy(), parameters, parameters_at,
-            parameter_count, head, components, self.per_image,
+            torch.cat(self._weights).numpy(), (0, ends[0]), list(itertools.pairwise(ends)),
+            source, self.numpy(embedding), parameters, parameters_at,
+            parameter_count, head, components, self.per_image, **options,
         )  # fmt: skip
+
+    def numpy(self, values: Tensor) -> np.ndarray:
+        """Values as the program holds them."""
+        return values.detach().to("cpu", self.dtype).contiguous().numpy()
 
     def _store(self, matrix: Tensor) -> int:
         """The weights ``(K, N)`` as panels, each as wide as a tile: all of its rows one after the other."""

@@ -73,13 +73,14 @@ class RowSampler(ABC):
 
     @torch.no_grad()
     def draw_row(self) -> None:
-        """Draw the next row."""
+        """Draw the next row; of a model over patches, the rows of the next row of patches."""
         parameters = self._draw_row(self.row)
+        drawn = slice(self.row, self.row + self.model.patch)
         if self.given is not None and parameters is not None:
-            k = self.k[:, :, self.row : self.row + 1]
-            each = self.model.distribution(parameters, k).log_prob(k).double()  # (n, C, 1, W)
-            self.log_prob_known_row = (each * self.given[:, None, self.row : self.row + 1]).flatten(1).sum(1)
-        self.row += 1
+            k = self.k[:, :, drawn]
+            each = self.model.distribution(parameters, k).log_prob(k).double()  # (n, C, patch, W)
+            self.log_prob_known_row = (each * self.given[:, None, drawn]).flatten(1).sum(1)
+        self.row = drawn.stop
 
     def select(self, index: Tensor) -> None:
         """Picture i becomes a copy of picture ``index[i]``: what it drew, what it is given, its class and its caches.
@@ -97,7 +98,10 @@ class RowSampler(ABC):
 
     @abstractmethod
     def _draw_row(self, i: int) -> Tensor | None:
-        """Fill row i of ``k``, and where pixels are given return the model's parameters ``(n, P, 1, W)`` of the row."""
+        """Fill the rows of ``k`` from row i on, one or ``patch``.
+
+        Returns the model's parameters ``(n, P, 1, W / patch)`` of them, where pixels are given.
+        """
 
     @abstractmethod
     def _select(self, index: Tensor) -> None:
@@ -108,20 +112,21 @@ class NaiveRowSampler(RowSampler):
     """Without caches: a pass through the rows known so far for each value. For any model, and the others' oracle."""
 
     def _draw_row(self, i: int) -> Tensor | None:
-        model, (c, _, w) = self.model, self.model.shape
-        seen = self.k[:, :, : i + 1]  # a view
-        u = self.uniforms[:, :, i : i + 1]
-        for j in range(w):
-            for channel in range(c):
-                logits = model.logits(model.intensities(seen), self.labels)[:, :, i : i + 1, j : j + 1]
-                here = seen[:, :, i : i + 1, j : j + 1]
-                drawn = model.distribution(logits, here).icdf(u[..., j : j + 1])[:, channel, 0, 0]
+        model, p = self.model, self.model.patch
+        seen = self.k[:, :, : i + p]  # a view
+        for a, j in model.row_order(i):
+            place = j // p
+            here = (slice(None), slice(None), slice(i, i + p), slice(place * p, place * p + p))
+            for channel in range(model.shape[0]):
+                logits = model.logits(model.intensities(seen), self.labels)[:, :, -1:, place : place + 1]
+                values = model.distribution(logits, seen[here]).icdf(self.uniforms[here])  # (n, C, p, p)
+                drawn = values[:, channel, a - i, j - place * p]
                 if self.given is not None:
-                    drawn = torch.where(self.given[:, i, j], seen[:, channel, i, j], drawn)
-                seen[:, channel, i, j] = drawn
+                    drawn = torch.where(self.given[:, a, j], seen[:, channel, a, j], drawn)
+                seen[:, channel, a, j] = drawn
         if self.given is None:
             return None
-        return model.logits(model.intensities(seen), self.labels)[:, :, i : i + 1]
+        return model.logits(model.intensities(seen), self.labels)[:, :, -1:]
 
     def _select(self, index: Tensor) -> None:
         pass

@@ -25,7 +25,7 @@ __all__ = ["SingleLoss"]
 
 
 class SingleLoss:
-    """Minimise the mean over images of the sum of ``model.loss_terms``, with AdamW or Muon, clipping and a moving average.
+    """Minimise the images' mean sum of ``model.loss_terms``, by AdamW or Muon, clipped, with a moving average.
 
     Args:
         model: What is trained; its parameters are changed in place.

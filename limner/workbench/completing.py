@@ -71,7 +71,7 @@ def missing_part(mask: str | os.PathLike[str], size: tuple[int, int]) -> torch.T
     elif text.startswith("box="):
         y0, x0, y1, x1 = _box(text, size)
         missing[y0:y1, x0:x1] = True
-    elif Path(text).suffix or Path(text).exists():
+    elif Path(text).suffix or Path(text).is_file():
         missing = torch.from_numpy(np.array(_read(text, size).convert("L"))) >= 128
     else:
         raise LimnerError(f"mask {text!r}: say what is missing, {MASKS}")

@@ -13,7 +13,7 @@ from limner.models.patch_pixelcnn import PatchPixelCNN, PatchPixelCNNConfig
 
 def tiny(shape, levels, *, std=0.3, **sizes):
     torch.manual_seed(0)
-    settings = {"features": 8, "blocks": 2, "embedding": 4, "first_kernel": 3} | sizes
+    settings = {"patch": 2, "features": 8, "blocks": 2, "embedding": 4, "first_kernel": 3} | sizes
     model = PatchPixelCNN(PatchPixelCNNConfig(**settings), shape, levels).double()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=std)
@@ -92,8 +92,15 @@ def test_blocks_start_as_the_identity_and_the_network_as_uniform():
 
 def test_what_one_softmax_cannot_hold_is_said():
     with pytest.raises(LimnerError, match="do not tile pictures of 7×8"):
-        PatchPixelCNN(PatchPixelCNNConfig(), (1, 7, 8), 2)
+        PatchPixelCNN(PatchPixelCNNConfig(patch=2), (1, 7, 8), 2)
     with pytest.raises(LimnerError, match=r"256\^3 symbols"):
-        PatchPixelCNN(PatchPixelCNNConfig(patch=1), (3, 8, 8), 256)
+        PatchPixelCNN(PatchPixelCNNConfig(), (3, 8, 8), 256)
     with pytest.raises(LimnerError, match=r"256\^4 symbols"):
-        PatchPixelCNN(PatchPixelCNNConfig(), (1, 8, 8), 256)
+        PatchPixelCNN(PatchPixelCNNConfig(patch=2), (1, 8, 8), 256)
+
+
+@pytest.mark.parametrize(
+    ("shape", "levels", "patch"), [((1, 6, 8), 2, 2), ((1, 6, 8), 4, 2), ((1, 6, 7), 2, 1), ((1, 6, 8), 17, 1)]
+)
+def test_patches_are_taken_where_one_softmax_holds_them(shape, levels, patch):
+    assert PatchPixelCNN(PatchPixelCNNConfig(features=4, blocks=1), shape, levels).patch == patch

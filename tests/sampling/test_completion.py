@@ -8,6 +8,7 @@ import torch
 from limner.data import dequantize
 from limner.errors import LimnerError
 from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
+from limner.models.patch_pixelcnn import PatchPixelCNN, PatchPixelCNNConfig
 from limner.sampling import complete, is_suffix
 from limner.sampling.completion import gibbs_passes
 
@@ -62,10 +63,11 @@ SUFFIX = mask_of("...", ".??", "???")
 
 def clamped(model, image, missing, n):
     """What clamping alone draws: the given pixels kept, nothing weighted."""
-    h, w = missing.shape
+    w = missing.shape[1]
     k = model.checked_levels(image[None]).repeat(n, 1, 1, 1)
     u = torch.rand(n, *model.shape, generator=seeded(), dtype=torch.float64)
-    for i, j, c in itertools.product(range(h), range(w), range(model.shape[0])):
+    for place, c in itertools.product(model.order.tolist(), range(model.shape[0])):
+        i, j = divmod(place, w)
         if missing[i, j]:
             k[:, c, i, j] = model.conditionals(k).icdf(u)[:, c, i, j]
     return dequantize(k, model.levels)
@@ -103,6 +105,30 @@ def test_a_raster_suffix_is_exact(shape, levels, missing):
     assert done.exact
     assert done.effective_samples == done.lowest_effective_samples == done.particles == 5000
     assert distance(frequencies(done.images, pictures), exact) < 0.05
+
+
+@pytest.mark.parametrize(("missing", "suffix"), [
+    (mask_of("..??", "..??"), True),  # patches are drawn one after the other: the right one is the last
+    (mask_of("....", "????"), False),
+    (mask_of(".?..", "?..?"), False),
+])  # fmt: skip
+@pytest.mark.parametrize("gibbs", [0, 1])
+def test_patches_are_completed_in_their_own_order(missing, suffix, gibbs):
+    torch.manual_seed(5)
+    model = PatchPixelCNN(PatchPixelCNNConfig(features=8, blocks=1, embedding=8, first_kernel=3), (1, 2, 4), 2).double()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    model.eval().requires_grad_(False)
+    image = dequantize(torch.randint(2, (1, 2, 4), generator=seeded(2)), 2)
+    pictures, exact = every_completion(model, image, missing)
+    done = complete(model, image, missing, 2000, particles=4000, gibbs=gibbs, generator=seeded())
+    assert done.exact == suffix
+    assert distance(frequencies(done.images, pictures), exact) < 0.07
+    if not suffix:
+        start = clamped(model, image, missing, 2000)
+        assert distance(frequencies(start, pictures), exact) > 0.1
+        after = gibbs_passes(model, start, missing, 6, generator=seeded(1))
+        assert distance(frequencies(after, pictures), exact) < 0.07
 
 
 def test_channels_of_a_missing_pixel_are_drawn_together():
@@ -180,10 +206,10 @@ def test_rows_and_gibbs_values_are_reported():
 
 
 def test_is_suffix():
-    assert is_suffix(SUFFIX)
-    assert is_suffix(torch.ones(2, 3, dtype=torch.bool))
+    assert is_suffix(SUFFIX.flatten())
+    assert is_suffix(torch.ones(6, dtype=torch.bool))
     for mask in (TOP, BOX, SCATTERED):
-        assert not is_suffix(mask)
+        assert not is_suffix(mask.flatten())
 
 
 @pytest.mark.parametrize(("words", "said"), [

@@ -5,6 +5,7 @@ import torch
 
 from limner.data import dequantize
 from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
+from limner.models.patch_pixelcnn import PatchPixelCNN, PatchPixelCNNConfig
 from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
 from limner.sampling.jacobi import jacobi
 
@@ -35,6 +36,20 @@ def test_equals_naive(kind, shape, levels, classes, window):
     naive = model.sample(12, generator=seeded())
     assert naive.float().std() > 0
     assert torch.equal(naive, jacobi(model, 12, generator=seeded(), window=window))
+
+
+@pytest.mark.parametrize("window", [1, 3, 100])
+def test_a_row_of_patches_is_solved_together(window):
+    torch.manual_seed(0)
+    model = PatchPixelCNN(PatchPixelCNNConfig(features=8, blocks=1, embedding=8, first_kernel=3), (1, 6, 8), 2).double()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    naive = model.eval().sample(12, generator=seeded())
+    seen = []
+    drawn = jacobi(model, 12, generator=seeded(), window=window, on_row=lambda row, images: seen.append((row, images)))
+    assert torch.equal(naive, drawn)
+    for row, images in seen:
+        assert torch.equal(images[:, :, : row + 1], naive[:, :, : row + 1])
 
 
 def test_equals_naive_for_given_labels():

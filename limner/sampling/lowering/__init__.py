@@ -2,9 +2,11 @@
 
 from limner.models.autoregressive import Autoregressive
 from limner.models.gated_pixelcnn import GatedPixelCNN
+from limner.models.patch_pixelcnn import PatchPixelCNN
 from limner.models.pixelcnn import PixelCNN
 from limner.models.pixelcnnpp import PixelCNNPP
 from limner.sampling.lowering.masked import gated, masked
+from limner.sampling.lowering.patches import patches
 from limner.sampling.lowering.plusplus import plusplus
 from limner.sampling.program import Builder, Program
 
@@ -13,7 +15,7 @@ __all__ = ["can_lower", "lower"]
 
 def can_lower(model: object) -> bool:
     """Whether ``lower`` knows the model."""
-    return isinstance(model, (PixelCNN, GatedPixelCNN, PixelCNNPP))
+    return isinstance(model, (PixelCNN, GatedPixelCNN, PixelCNNPP, PatchPixelCNN))
 
 
 def lower(model: Autoregressive, vector_bytes: int, vectors: tuple[int, ...]) -> Program:
@@ -28,9 +30,9 @@ def lower(model: Autoregressive, vector_bytes: int, vectors: tuple[int, ...]) ->
         TypeError: It cannot.
     """
     c, _, width = model.shape
-    # The layers of the masked networks see the earlier channels of their pixel; those of ++ do not.
-    groups = 1 if isinstance(model, PixelCNNPP) else c
-    builder = Builder(width, model.dtype, groups, vector_bytes, vectors)
+    # The layers of the masked networks see the earlier channels of their pixel; the others do not.
+    groups = c if isinstance(model, (PixelCNN, GatedPixelCNN)) else 1
+    builder = Builder(width // model.patch, model.dtype, groups, vector_bytes, vectors)
     match model:
         case PixelCNN():
             return masked(builder, model)
@@ -38,4 +40,6 @@ def lower(model: Autoregressive, vector_bytes: int, vectors: tuple[int, ...]) ->
             return gated(builder, model)
         case PixelCNNPP():
             return plusplus(builder, model)
+        case PatchPixelCNN():
+            return patches(builder, model)
     raise TypeError(type(model).__name__)

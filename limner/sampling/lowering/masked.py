@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from limner.nn import MaskedConv2d, channel_groups
 from limner.sampling.lowering.common import begin, biases, convolution, embedding
 from limner.sampling.program import FOREVER, Builder, Dest, Program, Source, Tap, padded
 
-__all__ = ["gated", "masked"]
+__all__ = ["Layer", "gated", "masked"]
 
 
 class _Groups:
@@ -23,7 +24,7 @@ class _Groups:
     def __init__(self, builder: Builder, features: int, channels: int, *, gate: bool = False) -> None:
         counts = torch.bincount(channel_groups(features, channels), minlength=channels).tolist()
         ends = [0, *torch.tensor(counts).cumsum(0).tolist()]
-        self.slices = [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+        self.slices = [slice(a, b) for a, b in itertools.pairwise(ends)]
         self.counts = [n // 2 for n in counts] if gate else counts
         self.pad: Callable[[Tensor], Tensor] = builder.halves if gate else builder.whole
         widths = [self.pad(torch.zeros(n)).shape[0] for n in counts]
@@ -38,7 +39,7 @@ def _arranged(taps: list[Tap], how: Callable[[Tensor], Tensor]) -> list[Tap]:
     return [tap._replace(weight=how(tap.weight)) for tap in taps]
 
 
-class _Layer:
+class Layer:
     """A masked convolution of one buffer: a share of the rows above, for the whole row, and one of its own row."""
 
     def __init__(
@@ -50,11 +51,19 @@ class _Layer:
         self.groups = _Groups(builder, self.weight.shape[0], channels, gate=gate)
         self.start: dict[str, Any] = {"bias": self.groups.arrange(layer.bias)}
 
-    def above(self, bias: Tensor, taps: list[Tap] | None = None) -> None:
-        """Let the sums begin with ``bias`` (see ``begin``) and ``taps``, by default those of the kernel's rows above."""
+    def above(self, bias: Tensor | Source, taps: list[Tap] | None = None) -> None:
+        """Let the sums begin with ``taps``, by default those of the kernel's rows above, and a bias.
+
+        Args:
+            bias: ``(N,)``, ``(K, N)`` (see ``begin``), or a buffer that holds it.
+            taps: See above.
+        """
         if taps is None:
             taps = convolution(self.weight[:, :, :-1], self.buffer, up=self.rows - 1, left=self.pad)
-        self.start = begin(self.builder, self.groups.arrange(bias))
+        if isinstance(bias, Source):
+            self.start = {"start": bias}
+        else:
+            self.start = begin(self.builder, self.groups.arrange(bias))
         if taps:
             share = self.builder.buffer(self.groups.at[-1])
             self.builder.operation(None, _arranged(taps, self.groups.arrange), raw=Dest(share), **self.start)
@@ -84,8 +93,8 @@ class _Head:
     def __init__(self, builder: Builder, model: PixelCNN | GatedPixelCNN, buffer: int) -> None:
         self.builder, self.model, c = builder, model, model.shape[0]
         self.middle = builder.buffer(model.head_1.weight.shape[0], level=FOREVER)
-        self.first = _Layer(builder, model.head_1, buffer, c)
-        self.second = _Layer(builder, model.head_2, self.middle, c)
+        self.first = Layer(builder, model.head_1, buffer, c)
+        self.second = Layer(builder, model.head_2, self.middle, c)
         self.parameters = builder.buffer(self.second.groups.at[-1], level=FOREVER)
 
     def pixel(self, group: int) -> None:
@@ -97,7 +106,7 @@ class _Head:
         """All of it, whose input is the buffer ``pixels``."""
         model, at = self.model, self.second.groups.at[:-1]
         count = model.parameters_per_channel
-        return self.builder.program(pixels, embedding(model), self.parameters, at, count, model.head)
+        return self.builder.program(pixels, embedding(model), self.parameters, at, count, model.head.__name__)
 
 
 def masked(builder: Builder, model: PixelCNN) -> Program:
@@ -113,7 +122,7 @@ def masked(builder: Builder, model: PixelCNN) -> Program:
     # A group's features are kept for the groups after it, so each layer has a place of its own.
     stream = point(features)
     active = point(features)
-    first = _Layer(builder, model.first, pixels, c)
+    first = Layer(builder, model.first, pixels, c)
     first.above(model.first.bias)
     blocks = []
     inside = active
@@ -121,9 +130,9 @@ def masked(builder: Builder, model: PixelCNN) -> Program:
         half, _, rows, kw = block.convolve.weight.shape
         narrow, wide, after = builder.buffer(half, rows=rows, pad=kw // 2), point(half), point(features)
         layers = (
-            _Layer(builder, block.reduce, inside, c),
-            _Layer(builder, block.convolve, narrow, c),
-            _Layer(builder, block.expand, wide, c),
+            Layer(builder, block.reduce, inside, c),
+            Layer(builder, block.convolve, narrow, c),
+            Layer(builder, block.expand, wide, c),
         )
         layers[1].above(biases(block.convolve.bias, block.label))
         blocks.append((*layers, narrow, wide, after))
@@ -154,7 +163,7 @@ def gated(builder: Builder, model: GatedPixelCNN) -> Program:
         None, convolution(model.first_vertical.weight, pixels, up=above, left=side // 2),
         bias=model.first_vertical.bias, out=Dest(v),
     )  # fmt: skip
-    first = _Layer(builder, model.first_horizontal, pixels, c)
+    first = Layer(builder, model.first_horizontal, pixels, c)
     link = model.first_link
     bias = cast("Tensor", link.bias) + model.first_horizontal.bias
     first.above(bias, [Tap(v, link.weight[:, :, 0, 0].T)])
@@ -174,14 +183,14 @@ def gated(builder: Builder, model: GatedPixelCNN) -> Program:
         taps = convolution(block.vertical.weight, v, up=rows - 1, left=kw // 2)
         builder.operation(None, _arranged(taps, builder.halves), raw=Dest(raw), **start, **options)
         v = after
-        horizontal = _Layer(builder, block.horizontal, maps[index], c, gate=True)
+        horizontal = Layer(builder, block.horizontal, maps[index], c, gate=True)
         matrix = block.link.weight[:, :, 0, 0]  # (2p, 2p)
         bias = biases(cast("Tensor", block.link.bias) + block.horizontal.bias, block.horizontal_label)
         if block.vertical_label.table is not None:  # the link sees the vertical sums without their class
             bias = bias - block.vertical_label.table @ matrix.T
         horizontal.above(bias, [Tap(raw, matrix[:, :p].T), Tap(raw, matrix[:, p:].T, at=half)])
         inside = builder.buffer(p, level=FOREVER)
-        layers.append((horizontal, _Layer(builder, block.out, inside, c), inside))
+        layers.append((horizontal, Layer(builder, block.out, inside, c), inside))
     head = _Head(builder, model, active)
     for g in range(c):
         at = first.groups.slices[g].start

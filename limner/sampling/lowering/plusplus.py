@@ -12,7 +12,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from limner.distributions import LogisticMixture
 from limner.models.pixelcnnpp import PixelCNNPP, Resnet, ShiftedConv2d, Step
 from limner.sampling.lowering.common import begin, biases, convolution, embedding
 from limner.sampling.program import FOREVER, Builder, Dest, Program, Source, Tap
@@ -168,4 +167,4 @@ class _PlusPlus:
         builder.operation(0, [Tap(r.active, weight)], bias=bias, raw=Dest(parameters))
         count, m = len(cast("Tensor", model.out.bias)), model.config.components
         ones = embedding(model, ones=True)
-        return builder.program(self.pixels, ones, parameters, [0], count, LogisticMixture, m)
+        return builder.program(self.pixels, ones, parameters, [0], count, "LogisticMixture", m)

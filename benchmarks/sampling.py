@@ -1,0 +1,165 @@
+"""What exact sampling costs, as a multiple of one forward pass.
+
+    python -m benchmarks.sampling [--json] [--only MODEL] [--batches 1 16 64 256] [--repeats 5] [--memory]
+
+A forward pass is ``conditionals`` of as many pictures, without gradients, in the same precision on the same threads. It
+and the sampler take turns, and the medians are reported. The naive sampler, a pass a value through the rows known so
+far, is timed on passes spread over the picture and extrapolated. The weights are random, but each layer matters.
+
+``identical`` comes from a comparison of all pixels of 16 pictures with the naive sampler's, once for each network and
+shape, in float64, where rounding decides nothing. It takes minutes: ``--equations`` replaces it by a proof in one pass.
+A picture x drawn from uniforms u is the one solution of x_i = F⁻¹(u_i | x_<i) for all i, by induction over i.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limner.data import quantize
+from limner.models import family
+from limner.models.autoregressive import Autoregressive
+from limner.recipes import named_recipe
+from limner.sampling import sample
+from limner.sampling.compiled import CompiledRowSampler
+from limner.sampling.rows import row_sampler
+
+Shape = tuple[int, int, int]
+MODELS = ("pixelcnn", "gated-pixelcnn", "pixelcnn++")
+SHAPES: list[tuple[Shape, int]] = [((1, 28, 28), 2), ((1, 28, 28), 256), ((3, 32, 32), 256)]
+COMPARED = 16  # pictures
+
+
+def build(name: str, shape: Shape, levels: int, recipe: str = "default") -> Autoregressive:
+    """A network whose every layer matters: no weight is at its initial zero."""
+    torch.manual_seed(0)
+    model = family(name).model(named_recipe(name, recipe, shape).network, shape, levels).eval()
+    assert isinstance(model, Autoregressive)
+    for parameter in model.parameters():
+        inputs = parameter[0].numel() if parameter.dim() > 1 else 100
+        nn.init.normal_(parameter, std=inputs**-0.5)
+    return model
+
+
+@torch.no_grad()
+def identical(model: Autoregressive, equations: bool) -> bool:
+    """Whether the fast sampler's pictures are the naive sampler's, in float64."""
+    exact = copy.deepcopy(model).double()
+    rows = row_sampler(exact, COMPARED, generator=torch.Generator().manual_seed(0))
+    while rows.row < exact.shape[1]:
+        rows.draw_row()
+    if equations:
+        uniforms = torch.rand(rows.k.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        return torch.equal(exact.conditionals(rows.k).icdf(uniforms), rows.k)
+    naive = sample(exact, COMPARED, generator=torch.Generator().manual_seed(0), method="naive")
+    return torch.equal(quantize(naive, exact.levels), rows.k)
+
+
+@torch.no_grad()
+def measure(model: Autoregressive, batch: int, repeats: int) -> dict[str, Any]:
+    """Median seconds of a forward pass, of the fast sampler and of the naive one."""
+    c, h, w = model.shape
+    k = torch.randint(model.levels, (batch, c, h, w))
+    rows = [h * (2 * x + 1) // 8 for x in range(4)]  # a naive pass on average, as its cost is linear in the rows
+    runs: dict[str, tuple[Callable[[], Any], list[float]]] = {
+        "forward": (lambda: model.conditionals(k), []),
+        "cached": (lambda: sample(model, batch), []),
+        "naive": (lambda: [_naive_pass(model, k[:, :, : row + 1]) for row in rows], []),
+    }
+    sample(model, batch)  # the program is made once
+    for repeat in range(repeats):
+        for name, (run, seconds) in runs.items():
+            if name == "naive" and repeat:
+                continue
+            start = time.perf_counter()
+            run()
+            seconds.append(time.perf_counter() - start)
+    forward, cached, naive = (statistics.median(seconds) for _, seconds in runs.values())
+    naive *= c * h * w / len(rows)
+    return {
+        "forward_seconds": round(forward, 5),
+        "cached_seconds": round(cached, 5),
+        "naive_seconds": round(naive, 2),
+        "naive_extrapolated": True,
+        "cached_over_forward": round(cached / forward, 3),
+        "naive_over_cached": round(naive / cached, 1),
+        "images_per_second": round(batch / cached, 1),
+    }
+
+
+def _naive_pass(model: Autoregressive, k: Tensor) -> Tensor:
+    """One value of the naive sampler."""
+    parameters = model.logits(model.intensities(k))[:, :, -1:, :1]
+    here = k[:, :, -1:, :1]
+    return model.distribution(parameters, here).icdf(torch.rand(here.shape, dtype=torch.float64))
+
+
+def memory(name: str, side: int, batch: int = 16) -> dict[str, Any]:
+    """Bytes of the sampler's caches, and of all activations that a forward pass computes."""
+    shape = (1, side, side)
+    model = build(name, shape, 2)
+    rows = row_sampler(model, batch, method="compiled")
+    assert isinstance(rows, CompiledRowSampler)
+    outputs: list[int] = []
+    hooks = [
+        layer.register_forward_hook(lambda _, __, y: outputs.append(y.numel() * y.itemsize))
+        for layer in model.modules()
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) or type(layer).__name__ == "MaskedConv2d"
+    ]
+    with torch.no_grad():
+        model.conditionals(torch.zeros(1, *shape, dtype=torch.int64))
+    for hook in hooks:
+        hook.remove()
+    return {
+        "model": name, "batch": batch, "shape": list(shape),
+        "cache_bytes": rows.state_bytes, "activation_bytes": batch * sum(outputs),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Print a row for each case, or all as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON list")
+    parser.add_argument("--only", choices=MODELS, help="one model's cases")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64, 256])
+    parser.add_argument("--repeats", type=int, default=5, help="forward passes and samples of each case, in turn")
+    parser.add_argument("--equations", action="store_true", help="identical by one pass instead of the naive sampler")
+    parser.add_argument("--memory", action="store_true", help="bytes of the caches at three sizes instead of seconds")
+    arguments = parser.parse_args()
+    names = [name for name in MODELS if arguments.only in (None, name)]
+    rows: list[dict[str, Any]] = []
+
+    def show(row: dict[str, Any]) -> None:
+        rows.append(row)
+        if not arguments.json:
+            print(row, flush=True)
+
+    if arguments.memory:
+        for name in names:
+            for side in (28, 64, 128):
+                show(memory(name, side))
+    else:
+        cases = [(name, "default", *case, arguments.batches) for name in names for case in SHAPES]
+        if "pixelcnn" in names:
+            cases.append(("pixelcnn", "small", *SHAPES[0], [256]))
+        for name, recipe, shape, levels, batches in cases:
+            model = build(name, shape, levels, recipe)
+            same = identical(model, arguments.equations)
+            for batch in batches:
+                row: dict[str, Any] = {"model": name, "recipe": recipe, "batch": batch}
+                row |= {"shape": list(shape), "levels": levels}
+                show(row | measure(model, batch, arguments.repeats) | {"identical": same})
+    if arguments.json:
+        print(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()

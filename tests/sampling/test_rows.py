@@ -1,0 +1,212 @@
+"""Every row sampler draws the naive sampler's pictures: whatever the model, head, class, batch and known pixels."""
+
+import importlib.util
+
+import pytest
+import torch
+
+from limner.errors import LimnerError
+from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
+from limner.models.patch_pixelcnn import PatchPixelCNN, PatchPixelCNNConfig
+from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
+from limner.models.pixelcnnpp import PixelCNNPP, PixelCNNPPConfig
+from limner.sampling import sample
+from limner.sampling.cached import CachedRowSampler, has_cache
+from limner.sampling.rows import row_sampler
+
+pytest.importorskip("numba")
+
+
+def masked(**sizes):
+    return PixelCNN, PixelCNNConfig(**{"features": 12, "blocks": 2, "head_features": 12} | sizes)
+
+
+def gated(**sizes):
+    return GatedPixelCNN, GatedPixelCNNConfig(**{"features": 12, "blocks": 2, "head_features": 12} | sizes)
+
+
+def plusplus(**sizes):
+    return PixelCNNPP, PixelCNNPPConfig(**{"features": 10, "blocks": 1, "components": 3} | sizes)
+
+
+def patches(**sizes):
+    given = {"features": 16, "blocks": 2, "embedding": 5, "first_kernel": 5} | sizes
+    return PatchPixelCNN, PatchPixelCNNConfig(**given)
+
+
+CASES = {
+    **{
+        f"{name}-{case}": (make(**sizes), shape, levels)
+        for name, make in (("masked", masked), ("gated", gated))
+        for case, shape, levels, sizes in (
+            ("binary", (1, 6, 5), 2, {}),
+            ("grey", (1, 4, 6), 17, {"head": "softmax", "kernel": 5, "first_kernel": 5}),
+            ("colour", (3, 3, 4), 256, {"features": 19, "blocks": 1}),
+            ("colour-gaussian", (3, 4, 3), 256, {"head": "gaussian", "kernel": 1}),
+            ("one-row", (1, 1, 5), 3, {"first_kernel": 3, "head": "gaussian"}),
+            ("one-column-classes", (1, 5, 1), 4, {"classes": 3}),
+            ("colour-classes-narrow", (3, 3, 4), 4, {"features": 13, "head_features": 2, "classes": 3}),
+        )
+    },
+    "gated-no-blocks": (gated(blocks=0), (1, 4, 4), 2),
+    "masked-classes-no-rows-above": (masked(kernel=1, classes=2), (1, 3, 4), 2),
+    "++-binary": (plusplus(), (1, 5, 6), 2),
+    "++-colour": (plusplus(), (3, 7, 5), 256),
+    "++-classes": (plusplus(classes=3, halvings=1), (3, 4, 5), 4),
+    "++-one-row": (plusplus(features=17), (1, 1, 5), 16),
+    "++-no-halving": (plusplus(halvings=0, blocks=2), (1, 4, 4), 256),
+    "patches-binary": (patches(), (1, 6, 8), 2),
+    "patches-pixelwise-classes": (patches(patch=1, classes=3, features=9), (1, 4, 5), 2),
+    "patches-classes": (patches(classes=2, kernel=5), (1, 4, 6), 3),
+    "patches-colour": (patches(patch=1), (3, 3, 4), 4),
+}
+
+
+def seed(number=3):
+    return torch.Generator().manual_seed(number)
+
+
+def build(case, dtype=torch.float64):
+    (family, config), shape, levels = CASES[case]
+    torch.manual_seed(0)
+    model = family(config, shape, levels).to(dtype).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.25)
+    return model
+
+
+def draw(model, n, method, *, known=None, labels=None):
+    """The pictures, and the sum of what the known pixels weigh."""
+    rows = row_sampler(model, n, generator=seed(), known=known, labels=labels, method=method)
+    weight = torch.zeros(n, dtype=torch.float64)
+    while rows.row < model.shape[1]:
+        rows.draw_row()
+        weight += rows.log_prob_known_row
+    return rows.images, weight
+
+
+def methods(model):
+    return ["compiled", *(["cached"] if has_cache(model) else [])]
+
+
+def some_pictures(model, n):
+    k = torch.randint(model.levels, (n, *model.shape), generator=seed(5))
+    return (k * 255 / (model.levels - 1)).round().to(torch.uint8)
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: request.param)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("n", [1, 3, 17])
+def test_all_methods_draw_the_same_pictures(case, n):
+    model = build(case)
+    naive = model.sample(n, generator=seed())
+    for method in methods(model):
+        assert torch.equal(draw(model, n, method)[0], naive), method
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_known_pixels_are_kept_and_weighed(case):
+    model = build(case)
+    n, (_, h, w) = 5, model.shape
+    images, mask = some_pictures(model, n), torch.rand(n, h, w, generator=seed()) < 0.5
+    anything = images.masked_fill(~mask[:, None], 77)  # what is not given need be no level
+    drawn, weight = draw(model, n, "naive", known=(anything, mask))
+    assert torch.equal(drawn.movedim(1, -1)[mask], images.movedim(1, -1)[mask])
+    assert not torch.equal(drawn, images)
+    for method in methods(model):
+        fast, fast_weight = draw(model, n, method, known=(anything, mask))
+        assert torch.equal(fast, drawn), method
+        torch.testing.assert_close(fast_weight, weight, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("case", CASES)
+def test_what_all_pixels_weigh_is_the_likelihood(case, dtype):
+    """Each conditional comes from the caches: in float32 they differ from the whole network's by rounding alone."""
+    model = build(case, dtype)
+    n, images = 4, some_pictures(model, 4)
+    labels = torch.arange(n) % model.classes if model.classes else None
+    everything = torch.ones(model.shape[1:], dtype=torch.bool)
+    with torch.no_grad():
+        exact = model.log_prob(images, labels=labels)
+    error = {torch.float32: 2e-4, torch.float64: 1e-9}[dtype]
+    for method in methods(model):
+        same, weight = draw(model, n, method, known=(images, everything), labels=labels)
+        assert torch.equal(same, images)
+        torch.testing.assert_close(weight, exact, rtol=error, atol=error)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_selected_pictures_go_on_with_their_caches(case, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    model = build(case)
+    n, (_, h, w) = 5, model.shape
+    known = (some_pictures(model, n), torch.rand(n, h, w, generator=seed()) < 0.3)
+    index = torch.tensor([4, 4, 0, 1, 4])
+    drawn = {}
+    for method in ["naive", *methods(model)]:
+        rows = row_sampler(model, n, generator=seed(), known=known, method=method)
+        while rows.row < h:
+            rows.draw_row()
+            if rows.row <= (h + 1) // 2:
+                before, weight = rows.images, rows.log_prob_known_row
+                rows.select(index)
+                assert torch.equal(rows.images, before[index])
+                assert torch.equal(rows.log_prob_known_row, weight[index])
+        drawn[method] = rows.images
+    for method in methods(model):
+        assert torch.equal(drawn[method], drawn["naive"]), method
+
+
+@pytest.mark.parametrize("case", ["masked-colour", "gated-binary", "++-binary", "patches-binary"])
+@pytest.mark.parametrize("method", ["compiled", "naive"])
+def test_rows_are_streamed_from_top_to_bottom(case, method):
+    model, seen = build(case), []
+    final = sample(model, 2, generator=seed(), method=method, on_row=lambda row, images: seen.append((row, images)))
+    assert [row for row, _ in seen] == list(range(model.shape[1]))
+    for row, images in seen:
+        band = -(-(row + 1) // model.patch) * model.patch
+        assert torch.equal(images[:, :, :band], final[:, :, :band])
+        assert (images[:, :, band:] == 0).all()
+
+
+@pytest.mark.parametrize("case", ["masked-binary", "gated-binary", "++-binary", "patches-binary"])
+def test_memory_grows_with_a_row_not_with_the_picture(case):
+    (family, config), _, levels = CASES[case]
+    size = {
+        side: row_sampler(family(config, (1, *side), levels), 2, method="compiled").state_bytes
+        for side in ((16, 16), (64, 16), (16, 64))
+    }
+    assert size[64, 16] == size[16, 16]
+    assert 2 * size[16, 16] < size[16, 64] < 4.2 * size[16, 16]
+
+
+def test_new_weights_make_a_new_program():
+    model = build("gated-binary")
+    before = draw(model, 3, "compiled")[0]
+    with torch.no_grad():
+        model.head_2.bias.add_(20.0)
+    assert (before < 255).any()
+    assert (draw(model, 3, "compiled")[0] == 255).all()
+
+
+def test_pytorch_samples_where_numba_is_missing(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    model = build("gated-binary")
+    assert isinstance(row_sampler(model, 2), CachedRowSampler)
+    with pytest.raises(LimnerError, match="no compiled sampler: cached, naive"):
+        row_sampler(model, 2, method="compiled")
+
+
+def test_known_pictures_of_another_shape_are_refused():
+    model = build("gated-binary")
+    with pytest.raises(LimnerError, match=r"must be \(2, 1, 6, 5\)"):
+        row_sampler(model, 2, known=(torch.zeros(2, 1, 5, 5, dtype=torch.uint8), torch.ones(5, 5, dtype=torch.bool)))
+    known = torch.full((2, 1, 6, 5), 7, dtype=torch.uint8), torch.ones(6, 5, dtype=torch.bool)
+    with pytest.raises(LimnerError, match="none of the 2 levels"):
+        row_sampler(model, 2, known=known)
