@@ -33,8 +33,9 @@ from limner.sampling.compiled import CompiledRowSampler
 from limner.sampling.rows import row_sampler
 
 Shape = tuple[int, int, int]
-MODELS = ("pixelcnn", "gated-pixelcnn", "pixelcnn++")
-SHAPES: list[tuple[Shape, int]] = [((1, 28, 28), 2), ((1, 28, 28), 256), ((3, 32, 32), 256)]
+BINARY = ((1, 28, 28), 2)
+SHAPES: list[tuple[Shape, int]] = [BINARY, ((1, 28, 28), 256), ((3, 32, 32), 256)]
+MODELS = {"pixelcnn": SHAPES, "gated-pixelcnn": SHAPES, "pixelcnn++": SHAPES, "patch-pixelcnn": [BINARY]}
 COMPARED = 16  # pictures
 
 
@@ -72,7 +73,7 @@ def measure(model: Autoregressive, batch: int, repeats: int) -> dict[str, Any]:
     runs: dict[str, tuple[Callable[[], Any], list[float]]] = {
         "forward": (lambda: model.conditionals(k), []),
         "cached": (lambda: sample(model, batch), []),
-        "naive": (lambda: [_naive_pass(model, k[:, :, : row + 1]) for row in rows], []),
+        "naive": (lambda: [_naive_pass(model, k[:, :, : row - row % model.patch + model.patch]) for row in rows], []),
     }
     sample(model, batch)  # the program is made once
     for repeat in range(repeats):
@@ -98,7 +99,7 @@ def measure(model: Autoregressive, batch: int, repeats: int) -> dict[str, Any]:
 def _naive_pass(model: Autoregressive, k: Tensor) -> Tensor:
     """One value of the naive sampler."""
     parameters = model.logits(model.intensities(k))[:, :, -1:, :1]
-    here = k[:, :, -1:, :1]
+    here = k[:, :, -model.patch :, : model.patch]
     return model.distribution(parameters, here).icdf(torch.rand(here.shape, dtype=torch.float64))
 
 
@@ -128,7 +129,7 @@ def main() -> None:
     """Print a row for each case, or all as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON list")
-    parser.add_argument("--only", choices=MODELS, help="one model's cases")
+    parser.add_argument("--only", choices=list(MODELS), help="one model's cases")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64, 256])
     parser.add_argument("--repeats", type=int, default=5, help="forward passes and samples of each case, in turn")
     parser.add_argument("--equations", action="store_true", help="identical by one pass instead of the naive sampler")
@@ -147,9 +148,9 @@ def main() -> None:
             for side in (28, 64, 128):
                 show(memory(name, side))
     else:
-        cases = [(name, "default", *case, arguments.batches) for name in names for case in SHAPES]
+        cases = [(name, "default", *case, arguments.batches) for name in names for case in MODELS[name]]
         if "pixelcnn" in names:
-            cases.append(("pixelcnn", "small", *SHAPES[0], [256]))
+            cases.append(("pixelcnn", "small", *BINARY, [256]))
         for name, recipe, shape, levels, batches in cases:
             model = build(name, shape, levels, recipe)
             same = identical(model, arguments.equations)

@@ -80,12 +80,18 @@ def _bounded(x, low, high):
     return high - _softplus(high - low - _softplus(x - low))
 
 
-@njit(**FAST)
-def _probabilities(p, at, levels, e):
-    """e^(logit - largest)."""
+@njit(**FAST | {"fastmath": True})
+def _largest(p, at, levels):
     largest = p[at]
     for k in range(1, levels):
         largest = max(largest, p[at + k])
+    return largest
+
+
+@njit(**FAST)
+def _probabilities(p, at, levels, e):
+    """e^(logit - largest)."""
+    largest = _largest(p, at, levels)
     size = p.itemsize
     exponentials(p, np.int64(e.ctypes.data), np.int64(p.ctypes.data) + at * size, largest, levels * size)
 

@@ -68,64 +68,72 @@ def _at(places, x, q, j):
 
 
 @njit(**FAST)
-def _operate(x, operations, places, sources, taps, j, rows, images, acts, constants, found, scratch):
-    """An operation for ``rows`` neighbours in memory, the images of column j or those of a whole row."""
-    size = acts.itemsize
-    for t in range(operations[x, _TAPS]):
-        tap = operations[x, _TAP] + t
-        found[t, 0], found[t, 1], found[t, 2] = _at(sources, tap, 0, j), sources[tap, 0, _BY_IMAGE], taps[tap, 4]
-    where = np.int64(found.ctypes.data)
-    start, by_start = _at(places, x, _FROM, j), places[x, _FROM, _BY_IMAGE]
-    if operations[x, _FLAT] == 2 and rows > images:
-        by_start = 0  # one image, whose class's bias is the same for the whole row
-    sums, by_sums = _at(places, x, _SUMS, j), places[x, _SUMS, _BY_IMAGE]
-    z, by_z = _at(places, x, _Z, j), places[x, _Z, _BY_IMAGE]
-    after, by_after = _at(places, x, _AFTER, j), places[x, _AFTER, _BY_IMAGE]
-    plus, by_plus = _at(places, x, _PLUS, j), places[x, _PLUS, _BY_IMAGE]
-    width = operations[x, _WIDTH] * size
-    keep = sums != 0
-    if not keep:
-        sums, by_sums = np.int64(scratch.ctypes.data), width
-    most = max(ROWS, CHUNK // width)
-    first = 0
-    while first < rows:
-        last = min(first + most, rows)
-        into = sums + first * by_sums if keep else sums
-        panel, done = constants + operations[x, _WEIGHTS] * size, 0
-        tiles = (last - first + ROWS - 1) // ROWS
-        while done < width:
-            vectors = VECTORS[-1]
-            for v in VECTORS:
-                if v * VECTOR_BYTES <= width - done:
-                    vectors = v
-                    break
-            row, left = first, tiles
-            while row < last:
-                count = (last - row + left - 1) // left if left > 1 else last - row
-                tile(
-                    acts, count, vectors, where, operations[x, _TAPS], row, panel, start + row * by_start + done, by_start,
-                    into + (row - first) * by_sums + done, by_sums,
+def _operate(begin, end, operations, places, sources, taps, i, j, rows, images, acts, constants, found, scratch):
+    """Operations ``begin`` to ``end``, as far as they are due at pixel (i, j).
+
+    Each is for ``rows`` neighbours in memory: the images of column j, or those of a whole row. This loop stands inside,
+    and takes no views of arrays, because a call and the counting of a view cost as much as a small product.
+    """
+    size, where = acts.itemsize, np.int64(found.ctypes.data)
+    for x in range(begin, end):
+        past = operations[x, _STEP] - 1
+        if i & past != operations[x, _PHASE_I] or j & past != operations[x, _PHASE_J]:
+            continue
+        first_tap, count = operations[x, _TAP], operations[x, _TAPS]
+        for t in range(count):
+            found[t, 0] = _at(sources, first_tap + t, 0, j)
+            found[t, 1], found[t, 2] = sources[first_tap + t, 0, _BY_IMAGE], taps[first_tap + t, 4]
+        start, by_start = _at(places, x, _FROM, j), places[x, _FROM, _BY_IMAGE]
+        if operations[x, _FLAT] == 2 and rows > images:
+            by_start = 0  # one image, whose class's bias is the same for the whole row
+        sums, by_sums = _at(places, x, _SUMS, j), places[x, _SUMS, _BY_IMAGE]
+        z, by_z = _at(places, x, _Z, j), places[x, _Z, _BY_IMAGE]
+        after, by_after = _at(places, x, _AFTER, j), places[x, _AFTER, _BY_IMAGE]
+        plus, by_plus = _at(places, x, _PLUS, j), places[x, _PLUS, _BY_IMAGE]
+        width, post = operations[x, _WIDTH] * size, operations[x, _POST]
+        keep = sums != 0
+        if not keep:
+            sums, by_sums = np.int64(scratch.ctypes.data), width
+        first, most = 0, rows
+        if rows > ROWS:
+            most = max(ROWS, CHUNK // width)
+        while first < rows:
+            last = min(first + most, rows)
+            into = sums + first * by_sums if keep else sums
+            panel, done = constants + operations[x, _WEIGHTS] * size, 0
+            while done < width:
+                vectors = VECTORS[-1]
+                for v in VECTORS:
+                    if v * VECTOR_BYTES <= width - done:
+                        vectors = v
+                        break
+                row, left = first, (last - first + ROWS - 1) // ROWS
+                while row < last:
+                    high = (last - row + left - 1) // left if left > 1 else last - row
+                    tile(
+                        acts, high, vectors, where, count, row, panel, start + row * by_start + done, by_start,
+                        into + (row - first) * by_sums + done, by_sums,
+                    )  # fmt: skip
+                    row += high
+                    left -= 1
+                done += vectors * VECTOR_BYTES
+                panel += vectors * VECTOR_BYTES * operations[x, _INPUTS]
+            if z != 0 or after != 0:
+                finish(
+                    acts, operations[x, _ACTIVATION], post, last - first, operations[x, _COUNT] * size, width // 2,
+                    into, by_sums, plus + first * by_plus, by_plus, z + first * by_z, by_z,
+                    after + first * by_after, by_after // 2, by_after,
                 )  # fmt: skip
-                row += count
-                left -= 1
-            done += vectors * VECTOR_BYTES
-            panel += vectors * VECTOR_BYTES * operations[x, _INPUTS]
-        if z != 0 or after != 0:
-            finish(
-                acts, operations[x, _ACTIVATION], operations[x, _POST], last - first, operations[x, _COUNT] * size, width // 2, into, by_sums,
-                plus + first * by_plus, by_plus, z + first * by_z, by_z,
-                after + first * by_after, by_after // 2, by_after,
-            )  # fmt: skip
-        if operations[x, _POST] == _RMS_NORM:
-            base = np.int64(acts.ctypes.data)
-            _normalise(acts, base, last - first, operations[x, _COUNT], z + first * by_z, by_z, after + first * by_after, by_after)
-        first = last
+            if post == _RMS_NORM:
+                number = operations[x, _COUNT]
+                _normalise(acts, last - first, number, z + first * by_z, by_z, after + first * by_after, by_after)
+            first = last
 
 
 @njit(**FAST)
-def _normalise(acts, base, rows, count, z, by_z, after, by_after):
+def _normalise(acts, rows, count, z, by_z, after, by_after):
     """Rows of z divided by their root mean square."""
-    size = acts.itemsize
+    base, size = np.int64(acts.ctypes.data), acts.itemsize
     for m in range(rows):
         x, y = (z - base + m * by_z) // size, (after - base + m * by_after) // size
         total = 0.0
@@ -200,21 +208,22 @@ def _draw_row(
     if place >= 0:
         _fill(acts, position[i], buffers, place, label, images)
     for x in range(row_range[0], row_range[1]):
-        if i & (operations[x, _STEP] - 1) != operations[x, _PHASE_I]:
-            continue
-        if operations[x, _FLAT] == 1 or (operations[x, _FLAT] == 2 and images == 1):
-            rows = operations[x, _COLUMNS] * images
-            _operate(x, operations, places, sources, taps, 0, rows, images, acts, constants, found, scratch)
+        flat, rows = operations[x, _FLAT], operations[x, _COLUMNS] * images
+        if flat == 1 or (flat == 2 and images == 1):
+            _operate(x, x + 1, operations, places, sources, taps, i, 0, rows, images, acts, constants, found, scratch)
         else:
-            for j in range(operations[x, _PHASE_J], width, operations[x, _STEP]):
-                _operate(x, operations, places, sources, taps, j, images, images, acts, constants, found, scratch)
+            for j in range(width):
+                _operate(
+                    x, x + 1, operations, places, sources, taps, i, j, images, images, acts, constants, found, scratch
+                )
     row = buffers[source, _OFFSET] + (i % buffers[source, _ROWS]) * buffers[source, _SPAN] * images * drawn
     for j in range(width):
         column = row + (j + buffers[source, _PAD]) * images * drawn
         for g in range(groups):
-            for x in range(pixel_ranges[g, 0], pixel_ranges[g, 1]):
-                        if i & (operations[x, _STEP] - 1) == operations[x, _PHASE_I] and j & (operations[x, _STEP] - 1) == operations[x, _PHASE_J]:
-                    _operate(x, operations, places, sources, taps, j, images, images, acts, constants, found, scratch)
+            _operate(
+                pixel_ranges[g, 0], pixel_ranges[g, 1], operations, places, sources, taps, i, j, images, images,
+                acts, constants, found, scratch,
+            )  # fmt: skip
             if head == PATCH:
                 for m in range(images):
                     at = result_at + m * result

@@ -13,7 +13,7 @@ from limner.data.levels import dequantize, quantize
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
 
-__all__ = ["Known", "NaiveRowSampler", "RowMethod", "RowSampler", "row_sampler"]
+__all__ = ["Known", "NaiveRowSampler", "RowMethod", "RowSampler", "row_methods", "row_sampler"]
 
 Known = tuple[Tensor, Tensor]
 """Pictures uint8 ``(n, C, H, W)``, and bool ``(H, W)`` or ``(n, H, W)``: True where a pixel is given."""
@@ -132,6 +132,16 @@ class NaiveRowSampler(RowSampler):
         pass
 
 
+def row_methods(model: Autoregressive) -> list[RowMethod]:
+    """The methods that can sample from ``model``, the fastest first."""
+    from limner.sampling.cached import has_cache
+    from limner.sampling.lowering import can_lower
+
+    can_compile = can_lower(model) and model.device.type == "cpu" and importlib.util.find_spec("numba") is not None
+    can: dict[RowMethod, bool] = {"compiled": can_compile, "cached": has_cache(model), "naive": True}
+    return [name for name, possible in can.items() if possible]
+
+
 def row_sampler(
     model: Autoregressive,
     n: int,
@@ -148,19 +158,17 @@ def row_sampler(
     Raises:
         LimnerError: The method cannot sample from this model, or see ``RowSampler``.
     """
-    from limner.sampling.cached import CachedRowSampler, has_cache
-    from limner.sampling.lowering import can_lower
-
-    can_compile = can_lower(model) and model.device.type == "cpu" and importlib.util.find_spec("numba") is not None
-    can = {"compiled": can_compile, "cached": has_cache(model), "naive": True}
-    if method != "auto" and not can[method]:
-        raise LimnerError(f"this {type(model).__name__} has no {method} sampler: {', '.join(m for m in can if can[m])}")
-    chosen = method if method != "auto" else next(name for name in can if can[name])
+    can = row_methods(model)
+    if method != "auto" and method not in can:
+        raise LimnerError(f"this {type(model).__name__} has no {method} sampler: {', '.join(can)}")
+    chosen = method if method != "auto" else can[0]
     kind: type[RowSampler] = NaiveRowSampler
     if chosen == "compiled":
         from limner.sampling.compiled import CompiledRowSampler
 
         kind = CompiledRowSampler
     elif chosen == "cached":
+        from limner.sampling.cached import CachedRowSampler
+
         kind = CachedRowSampler
     return kind(model, n, generator=generator, labels=labels, known=known)

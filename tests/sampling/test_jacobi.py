@@ -7,6 +7,7 @@ from limner.data import dequantize
 from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from limner.models.patch_pixelcnn import PatchPixelCNN, PatchPixelCNNConfig
 from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
+from limner.sampling import ancestral
 from limner.sampling.jacobi import jacobi
 
 CASES = [((1, 7, 5), 2, 0), ((1, 8, 6), 17, 3), ((3, 4, 5), 4, 0), ((1, 1, 4), 3, 0)]
@@ -98,3 +99,22 @@ def test_fewer_passes_than_values(monkeypatch, std, fewest, most):
     count = len(passes)
     assert fewest <= count <= most
     assert torch.equal(drawn, model.sample(4, generator=seeded()))
+
+
+@pytest.mark.parametrize(
+    ("known_methods", "n", "wins"),
+    [
+        (["compiled", "cached", "naive"], 1, False),
+        (["cached", "naive"], 1, True),
+        (["cached", "naive"], 2, False),
+        (["naive"], 2, True),
+    ],
+)
+def test_front_door_takes_fixed_points_where_they_win(monkeypatch, known_methods, n, wins):
+    model = PixelCNN(PixelCNNConfig(features=4, blocks=1, head_features=4), (1, 4, 4), 2).double()
+    called = []
+    monkeypatch.setattr(ancestral, "row_methods", lambda _: known_methods)
+    monkeypatch.setattr(ancestral, "jacobi", lambda *a, **o: called.append(1) or jacobi(*a, **o))
+    drawn = ancestral.sample(model, n, generator=torch.Generator().manual_seed(0))
+    assert bool(called) == wins
+    assert torch.equal(drawn, model.sample(n, generator=torch.Generator().manual_seed(0)))
