@@ -56,10 +56,13 @@ class _Vectors:
             with whole:
                 self.b.store(value, self.pointer(address), align=self.size)
             with part:
-                places = ir.Constant(ir.VectorType(_I64, self.lanes), [x * self.size for x in range(self.lanes)])
-                below = self.b.icmp_signed("<", places, self.splat(left))
-                merged = self.b.select(below, value, self.load(address))
+                merged = self.b.select(self.first(left), value, self.load(address))
                 self.b.store(merged, self.pointer(address), align=self.size)
+
+    def first(self, left: Any) -> Any:
+        """Which lanes lie in the first ``left`` bytes."""
+        places = ir.Constant(ir.VectorType(_I64, self.lanes), [x * self.size for x in range(self.lanes)])
+        return self.b.icmp_signed("<", places, self.splat(left))
 
     def splat(self, value: Any) -> Any:
         kind = ir.VectorType(value.type, self.lanes)
@@ -224,18 +227,30 @@ def _rows(
 
 
 @intrinsic
-def exponentials(typingctx: Any, like: Any, out: Any, x: Any, shift: Any, length: Any) -> Any:
-    """``out = exp(x - shift)`` for ``length`` bytes from address to address, in whole vectors."""
+def exponentials(typingctx: Any, like: Any, out: Any, x: Any, shift: Any, length: Any, sums: Any) -> Any:
+    """``out = exp(x - shift)`` for ``length`` bytes from address to address, zeros up to whole vectors.
+
+    Where ``sums`` is an address and not 0, the sum of each vector goes there, float64.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         number = signature.args[0].dtype
         v = _Vectors(builder, context.get_data_type(number), number.bitwidth // 8)
-        _, out, x, shift, length = arguments
-        less = v.splat(shift)
-        step = ir.Constant(_I64, VECTOR_BYTES)
-        with cgutils.for_range_slice(builder, ir.Constant(_I64, 0), length, step, inc=True) as (at, _):
+        _, out, x, shift, length, sums = arguments
+        less, double = v.splat(shift), ir.DoubleType()
+        name = f"llvm.vector.reduce.fadd.v{v.lanes}f{8 * v.size}"
+        kind = ir.FunctionType(v.kind.element, [v.kind.element, v.kind])
+        reduce = cgutils.get_or_insert_function(builder.module, kind, name)
+        zero, step = ir.Constant(_I64, 0), ir.Constant(_I64, VECTOR_BYTES)
+        with cgutils.for_range_slice(builder, zero, length, step, inc=True) as (at, count):
             e = v.exp(builder.fsub(v.load(builder.add(x, at)), less))
+            e = builder.select(v.first(builder.sub(length, at)), e, v.all(0.0))
             builder.store(e, v.pointer(builder.add(out, at)), align=v.size)
+            with builder.if_then(builder.icmp_signed("!=", sums, zero)):
+                total = builder.call(reduce, [ir.Constant(v.kind.element, 0.0), e], fastmath=("reassoc",))
+                to = builder.inttoptr(sums, double.as_pointer())
+                total = total if v.size == 8 else builder.fpext(total, double)
+                builder.store(total, builder.gep(to, [count]))
         return context.get_dummy_value()
 
-    return types.void(like, types.int64, types.int64, like.dtype, types.int64), generate
+    return types.void(like, types.int64, types.int64, like.dtype, types.int64, types.int64), generate

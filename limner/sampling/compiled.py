@@ -100,7 +100,7 @@ class _Part:
         widest = max(int(program.operations[:, FIELDS.index("width")].max()), *(b.channels for b in program.buffers))
         self.found = np.empty((int(program.operations[:, FIELDS.index("taps")].max()), 3), dtype=np.int64)
         self.scratch = _aligned(max(ROWS * widest, CHUNK // dtype.itemsize, len(program.embedding[0]) + line), dtype)
-        self.work = np.zeros((5, padded(program.components, 8)))
+        self.work = np.zeros((5, padded(max(program.components, levels // 2 + 1), 8)))
         self.places = np.empty((len(program.operations), PLACES, 4), dtype=np.int64)
         self.sources = np.empty((len(program.taps), 1, 4), dtype=np.int64)
         self.position = np.empty((0, 0, 0), dtype) if program.position is None else program.position

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from limner.sampling.activations import exponentials
+from limner.sampling.kernels import VECTOR_BYTES
 
 __all__ = ["FAST", "HEADS", "PATCH", "draw", "draw_patch"]
 
@@ -25,7 +26,6 @@ FAST: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"contract", "reassoc", "nsz"},
 }
-BLOCK = 16  # levels whose probabilities are summed at once
 
 
 @njit(**FAST)
@@ -45,12 +45,13 @@ def draw(head, p, at, channel, components, levels, u, k, m, i, j, scratch, work)
         i: Row.
         j: Column.
         scratch: Room for L numbers, rounded up to whole vectors.
-        work: Of a mixture, zeros at first: its state between the channels of a pixel, float64 ``(5, M)`` rounded up.
+        work: Zeros at first, float64 ``(5, ·)``: a mixture's state between the channels of a pixel, M rounded up to
+            whole vectors; a softmax's sums.
     """
     if head == 0:
         return np.int64(u >= 1 / (1 + math.exp(np.float64(p[at]))))
     if head == 1:
-        return _categorical(p, at, levels, u, scratch)
+        return _categorical(p, at, levels, u, scratch, work)
     if head == 2:
         low, high = math.log(0.05 / (levels - 1)), math.log(2.0)
         std = math.exp(_bounded(np.float64(p[at + 1]) + math.log(0.25), low, high))
@@ -70,7 +71,7 @@ def _softplus_all(work, values, room, m):
     for x in range(m):
         room[x] = min(values[x], 20.0)
     to = np.int64(room.ctypes.data)
-    exponentials(work, to, to, 0.0, work.shape[1] * 8)
+    exponentials(work, to, to, 0.0, work.shape[1] * 8, 0)
     for x in range(m):
         values[x] = values[x] if values[x] > 20 else math.log1p(room[x])
 
@@ -89,39 +90,30 @@ def _largest(p, at, levels):
 
 
 @njit(**FAST)
-def _probabilities(p, at, levels, e):
-    """e^(logit - largest)."""
-    largest = _largest(p, at, levels)
+def _probabilities(p, at, levels, e, sums):
+    """e^(logit - largest), and where ``sums`` is an address, the sums of each vector of them."""
     size = p.itemsize
-    exponentials(p, np.int64(e.ctypes.data), np.int64(p.ctypes.data) + at * size, largest, levels * size)
+    largest = _largest(p, at, levels)
+    exponentials(p, np.int64(e.ctypes.data), np.int64(p.ctypes.data) + at * size, largest, levels * size, sums)
 
 
 @njit(**FAST)
-def _categorical(p, at, levels, u, e):
-    _probabilities(p, at, levels, e)
-    total = 0.0
-    for begin in range(0, levels, BLOCK):
-        total += _sum(e, begin, min(begin + BLOCK, levels))
+def _categorical(p, at, levels, u, e, work):
+    _probabilities(p, at, levels, e, np.int64(work.ctypes.data))
+    lanes, total = VECTOR_BYTES // p.itemsize, 0.0
+    blocks = (levels + lanes - 1) // lanes
+    for x in range(blocks):
+        total += work[0, x]
     aim, below = u * total, 0.0
-    for begin in range(0, levels, BLOCK):
-        end = min(begin + BLOCK, levels)
-        block = _sum(e, begin, end)
-        if aim < below + block:
-            for k in range(begin, end):
+    for x in range(blocks):
+        if aim < below + work[0, x]:
+            for k in range(x * lanes, min((x + 1) * lanes, levels)):
                 below += e[k]
                 if aim < below:
                     return k
-            return end - 1
-        below += block
+            return min((x + 1) * lanes, levels) - 1
+        below += work[0, x]
     return levels - 1
-
-
-@njit(**FAST)
-def _sum(e, begin, end):
-    total = e[begin]
-    for k in range(begin + 1, end):
-        total += e[k]
-    return total
 
 
 @njit(**FAST)
@@ -142,8 +134,8 @@ def _mixture(p, at, channel, m, levels, u, pixel, work):
         for x in range(m):
             half, centre = per_scale[x] / (levels - 1), (k * gap - 1 - mean[x]) * per_scale[x]
             a[x], b[x] = -abs(centre + half), -abs(half - centre)
-        exponentials(work, to_a, to_a, 0.0, size)
-        exponentials(work, to_b, to_b, 0.0, size)
+        exponentials(work, to_a, to_a, 0.0, size, 0)
+        exponentials(work, to_b, to_b, 0.0, size, 0)
         for x in range(m):
             half, centre = per_scale[x] / (levels - 1), (k * gap - 1 - mean[x]) * per_scale[x]
             if k < levels - 1:  # ln σ(centre + half)
@@ -161,7 +153,7 @@ def _mixture(p, at, channel, m, levels, u, pixel, work):
     _softplus_all(work, per_scale, a, m)
     for x in range(m):
         per_scale[x] -= high  # - ln s
-    exponentials(work, to_scale, to_scale, 0.0, size)
+    exponentials(work, to_scale, to_scale, 0.0, size, 0)
     for x in range(m):
         mean[x] = p[at + m * (1 + channel) + x] + ((2.0 * x + 1) / m - 1)
     for before in range(channel):
@@ -171,7 +163,7 @@ def _mixture(p, at, channel, m, levels, u, pixel, work):
     largest = weight[0]
     for x in range(1, m):
         largest = max(largest, weight[x])
-    exponentials(work, to_b, np.int64(weight.ctypes.data), largest, size)
+    exponentials(work, to_b, np.int64(weight.ctypes.data), largest, size, 0)
     total = 0.0
     for x in range(m):
         total += b[x]
@@ -181,7 +173,7 @@ def _mixture(p, at, channel, m, levels, u, pixel, work):
         upper, cdf = (2.0 * middle + 1) / (levels - 1) - 1, 0.0
         for x in range(m):
             a[x] = (mean[x] - upper) * per_scale[x]
-        exponentials(work, to_a, to_a, 0.0, size)
+        exponentials(work, to_a, to_a, 0.0, size, 0)
         for x in range(m):
             cdf += b[x] / (1 + a[x])
         if u * total >= cdf:
@@ -208,7 +200,7 @@ def draw_patch(p, at, symbols, levels, patch, i, j, uniforms, k, keep, e):
         keep: bool ``(H, W)`` of values that are given, or empty.
         e: Room for the probabilities, rounded up to whole vectors.
     """
-    _probabilities(p, at, symbols, e)
+    _probabilities(p, at, symbols, e, 0)
     symbol, left = 0, symbols
     for a in range(i, i + patch):
         for b in range(j, j + patch):

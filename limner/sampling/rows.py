@@ -137,7 +137,8 @@ def row_methods(model: Autoregressive) -> list[RowMethod]:
     from limner.sampling.cached import has_cache
     from limner.sampling.lowering import can_lower
 
-    can_compile = can_lower(model) and model.device.type == "cpu" and importlib.util.find_spec("numba") is not None
+    plain = model.device.type == "cpu" and model.dtype in (torch.float32, torch.float64)
+    can_compile = can_lower(model) and plain and importlib.util.find_spec("numba") is not None
     can: dict[RowMethod, bool] = {"compiled": can_compile, "cached": has_cache(model), "naive": True}
     return [name for name, possible in can.items() if possible]
 
