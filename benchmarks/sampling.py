@@ -1,14 +1,16 @@
 """What exact sampling costs, as a multiple of one forward pass.
 
-    python -m benchmarks.sampling [--json] [--only MODEL] [--batches 1 16 64 256] [--repeats 5] [--memory]
+    python -m benchmarks.sampling [--json] [--only MODEL] [--batches 1 16 64 256] [--repeats 5] [--naive]
+    python -m benchmarks.sampling --memory [--json]
 
 A forward pass is ``conditionals`` of as many pictures, without gradients, in the same precision on the same threads. It
 and the sampler take turns, and the medians are reported. The naive sampler, a pass a value through the rows known so
 far, is timed on passes spread over the picture and extrapolated. The weights are random, but each layer matters.
 
-``identical`` comes from a comparison of all pixels of 16 pictures with the naive sampler's, once for each network and
-shape, in float64, where rounding decides nothing. It takes minutes: ``--equations`` replaces it by a proof in one pass.
-A picture x drawn from uniforms u is the one solution of x_i = F⁻¹(u_i | x_<i) for all i, by induction over i.
+``identical`` compares every value of 16 pictures with the one that the naive sampler draws, in float64, where rounding
+decides nothing, once for each network and shape. The naive picture x of uniforms u is the one solution of
+x_i = F⁻¹(u_i | x_<i) for all i, by induction over i, so one pass decides it; ``--naive`` runs the naive sampler itself,
+which takes from two minutes (28×28) to half an hour (32×32 RGB) a case.
 """
 
 from __future__ import annotations
@@ -51,17 +53,17 @@ def build(name: str, shape: Shape, levels: int, recipe: str = "default") -> Auto
 
 
 @torch.no_grad()
-def identical(model: Autoregressive, equations: bool) -> bool:
+def identical(model: Autoregressive, run_naive: bool) -> bool:
     """Whether the fast sampler's pictures are the naive sampler's, in float64."""
     exact = copy.deepcopy(model).double()
     rows = row_sampler(exact, COMPARED, generator=torch.Generator().manual_seed(0))
     while rows.row < exact.shape[1]:
         rows.draw_row()
-    if equations:
-        uniforms = torch.rand(rows.k.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        return torch.equal(exact.conditionals(rows.k).icdf(uniforms), rows.k)
-    naive = sample(exact, COMPARED, generator=torch.Generator().manual_seed(0), method="naive")
-    return torch.equal(quantize(naive, exact.levels), rows.k)
+    if run_naive:
+        naive = sample(exact, COMPARED, generator=torch.Generator().manual_seed(0), method="naive")
+        return torch.equal(quantize(naive, exact.levels), rows.k)
+    uniforms = torch.rand(rows.k.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return torch.equal(exact.conditionals(rows.k).icdf(uniforms), rows.k)
 
 
 @torch.no_grad()
@@ -132,7 +134,9 @@ def main() -> None:
     parser.add_argument("--only", choices=list(MODELS), help="one model's cases")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64, 256])
     parser.add_argument("--repeats", type=int, default=5, help="forward passes and samples of each case, in turn")
-    parser.add_argument("--equations", action="store_true", help="identical by one pass instead of the naive sampler")
+    parser.add_argument(
+        "--naive", action="store_true", help="identical from the naive sampler itself, not from one pass"
+    )
     parser.add_argument("--memory", action="store_true", help="bytes of the caches at three sizes instead of seconds")
     arguments = parser.parse_args()
     names = [name for name in MODELS if arguments.only in (None, name)]
@@ -153,7 +157,7 @@ def main() -> None:
             cases.append(("pixelcnn", "small", *BINARY, [256]))
         for name, recipe, shape, levels, batches in cases:
             model = build(name, shape, levels, recipe)
-            same = identical(model, arguments.equations)
+            same = identical(model, arguments.naive)
             for batch in batches:
                 row: dict[str, Any] = {"model": name, "recipe": recipe, "batch": batch}
                 row |= {"shape": list(shape), "levels": levels}
