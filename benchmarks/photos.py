@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
             place.mkdir(parents=True, exist_ok=True)
             for i in range(n):
                 side = int(rng.integers(32, 65))
-                x, y = rng.integers(0, strip.width - side + 1), rng.integers(0, strip.height - side + 1)
+                x, y = int(rng.integers(0, strip.width - side + 1)), int(rng.integers(0, strip.height - side + 1))
                 piece = strip.crop((x, y, x + side, y + side)).resize((32, 32), Image.Resampling.LANCZOS)
                 if rng.random() < 0.5:
                     piece = piece.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
