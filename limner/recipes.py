@@ -61,8 +61,8 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
 def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
     """The recipe ``name`` of ``limner train MODEL --recipe NAME`` for pictures of ``shape`` (C, H, W).
 
-    ``small`` (pixelcnn) draws thousands of samples a second; ``strong`` (patch-pixelcnn) is regularised for more than the
-    ten minutes in which its default begins to overfit binary 28×28 pictures (LOG.md).
+    ``small`` (pixelcnn) draws thousands of samples a second; ``strong`` (patch-pixelcnn) is regularised for more than
+    the ten minutes in which its default begins to overfit binary 28×28 pictures (LOG.md).
 
     Raises:
         LimnerError: No such model, or it has no such recipe.
