@@ -104,10 +104,11 @@ class PatchPixelCNN(Autoregressive):
             raise LimnerError(f"patch={self.patch}: patches of this side do not tile pictures of {h}×{w} pixels")
         self.values = c * self.patch**2
         if levels**self.values > MOST_SYMBOLS:
+            smaller = " or a smaller patch" if self.patch > 1 else ""
             raise LimnerError(
                 f"patch={self.patch}: a patch of {self.values} values of {levels} levels is one of "
                 f"{levels}^{self.values} symbols, more than one softmax can hold ({MOST_SYMBOLS}): "
-                "take a smaller patch or fewer --levels, and for colour pixelcnn++"
+                f"take fewer --levels{smaller}, and for colour pixelcnn++"
             )
         self.symbols = levels**self.values
         self.embed = nn.Embedding(self.symbols, config.embedding)

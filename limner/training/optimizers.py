@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import AdamW, Muon, Optimizer
 
+from limner.models.contracts import Model
 from limner.training.config import TrainingConfig
 
 __all__ = ["Optimizers"]
@@ -29,9 +30,9 @@ class Optimizers:
         config: The numbers; ``optimizer`` chooses.
     """
 
-    def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
+    def __init__(self, model: Model, config: TrainingConfig) -> None:
         self.names = dict(model.named_parameters())
-        inner = set(model.matrices()) if config.optimizer == "muon" else set()  # type: ignore[operator]
+        inner = set(model.matrices()) if config.optimizer == "muon" else set()
         self.matrices = {n: _as_matrix(p) for n, p in self.names.items() if n in inner}
         rest = [p for n, p in self.names.items() if n not in inner]
         self.adamw = AdamW(
