@@ -12,6 +12,7 @@ from limner.models.gated_pixelcnn import GatedPixelCNNConfig
 from limner.models.patch_pixelcnn import PatchPixelCNNConfig
 from limner.models.pixelcnn import PixelCNNConfig
 from limner.models.pixelcnnpp import PixelCNNPPConfig
+from limner.models.pixelrnn import DiagonalBiLSTMConfig, RowLSTMConfig
 from limner.models.vae import VAEConfig
 from limner.training.config import TrainingConfig
 
@@ -50,6 +51,10 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
             return Recipe(PixelCNNPPConfig(), TrainingConfig(learning_rate=2e-3, weight_decay=0.0, batch_size=16))
         case "patch-pixelcnn":
             return Recipe(PatchPixelCNNConfig(), _MUON)
+        case "diagonal-bilstm":
+            return Recipe(DiagonalBiLSTMConfig(), replace(_MUON, clip_norm=0.0))
+        case "row-lstm":
+            return Recipe(RowLSTMConfig(), replace(_MUON, clip_norm=0.0))
         case "pixelcnn":
             return Recipe(PixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))
         case _:
@@ -97,6 +102,10 @@ def demo_recipe(model: str) -> Recipe:
         case "patch-pixelcnn":
             patches = PatchPixelCNNConfig(features=32, blocks=4, first_kernel=5)
             return Recipe(patches, replace(training, optimizer="muon", learning_rate=3e-3, weight_decay=0.0, epochs=20))
+        case "diagonal-bilstm" | "row-lstm" as name:
+            sizes = {"hidden": 24, "first_kernel": 5, "head_features": 48}
+            rnn = DiagonalBiLSTMConfig(**sizes) if name == "diagonal-bilstm" else RowLSTMConfig(**sizes)
+            return Recipe(rnn, replace(training, learning_rate=3e-3, epochs=20))
         case "pixelcnn":
             network = PixelCNNConfig(features=64, blocks=5, first_kernel=5)
             return Recipe(network, replace(training, learning_rate=3e-3, epochs=20))

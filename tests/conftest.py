@@ -15,6 +15,8 @@ TINY = {
     "gated-pixelcnn": ("features=4", "blocks=1", "head_features=8", "first_kernel=3", *COMMON),
     "pixelcnn++": ("features=4", "blocks=1", "halvings=1", "components=2", *COMMON),
     "patch-pixelcnn": ("features=8", "blocks=1", "first_kernel=3", *COMMON),
+    "diagonal-bilstm": ("hidden=6", "first_kernel=3", "head_features=8", *COMMON),
+    "row-lstm": ("hidden=6", "first_kernel=3", "head_features=8", *COMMON),
     "vae": ("network=dense", "hidden=16", "latent=2", *COMMON),
 }
 

@@ -65,7 +65,7 @@ def test_python_m(home):
         [sys.executable, "-m", "limner", "resume", "nothing"], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    here = "gated-pixelcnn, patch-pixelcnn, pixelcnn, pixelcnn++, vae"
+    here = "diagonal-bilstm, gated-pixelcnn, patch-pixelcnn, pixelcnn, pixelcnn++, row-lstm, vae"
     assert done.stderr == f"limner: no run 'nothing' in runs/ (runs here: {here})\n"
 
 

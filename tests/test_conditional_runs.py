@@ -10,7 +10,7 @@ from PIL import Image
 from limner import workbench
 from limner.data import ImageSet, MemoryStore, Split
 
-MODELS = ("pixelcnn", "gated-pixelcnn", "pixelcnn++", "patch-pixelcnn")
+MODELS = ("pixelcnn", "gated-pixelcnn", "pixelcnn++", "patch-pixelcnn", "diagonal-bilstm", "row-lstm")
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from limner.models.gated_pixelcnn import GatedPixelCNNConfig
 from limner.models.patch_pixelcnn import PatchPixelCNNConfig
 from limner.models.pixelcnn import PixelCNNConfig
 from limner.models.pixelcnnpp import PixelCNNPPConfig
+from limner.models.pixelrnn import DiagonalBiLSTMConfig, RowLSTMConfig
 from limner.models.vae import VAEConfig
 from limner.training.checkpoints import load_model, save_model
 
@@ -34,6 +35,15 @@ CASES = {
         3,
     ),
     "patches of pixels": ("patch-pixelcnn", PatchPixelCNNConfig(features=6, blocks=1, patch=1), (1, 5, 4), 17),
+    "diagonal binary": ("diagonal-bilstm", DiagonalBiLSTMConfig(hidden=5, layers=2, head_features=8), (1, 6, 7), 2),
+    "diagonal rgb of a class": (
+        "diagonal-bilstm",
+        DiagonalBiLSTMConfig(hidden=6, head_features=9, classes=2),
+        (3, 4, 5),
+        256,
+    ),
+    "row binary": ("row-lstm", RowLSTMConfig(hidden=5, layers=2, head_features=8), (1, 6, 7), 2),
+    "row rgb of a class": ("row-lstm", RowLSTMConfig(hidden=6, head_features=9, classes=2), (3, 4, 5), 256),
     "vae dense binary": ("vae", VAEConfig(latent=3, network="dense", hidden=16), (1, 6, 7), 2),
     "vae conv rgb": ("vae", VAEConfig(latent=3, network="conv", features=4), (3, 9, 8), 256),
     "vae softmax": ("vae", VAEConfig(latent=2, network="dense", hidden=16, head="softmax"), (1, 5, 4), 17),

@@ -12,6 +12,7 @@ from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from limner.models.patch_pixelcnn import PatchPixelCNN, PatchPixelCNNConfig
 from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
 from limner.models.pixelcnnpp import PixelCNNPP, PixelCNNPPConfig
+from limner.models.pixelrnn import DiagonalBiLSTM, DiagonalBiLSTMConfig, RowLSTM, RowLSTMConfig
 from limner.models.vae import VAE, VAEConfig
 
 __all__ = ["MODELS", "VAE", "Family", "Model", "PixelCNN", "Reconstructs", "Samples", "Scores", "family"]
@@ -34,6 +35,8 @@ MODELS: dict[str, Family] = {
         Family("gated-pixelcnn", GatedPixelCNN, GatedPixelCNNConfig, "van den Oord et al. 2016, arXiv 1606.05328"),
         Family("pixelcnn++", PixelCNNPP, PixelCNNPPConfig, "Salimans et al. 2017, arXiv 1701.05517"),
         Family("patch-pixelcnn", PatchPixelCNN, PatchPixelCNNConfig, "limner; masks of arXiv 1601.06759"),
+        Family("diagonal-bilstm", DiagonalBiLSTM, DiagonalBiLSTMConfig, "van den Oord et al. 2016, arXiv 1601.06759"),
+        Family("row-lstm", RowLSTM, RowLSTMConfig, "van den Oord et al. 2016, arXiv 1601.06759"),
         Family("vae", VAE, VAEConfig, "Kingma and Welling 2013, arXiv 1312.6114"),
     )
 }

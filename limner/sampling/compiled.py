@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from limner.kernels.tile import ROWS, VECTOR_BYTES, VECTORS
 from limner.models.autoregressive import Autoregressive
 from limner.sampling.draws import HEADS
 from limner.sampling.interpreter import CHUNK, PLACES, draw_row
-from limner.sampling.kernels import ROWS, VECTOR_BYTES, VECTORS
 from limner.sampling.lowering import lower
 from limner.sampling.program import FIELDS, Buffer, Program, padded
 from limner.sampling.rows import RowSampler

@@ -7,25 +7,19 @@ takes its exponentials in float32.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit
 
-from limner.sampling.activations import exponentials
-from limner.sampling.kernels import VECTOR_BYTES
+from limner.kernels.tile import VECTOR_BYTES
+from limner.kernels.vectors import FAST, exponentials
 
-__all__ = ["FAST", "HEADS", "PATCH", "draw", "draw_patch"]
+__all__ = ["HEADS", "PATCH", "draw", "draw_patch"]
 
 HEADS = ("Bernoulli", "Categorical", "DiscretizedGaussian", "LogisticMixture", "Patch")
 """The distributions by their place in ``draw``."""
 PATCH = HEADS.index("Patch")
 """The joint softmax over the values of a patch, which ``draw_patch`` draws."""
-FAST: dict[str, Any] = {
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"contract", "reassoc", "nsz"},
-}
 
 
 @njit(**FAST)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from pathlib import Path
 
 import numpy as np
 from numba import njit
 
+from limner.kernels import digest
+from limner.kernels.tile import ROWS, VECTOR_BYTES, VECTORS, tile
+from limner.kernels.vectors import FAST
 from limner.sampling.activations import finish
-from limner.sampling.draws import FAST, PATCH, draw, draw_patch
-from limner.sampling.kernels import ROWS, VECTOR_BYTES, VECTORS, tile
+from limner.sampling.draws import PATCH, draw, draw_patch
 from limner.sampling.program import FIELDS, POSTS
 
 __all__ = ["CHUNK", "PLACES", "draw_row"]
@@ -264,8 +265,5 @@ def _entry(sources):
     return draw_row
 
 
-_FILES = [
-    Path(__file__).with_name(f"{name}.py") for name in ("activations", "draws", "interpreter", "kernels", "program")
-]
-draw_row = _entry(hashlib.sha256(b"".join(file.read_bytes() for file in _FILES)).hexdigest())
+draw_row = _entry(digest(Path(__file__).parent, "activations", "draws", "interpreter", "program"))
 """``_draw_row``; in a process that runs it for the first time after an installation it is compiled for some seconds."""

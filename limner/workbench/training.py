@@ -56,7 +56,7 @@ def train(
 
     Args:
         model: A name from ``limner.models.MODELS``: ``pixelcnn``, ``gated-pixelcnn``, ``pixelcnn++``,
-            ``patch-pixelcnn``, ``vae``.
+            ``patch-pixelcnn``, ``diagonal-bilstm``, ``row-lstm``, ``vae``.
         data: A SOURCE, or a set that ``load_data`` gave.
         name: Of the run; by default ``MODEL-DATA-N``.
         runs: Folder of runs; by default ``$LIMNER_RUNS`` or ``runs``.

@@ -1,0 +1,224 @@
+r"""PixelRNN: Row LSTM and Diagonal BiLSTM (van den Oord et al. 2016, arXiv 1601.06759, section 3 and table 1).
+
+.. math:: p(x) = \prod_{i=1}^{n^2} p(x_{i,R} \mid x_{<i})\, p(x_{i,G} \mid x_{<i}, x_{i,R})\,
+          p(x_{i,B} \mid x_{<i}, x_{i,R}, x_{i,G})
+
+A 7×7 convolution with mask A, residual layers of a two-dimensional LSTM (``limner.nn.recurrent``), and two 1×1 layers with
+mask B before the softmax (the sigmoid for binary pictures). The Row LSTM's state is a convolution of the row above: its
+context is a triangle above the pixel. The Diagonal BiLSTM goes along both diagonals: its context is everything before.
+
+Between the layers maps are held as ``(H, W, B, 2h)``, as the recurrence wants them; a 1×1 convolution is a matrix product.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from limner.checks import Positive, odd
+from limner.distributions import Head
+from limner.models.autoregressive import Autoregressive, ConditionalConfig
+from limner.nn import MaskedConv2d, channel_groups
+from limner.nn.recurrent import diagonal_lstm, row_lstm
+
+__all__ = [
+    "DiagonalBiLSTM",
+    "DiagonalBiLSTMConfig",
+    "DiagonalLayer",
+    "PixelRNN",
+    "RowLSTM",
+    "RowLSTMConfig",
+    "RowLayer",
+]
+
+
+@dataclass(frozen=True)
+class DiagonalBiLSTMConfig(ConditionalConfig):
+    """The PixelRNN of Diagonal BiLSTM layers."""
+
+    hidden: Positive = 32
+    """Features h of a layer's hidden state, in each direction; between the layers there are 2h maps."""
+    layers: Positive = 1
+    """LSTM layers, each with a residual connection."""
+    first_kernel: Positive = 7
+    """Side of the first convolution (mask A); odd."""
+    head_features: Positive = 64
+    """Feature maps of the last two 1×1 layers."""
+    head: Head = "auto"
+    """The distribution of a pixel: softmax, sigmoid, gaussian, or auto (sigmoid if binary, else softmax)."""
+
+    def __post_init__(self) -> None:
+        odd(first_kernel=self.first_kernel)
+
+
+@dataclass(frozen=True)
+class RowLSTMConfig(DiagonalBiLSTMConfig):
+    """The PixelRNN of Row LSTM layers."""
+
+    kernel: Positive = 3
+    """Width of the rows that an LSTM convolves: of its input (mask B) and of the state above (no mask); odd."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        odd(kernel=self.kernel)
+
+
+class MaskedLinear(nn.Module):
+    """A 1×1 convolution, or a k×1 one with mask B, of maps ``(H, W, B, in)``: R before G before B within a pixel.
+
+    Args:
+        inputs: Feature maps in.
+        outputs: Feature maps out, ``repeats`` times: each of the repeats is split into the channels' groups.
+        channels: Image channels C.
+        repeats: See ``outputs``.
+        kernel: Width k; the places to the right of the centre are masked whole and not held.
+    """
+
+    mask: Tensor
+
+    def __init__(self, inputs: int, outputs: int, channels: int, repeats: int = 1, kernel: int = 1) -> None:
+        super().__init__()
+        self.span = kernel // 2 + 1
+        of_output = channel_groups(outputs, channels).repeat(repeats)
+        centre = (channel_groups(inputs, channels) <= of_output[:, None]).float()  # (out, in)
+        mask = torch.cat([torch.ones(len(of_output), inputs * (self.span - 1)), centre], 1)
+        self.register_buffer("mask", mask, persistent=False)
+        self.masked = bool((mask == 0).any())
+        self.weight = nn.Parameter(torch.empty_like(mask))
+        self.bias = nn.Parameter(torch.zeros(len(mask)))
+        bound = (3.0 / max(1.0, float(mask.sum()) / len(mask))) ** 0.5
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def masked_weight(self) -> Tensor:
+        """The weights ``(out, k // 2 + 1 places from the left · in)``."""
+        return self.weight * self.mask if self.masked else self.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(H, W, B, in)`` → ``(H, W, B, out)``."""
+        if self.span > 1:
+            w, left = x.shape[1], self.span - 1
+            padded = F.pad(x, (0, 0, 0, 0, left, 0))
+            x = torch.cat([padded[:, t : t + w] for t in range(self.span)], -1)
+        return F.linear(x, self.masked_weight(), self.bias)
+
+
+class Recurrent(nn.Module):
+    """A layer of an LSTM over pixels, ``(H, W, B, 2h)`` → the same shape, with its residual connection (figure 5 right).
+
+    Args:
+        config: Its sizes.
+        channels: Image channels C.
+        context: Features of what else is known of each pixel, or 0.
+        directions: How many ways it goes over the picture, D.
+        taps: Neighbours whose state a state sees.
+        kernel: Width of the input-to-state convolution.
+    """
+
+    def __init__(
+        self, config: DiagonalBiLSTMConfig, channels: int, context: int, directions: int, taps: int, kernel: int = 1
+    ) -> None:
+        super().__init__()
+        h = config.hidden
+        self.input = MaskedLinear(2 * h, h, channels, 4 * directions, kernel)
+        self.state = nn.Parameter(torch.empty(directions, 4 * h, taps * h))  # K^ss, which needs no mask
+        self.label = nn.Parameter(torch.zeros(config.classes, 4 * directions * h)) if config.classes else None
+        self.context = nn.Linear(context, 4 * directions * h, bias=False) if context else None
+        self.out = MaskedLinear(h, 2 * h, channels)
+        for weight in (self.input.weight, self.state):
+            bound = weight.shape[-1] ** -0.5
+            nn.init.uniform_(weight, -bound, bound)
+        nn.init.zeros_(self.out.weight)  # each layer starts as the identity
+
+    def forward(self, x: Tensor, labels: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+        """``(H, W, B, 2h)`` → the same shape.
+
+        Args:
+            x: See above.
+            labels: int64 ``(B,)`` where there are classes.
+            context: ``(H, W, B, context)`` where there is some.
+        """
+        inputs = self.input(x)
+        if self.label is not None:
+            inputs = inputs + self.label[labels]
+        if self.context is not None:
+            inputs = inputs + self.context(context)
+        return x + self.out(self.states(inputs))
+
+    @abstractmethod
+    def states(self, inputs: Tensor) -> Tensor:
+        """Hidden states ``(H, W, B, h)`` from the input-to-state share ``(H, W, B, 4·D·h)`` of all gates."""
+
+
+class RowLayer(Recurrent):
+    """The Row LSTM."""
+
+    def __init__(self, config: RowLSTMConfig, channels: int, context: int) -> None:
+        super().__init__(config, channels, context, 1, config.kernel, config.kernel)
+
+    def states(self, inputs: Tensor) -> Tensor:
+        """``(H, W, B, 4h)`` → ``(H, W, B, h)``."""
+        return row_lstm(inputs, self.state[0])
+
+
+class DiagonalLayer(Recurrent):
+    """The Diagonal BiLSTM."""
+
+    def __init__(self, config: DiagonalBiLSTMConfig, channels: int, context: int) -> None:
+        super().__init__(config, channels, context, 2, 2)
+
+    def states(self, inputs: Tensor) -> Tensor:
+        """``(H, W, B, 8h)`` → ``(H, W, B, h)``: the map from right to left comes a row lower."""
+        left, right = diagonal_lstm(inputs.unflatten(-1, (2, -1)), self.state).unbind(3)
+        return left + F.pad(right[:-1], (0, 0, 0, 0, 0, 0, 1, 0))
+
+
+class PixelRNN(Autoregressive):
+    """See the module's text.
+
+    Args:
+        config: Its sizes.
+        shape: ``(C, H, W)``.
+        levels: Values of a pixel, L.
+        context: Features of what else is known of each pixel (of a larger model's network), or 0.
+    """
+
+    config: DiagonalBiLSTMConfig
+    layer: ClassVar[type[RowLayer] | type[DiagonalLayer]]
+
+    def __init__(
+        self, config: DiagonalBiLSTMConfig, shape: tuple[int, int, int], levels: int, context: int = 0
+    ) -> None:
+        super().__init__(config, shape, levels, config.head, config.classes)
+        channels, features = shape[0], 2 * config.hidden
+        self.first = MaskedConv2d(channels, features, config.first_kernel, "A", channels)
+        self.layers = nn.ModuleList(self.layer(config, channels, context) for _ in range(config.layers))  # type: ignore[arg-type]
+        self.head_1 = MaskedLinear(features, config.head_features, channels)
+        self.head_2 = MaskedLinear(config.head_features, self.parameters_per_channel * channels, channels)
+        nn.init.zeros_(self.head_2.weight)  # uniform over the levels until something is learned
+
+    def logits(self, x: Tensor, labels: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+        """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``; ``context`` ``(B, ·, H, W)`` where there is some."""
+        x = self.first(x).permute(2, 3, 0, 1).contiguous()  # (H, W, B, 2h)
+        if context is not None:
+            context = context.permute(2, 3, 0, 1)
+        for layer in self.layers:
+            x = layer(x, labels, context)
+        x = self.head_2(F.relu(self.head_1(F.relu(x))))
+        return x.permute(2, 3, 0, 1)
+
+
+class RowLSTM(PixelRNN):
+    """The PixelRNN of Row LSTM layers."""
+
+    layer = RowLayer
+
+
+class DiagonalBiLSTM(PixelRNN):
+    """The PixelRNN of Diagonal BiLSTM layers."""
+
+    layer = DiagonalLayer

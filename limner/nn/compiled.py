@@ -1,0 +1,141 @@
+"""The recurrent cores on the CPU: arrays, threads and weights for the loops of ``limner.kernels.lstm``."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limner.kernels import lstm
+from limner.kernels.tile import VECTOR_BYTES, VECTORS
+
+__all__ = ["lstm_backward", "lstm_forward"]
+
+Offsets = list[list[tuple[int, int]]]
+
+
+def lstm_forward(
+    inputs: Tensor, weight: Tensor, offsets: Offsets, cell: list[tuple[int, int]]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Hidden states, gates and cells ``(H, W, B, D, h or 4h)``, h padded to whole vectors.
+
+    Args:
+        inputs: ``(H, W, B, D, 4h)``.
+        weight: ``(D, 4h, taps·h)``.
+        offsets: Of each direction, where its taps lie.
+        cell: Of each direction, which neighbour's cell is carried on.
+    """
+    features = weight.shape[1] // 4
+    inputs = _pad(inputs, features).contiguous()
+    h, w, b, d, width = inputs.shape
+    gates = torch.empty_like(inputs)
+    cells, hidden = (inputs.new_empty(h, w, b, d, width // 4) for _ in range(2))
+    arrays = [x.numpy() for x in (inputs.detach(), gates, cells, hidden)]
+    weights = [_panels(x.flatten(0, 1)) for x in _taps(weight, features)]
+    zeros = np.zeros(width, arrays[0].dtype)
+
+    def share(direction: int, first: int, last: int) -> None:
+        found = np.empty((len(offsets[direction]), 3), dtype=np.int64)
+        lstm.forward(
+            *arrays, weights[direction], _array(offsets[direction]), _array(cell[direction]), cell[direction][1] > 0,
+            direction, first, last, zeros, found,
+        )  # fmt: skip
+
+    _in_shares(share, d, b)
+    return hidden, gates, cells
+
+
+def lstm_backward(
+    gradient: Tensor,
+    hidden: Tensor,
+    gates: Tensor,
+    cells: Tensor,
+    weight: Tensor,
+    offsets: Offsets,
+    cell: list[tuple[int, int]],
+) -> tuple[Tensor, Tensor]:
+    """The gradients of ``lstm_forward``'s inputs and weight from that of its hidden states ``(H, W, B, D, h)``."""
+    features = weight.shape[1] // 4
+    h, w, b, d, width = gates.shape
+    gradient = F.pad(gradient, (0, width // 4 - features)).contiguous()
+    d_gates = torch.empty_like(gates)
+    arrays = [x.numpy() for x in (gates, cells, gradient, d_gates)]
+    weights = [_panels(x.mT.flatten(0, 1)) for x in _taps(weight, features)]
+    zeros = np.zeros(width, arrays[0].dtype)
+
+    def share(direction: int, first: int, last: int) -> None:
+        found = np.empty((len(offsets[direction]), 3), dtype=np.int64)
+        into = np.empty((last - first) * width // 4, zeros.dtype)
+        carry = np.empty((w, last - first, width // 4), zeros.dtype)
+        lstm.backward(
+            *arrays, weights[direction], _array(offsets[direction]), _array(cell[direction]), cell[direction][1] > 0,
+            direction, first, last, zeros, found, into, carry,
+        )  # fmt: skip
+
+    _in_shares(share, d, b)
+    products = [
+        torch.stack([_product_of(d_gates[..., n, :], hidden[..., n, :], di, dj) for di, dj in offsets[n]], 1)
+        for n in range(d)
+    ]  # each (4h, taps, h)
+    d_weight = torch.stack(products).unflatten(1, (4, -1))[:, :, :features, :, :features].flatten(3).flatten(1, 2)
+    return d_gates.unflatten(-1, (4, -1))[..., :features].flatten(-2), d_weight
+
+
+def _product_of(d_gates: Tensor, hidden: Tensor, di: int, dj: int) -> Tensor:
+    """Σ_p ∂a_p (h_{p+t})^T ``(4h, h)`` over all pixels p whose neighbour p + t lies inside."""
+    h, w = hidden.shape[:2]
+    rows, columns = slice(max(0, -di), h - max(0, di)), slice(max(0, -dj), w - max(0, dj))
+    there = hidden[rows.start + di : rows.stop + di, columns.start + dj : columns.stop + dj]
+    here = d_gates[rows, columns]
+    return torch.bmm(here.flatten(1, 2).mT, there.flatten(1, 2)).sum(0)
+
+
+def _pad(x: Tensor, features: int) -> Tensor:
+    """``(..., 4h)`` with each gate padded to whole vectors."""
+    more = -features % (VECTOR_BYTES // x.dtype.itemsize)
+    return F.pad(x.unflatten(-1, (4, features)), (0, more)).flatten(-2) if more else x
+
+
+def _taps(weight: Tensor, features: int) -> Tensor:
+    """``(D, 4h, taps·h)`` as the matrix of each tap, ``(D, taps, h, 4h)``, padded to whole vectors."""
+    x = _pad(weight.detach().unflatten(2, (-1, features)).permute(0, 2, 3, 1), features)
+    return F.pad(x, (0, 0, 0, x.shape[-1] // 4 - features))
+
+
+def _panels(matrix: Tensor) -> np.ndarray:
+    """The columns of ``(K, N)`` in panels as wide as a tile, each with all its rows."""
+    lanes, left, panels = VECTOR_BYTES // matrix.dtype.itemsize, 0, []
+    while left < matrix.shape[1]:
+        wide = next(v for v in VECTORS if v * lanes <= matrix.shape[1] - left) * lanes
+        panels.append(matrix[:, left : left + wide].flatten())
+        left += wide
+    return torch.cat(panels).numpy()
+
+
+def _array(values: list[tuple[int, int]] | tuple[int, int]) -> np.ndarray:
+    return np.array(values, dtype=np.int64)
+
+
+@functools.cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="limner-lstm")
+
+
+def _in_shares(work: Callable[[int, int, int], None], directions: int, images: int) -> None:
+    """``work(direction, first, last)`` for all pictures, on as many threads as torch has."""
+    count = torch.get_num_threads()
+    shares = min(-(-count // directions) if images < 6 * count else count, images)
+    ends = [images * x // shares for x in range(shares + 1)]
+    jobs = [(d, first, last) for first, last in itertools.pairwise(ends) for d in range(directions)]
+    if count == 1:
+        for job in jobs:
+            work(*job)
+        return
+    for future in [_threads(count).submit(work, *job) for job in jobs]:
+        future.result()
