@@ -29,6 +29,9 @@ from torch import Tensor, nn
 from limner.data import quantize
 from limner.models import family
 from limner.models.autoregressive import Autoregressive
+from limner.models.contracts import Model
+from limner.models.pixelrnn import MaskedLinear
+from limner.nn import MaskedConv2d
 from limner.recipes import named_recipe
 from limner.sampling import sample
 from limner.sampling.compiled import CompiledRowSampler
@@ -37,19 +40,24 @@ from limner.sampling.rows import row_sampler
 Shape = tuple[int, int, int]
 BINARY = ((1, 28, 28), 2)
 SHAPES: list[tuple[Shape, int]] = [BINARY, ((1, 28, 28), 256), ((3, 32, 32), 256)]
-MODELS = {"pixelcnn": SHAPES, "gated-pixelcnn": SHAPES, "pixelcnn++": SHAPES, "patch-pixelcnn": [BINARY]}
+MODELS = {"pixelcnn": SHAPES, "gated-pixelcnn": SHAPES, "pixelcnn++": SHAPES}
+MODELS |= {"patch-pixelcnn": [BINARY], "diagonal-bilstm": [BINARY], "row-lstm": [BINARY]}
 COMPARED = 16  # pictures
 
 
 def build(name: str, shape: Shape, levels: int, recipe: str = "default") -> Autoregressive:
+    """The network of a recipe, shaken."""
+    return shaken(family(name).model(named_recipe(name, recipe, shape).network, shape, levels))
+
+
+def shaken(model: Model) -> Autoregressive:
     """A network whose every layer matters: no weight is at its initial zero."""
-    torch.manual_seed(0)
-    model = family(name).model(named_recipe(name, recipe, shape).network, shape, levels).eval()
     assert isinstance(model, Autoregressive)
+    torch.manual_seed(0)
     for parameter in model.parameters():
         inputs = parameter[0].numel() if parameter.dim() > 1 else 100
         nn.init.normal_(parameter, std=inputs**-0.5)
-    return model
+    return model.eval()
 
 
 @torch.no_grad()
@@ -115,7 +123,7 @@ def memory(name: str, side: int, batch: int = 16) -> dict[str, Any]:
     hooks = [
         layer.register_forward_hook(lambda _, __, y: outputs.append(y.numel() * y.itemsize))
         for layer in model.modules()
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) or type(layer).__name__ == "MaskedConv2d"
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, MaskedConv2d, MaskedLinear))
     ]
     with torch.no_grad():
         model.conditionals(torch.zeros(1, *shape, dtype=torch.int64))

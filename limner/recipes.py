@@ -9,6 +9,7 @@ from typing import Any
 from limner.errors import LimnerError
 from limner.models import family
 from limner.models.gated_pixelcnn import GatedPixelCNNConfig
+from limner.models.multiscale import MultiScalePixelRNNConfig
 from limner.models.patch_pixelcnn import PatchPixelCNNConfig
 from limner.models.pixelcnn import PixelCNNConfig
 from limner.models.pixelcnnpp import PixelCNNPPConfig
@@ -55,6 +56,8 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
             return Recipe(DiagonalBiLSTMConfig(), replace(_MUON, clip_norm=0.0))
         case "row-lstm":
             return Recipe(RowLSTMConfig(), replace(_MUON, clip_norm=0.0))
+        case "multi-scale-pixelrnn":
+            return Recipe(MultiScalePixelRNNConfig(), replace(_MUON, clip_norm=0.0, batch_size=16))
         case "pixelcnn":
             return Recipe(PixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))
         case _:
@@ -105,7 +108,10 @@ def demo_recipe(model: str) -> Recipe:
         case "diagonal-bilstm" | "row-lstm" as name:
             sizes = {"hidden": 24, "first_kernel": 5, "head_features": 48}
             rnn = DiagonalBiLSTMConfig(**sizes) if name == "diagonal-bilstm" else RowLSTMConfig(**sizes)
-            return Recipe(rnn, replace(training, learning_rate=3e-3, epochs=20))
+            return Recipe(rnn, replace(training, optimizer="muon", learning_rate=6e-3, weight_decay=0.0, epochs=20))
+        case "multi-scale-pixelrnn":
+            scales = MultiScalePixelRNNConfig(hidden=24, small_hidden=24, context=24, first_kernel=5, head_features=48)
+            return Recipe(scales, replace(training, learning_rate=3e-3, epochs=20))
         case "pixelcnn":
             network = PixelCNNConfig(features=64, blocks=5, first_kernel=5)
             return Recipe(network, replace(training, learning_rate=3e-3, epochs=20))

@@ -14,7 +14,7 @@ from limner.runs import CONFIG
 
 __all__ = ["DEMO_MODELS", "demo"]
 
-DEMO_MODELS = ("pixelcnn", "vae")
+DEMO_MODELS = ("diagonal-bilstm", "pixelcnn", "vae")
 _MARK = ".limner-demo"
 
 

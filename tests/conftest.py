@@ -17,6 +17,7 @@ TINY = {
     "patch-pixelcnn": ("features=8", "blocks=1", "first_kernel=3", *COMMON),
     "diagonal-bilstm": ("hidden=6", "first_kernel=3", "head_features=8", *COMMON),
     "row-lstm": ("hidden=6", "first_kernel=3", "head_features=8", *COMMON),
+    "multi-scale-pixelrnn": ("hidden=8", "small_hidden=8", "context=4", "first_kernel=3", "head_features=8", *COMMON),
     "vae": ("network=dense", "hidden=16", "latent=2", *COMMON),
 }
 

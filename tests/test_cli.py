@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from limner.models import MODELS
+from limner.showcase import DEMO_MODELS
 
 MEASURED = {
     "run",
@@ -65,7 +66,7 @@ def test_python_m(home):
         [sys.executable, "-m", "limner", "resume", "nothing"], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    here = "diagonal-bilstm, gated-pixelcnn, patch-pixelcnn, pixelcnn, pixelcnn++, row-lstm, vae"
+    here = "diagonal-bilstm, gated-pixelcnn, multi-scale-pixelrnn, patch-pixelcnn, pixelcnn, pixelcnn++, row-lstm, vae"
     assert done.stderr == f"limner: no run 'nothing' in runs/ (runs here: {here})\n"
 
 
@@ -167,7 +168,7 @@ def test_no_runs_yet(tmp_path, monkeypatch, limner):
 # sample
 
 
-@pytest.mark.parametrize("model", ["pixelcnn", "vae"])
+@pytest.mark.parametrize("model", ["pixelcnn", "multi-scale-pixelrnn", "vae"])
 def test_same_seed_same_picture(home, limner, model):
     def drawn(name, *words):
         said = limner("sample", model, "-n", "7", "--out", name, *words)
@@ -269,6 +270,9 @@ def test_compare_is_one_page_that_needs_nothing_else(home, limner):
     assert page.outside == []
     assert page.pictures >= 4
     assert f"{exact['nats_per_image']:.2f}" in text
+    (scales,) = limner("compare", "multi-scale-pixelrnn", "--json").record
+    assert set(scales) == MEASURED
+    assert (scales["bound"], scales["n"]) == ("exact", 250)
     said = limner("compare", "vae", "--importance-samples", "2")
     assert said.out.splitlines()[-1] == "comparison.html"
 
@@ -290,7 +294,7 @@ def test_demo_ends_with_a_page(tmp_path, monkeypatch, limner, small_demo):
     assert (said.code, said.out, said.err) == (0, "demo/report.html\n", "")
     page = Page((tmp_path / "demo" / "report.html").read_text(encoding="utf-8"))
     assert page.outside == []
-    assert {p.name for p in (tmp_path / "demo").iterdir()} == {".limner-demo", "pixelcnn", "vae", "report.html"}
+    assert {p.name for p in (tmp_path / "demo").iterdir()} == {".limner-demo", *DEMO_MODELS, "report.html"}
     (tmp_path / "demo" / "mine.txt").write_text("kept")
     assert limner("demo", "--quiet").code == 0  # an earlier demo is replaced
     assert (tmp_path / "demo" / "mine.txt").read_text() == "kept"

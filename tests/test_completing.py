@@ -147,6 +147,7 @@ def test_a_bad_picture_is_named(home, refused, image, culprit):
 
 @pytest.mark.parametrize(("words", "culprit"), [
     (("vae", "test:0", "--mask", "top-half"), "a vae has no p(missing | given)"),
+    (("multi-scale-pixelrnn", "test:0", "--mask", "top-half"), "a multi-scale-pixelrnn has no p(missing | given)"),
     (("nothing", "test:0", "--mask", "top-half"), "no run 'nothing'"),
     (("pixelcnn", "test:0"), "complete needs --mask"),
     (("pixelcnn", "--mask", "top-half"), "complete needs IMAGE"),

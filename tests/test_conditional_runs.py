@@ -10,7 +10,15 @@ from PIL import Image
 from limner import workbench
 from limner.data import ImageSet, MemoryStore, Split
 
-MODELS = ("pixelcnn", "gated-pixelcnn", "pixelcnn++", "patch-pixelcnn", "diagonal-bilstm", "row-lstm")
+MODELS = (
+    "pixelcnn",
+    "gated-pixelcnn",
+    "pixelcnn++",
+    "patch-pixelcnn",
+    "diagonal-bilstm",
+    "row-lstm",
+    "multi-scale-pixelrnn",
+)
 
 
 @pytest.fixture(scope="module")

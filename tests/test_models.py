@@ -8,6 +8,7 @@ import torch
 
 from limner.models import MODELS, Reconstructs, Samples, Scores
 from limner.models.gated_pixelcnn import GatedPixelCNNConfig
+from limner.models.multiscale import MultiScalePixelRNNConfig
 from limner.models.patch_pixelcnn import PatchPixelCNNConfig
 from limner.models.pixelcnn import PixelCNNConfig
 from limner.models.pixelcnnpp import PixelCNNPPConfig
@@ -44,6 +45,18 @@ CASES = {
     ),
     "row binary": ("row-lstm", RowLSTMConfig(hidden=5, layers=2, head_features=8), (1, 6, 7), 2),
     "row rgb of a class": ("row-lstm", RowLSTMConfig(hidden=6, head_features=9, classes=2), (3, 4, 5), 256),
+    "multi-scale binary": (
+        "multi-scale-pixelrnn",
+        MultiScalePixelRNNConfig(network="row", scales=3, hidden=5, small_hidden=4, context=5, head_features=8),
+        (1, 6, 7),
+        2,
+    ),
+    "multi-scale rgb of a class": (
+        "multi-scale-pixelrnn",
+        MultiScalePixelRNNConfig(hidden=6, small_hidden=6, context=5, head_features=9, factor=3, classes=2),
+        (3, 4, 5),
+        256,
+    ),
     "vae dense binary": ("vae", VAEConfig(latent=3, network="dense", hidden=16), (1, 6, 7), 2),
     "vae conv rgb": ("vae", VAEConfig(latent=3, network="conv", features=4), (3, 9, 8), 256),
     "vae softmax": ("vae", VAEConfig(latent=2, network="dense", hidden=16, head="softmax"), (1, 5, 4), 17),

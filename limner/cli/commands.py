@@ -98,7 +98,8 @@ def train(
     """Train a MODEL in a new run folder; progress, samples and checkpoints on the way.
 
     Args:
-        model: pixelcnn, gated-pixelcnn, pixelcnn++, patch-pixelcnn, diagonal-bilstm, row-lstm or vae.
+        model: pixelcnn, gated-pixelcnn, pixelcnn++, patch-pixelcnn, diagonal-bilstm, row-lstm,
+            multi-scale-pixelrnn or vae.
         data: SOURCE, see `limner data --help`.
         name: Of the run, the folder runs/NAME; by default MODEL-DATA-N.
         size: Bring every picture to this size: S (square) or WIDTHxHEIGHT.

@@ -16,7 +16,7 @@ from torch import Tensor
 from limner.data.batches import sequential
 from limner.data.imageset import Split
 from limner.errors import LimnerError
-from limner.models.autoregressive import Autoregressive
+from limner.models.autoregressive import Tractable
 from limner.models.contracts import Bound, Model, Scores
 from limner.models.vae import VAE
 
@@ -109,7 +109,7 @@ def measure_likelihood(
             scores.append(bound.log_prob if importance_samples > 1 else bound.elbo)
             elbos.append(bound.elbo)
             effective.append(bound.effective_samples)
-        elif isinstance(model, Autoregressive) and model.classes:
+        elif isinstance(model, Tractable) and model.classes:
             given_class = model.class_log_probs(batch.images)  # (B, K)
             scores.append(torch.logsumexp(given_class, 1) - math.log(model.classes))
             labels = model.checked_labels(batch.labels, len(given_class))

@@ -3,11 +3,11 @@ r"""The recurrence of a two-dimensional LSTM and its gradient, as compiled loops
 .. math:: [o, f, i, g] = [σ, σ, σ, \tanh](a_p + \sum_t W_t^T h_{p + t}), \quad
           c_p = f \odot c_{p+s} + i \odot g, \quad h_p = o \odot \tanh c_p
 
-at each pixel p in raster order, or with the columns from right to left: t runs over a few neighbours that come before p,
-and s is the one whose cell is carried on (arXiv 1601.06759, equation 3). Outside of the picture h = c = 0. The gradient
-runs the other way; what it leaves, the gradient of :math:`a`, gives those of all weights by matrix products.
+at each pixel p in raster order, or with the columns from right to left: t runs over a few neighbours that come before
+p, and s is the one whose cell is carried on (arXiv 1601.06759, equation 3). Outside of the picture h = c = 0. The
+gradient runs the other way; what it leaves, the gradient of :math:`a`, gives those of all weights by matrix products.
 
-Arrays are ``(H, W, B, D, ·)``: B pictures, D directions. No column is skewed here: with one pixel after another there is
+Arrays are ``(H, W, B, D, ·)``: B pictures, D directions. No row is skewed here: with one pixel after another there is
 nothing to gain from diagonals, and the B pictures are the rows of the products.
 """
 
@@ -50,7 +50,9 @@ def _product(like, rows, width, found, count, inputs, weights, start, by_start, 
 
 
 @njit(**FAST)
-def _forward(inputs, gates, cells, hidden, weights, offsets, cell, leftwards, d, first, last, zeros, found):
+def _forward(
+    inputs, gates, cells, hidden, total, weights, offsets, cell, leftwards, lower, d, first, last, zeros, found
+):
     rows, columns, images, directions, width = inputs.shape
     size, m, features = inputs.itemsize, last - first, width // 4
     by_gate, by_state = directions * width * size, directions * features * size  # bytes from image to image
@@ -74,19 +76,24 @@ def _forward(inputs, gates, cells, hidden, weights, offsets, cell, leftwards, d,
             inside = 0 <= a < rows and 0 <= b < columns
             before = at_cells + (a * columns + b) * images * by_state if inside else nothing
             step_forward(inputs, m, features * size, at_gates + p * by_gate, by_gate, before, by_state if inside else 0,
-                         at_cells + p * by_state, at_hidden + p * by_state, by_state)  # fmt: skip
+                         at_cells + p * by_state, by_state, at_hidden + p * by_state, by_state)  # fmt: skip
+            if i + lower < rows:
+                for image in range(first, last):
+                    for x in range(features):
+                        here = hidden[i, j, image, d, x]
+                        total[i + lower, j, image, x] = here if d == 0 else total[i + lower, j, image, x] + here
 
 
 @njit(**FAST)
 def _backward(
-    gates, cells, gradient, d_gates, weights, offsets, cell, leftwards, d, first, last, zeros, found, into, carry
+    gates, cells, gradient, d_gates, weights, offsets, cell, leftwards, lower, d, first, last, zeros, found, into, carry
 ):
     rows, columns, images, directions, width = gates.shape
     size, m, features = gates.itemsize, last - first, width // 4
-    by_gate, by_state = directions * width * size, directions * features * size
+    by_gate, by_state, by_total = directions * width * size, directions * features * size, features * size
     begin = first * directions + d
     at_gates, at_d_gates = gates.ctypes.data + begin * width * size, d_gates.ctypes.data + begin * width * size
-    at_cells, at_gradient = cells.ctypes.data + begin * features * size, gradient.ctypes.data + begin * features * size
+    at_cells, at_gradient = cells.ctypes.data + begin * features * size, gradient.ctypes.data + first * by_total
     nothing, taps, along = zeros.ctypes.data, len(offsets), cell[1] != 0
     carry[:] = 0
     for i in range(rows - 1, -1, -1):
@@ -100,13 +107,15 @@ def _backward(
                 found[t, 0] = at_d_gates + (a * columns + b) * images * by_gate if inside else nothing
                 found[t, 1] = by_gate if inside else 0
                 found[t, 2] = width
-            p = (i * columns + j) * images
-            _product(gates, m, features * size, found.ctypes.data, taps, taps * width, weights.ctypes.data,
-                     at_gradient + p * by_state, by_state, into.ctypes.data, features * size)  # fmt: skip
+            p, below = (i * columns + j) * images, ((i + lower) * columns + j) * images
+            inside = i + lower < rows
+            _product(gates, m, by_total, found.ctypes.data, taps, taps * width, weights.ctypes.data,
+                     at_gradient + below * by_total if inside else nothing, by_total if inside else 0,
+                     into.ctypes.data, by_total)  # fmt: skip
             a, b = i + cell[0], j + cell[1]
             inside = 0 <= a < rows and 0 <= b < columns
             before = at_cells + (a * columns + b) * images * by_state if inside else nothing
-            step_backward(gates, m, features * size, at_gates + p * by_gate, at_d_gates + p * by_gate, by_gate,
+            step_backward(gates, m, by_total, at_gates + p * by_gate, at_d_gates + p * by_gate, by_gate,
                           before, by_state if inside else 0, at_cells + p * by_state, by_state, into.ctypes.data,
                           carry.ctypes.data + (0 if along else j) * carry.strides[0])  # fmt: skip
 
@@ -122,20 +131,20 @@ def step_forward(
     before: Any,
     before_stride: Any,
     cell: Any,
+    cell_stride: Any,
     hidden: Any,
-    stride: Any,
+    hidden_stride: Any,
 ) -> Any:
     """Gates' sums → gates; cells before → cells, hidden states; ``rows`` pictures, ``length`` bytes a gate."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         number = signature.args[0].dtype
         v = Vectors(builder, context.get_data_type(number), number.bitwidth // 8)
-        _, rows, length, gates, gate_stride, before, before_stride, cell, hidden, stride = arguments
+        _, rows, length, *arrays = arguments
         b = builder
         with cgutils.for_range(b, rows) as row:
             gates, before, cell, hidden = (
-                b.add(at, b.mul(row.index, by))
-                for at, by in ((gates, gate_stride), (before, before_stride), (cell, stride), (hidden, stride))
+                b.add(at, b.mul(row.index, by)) for at, by in zip(arrays[::2], arrays[1::2], strict=True)
             )
             with _vectors(b, length) as x:
                 places = _gates(b, gates, length, x)
@@ -149,7 +158,7 @@ def step_forward(
                 _store(v, v.mul(o, v.tanh(c)), b.add(hidden, x))
         return context.get_dummy_value()
 
-    return types.void(like, *[types.int64] * 9), generate
+    return types.void(like, *[types.int64] * 10), generate
 
 
 @intrinsic
@@ -236,12 +245,12 @@ def _store(v: Vectors, value: Any, address: Any) -> None:
 
 def _entries(sources: str) -> tuple[Any, Any]:
     @njit(cache=True, **FAST)
-    def forward(*arguments):  # noqa: ANN202
+    def forward(*arguments):
         sources  # noqa: B018 - what a function encloses belongs to the name of its copy on disk
         _forward(*arguments)
 
     @njit(cache=True, **FAST)
-    def backward(*arguments):  # noqa: ANN202
+    def backward(*arguments):
         sources  # noqa: B018
         _backward(*arguments)
 

@@ -137,7 +137,7 @@ class Vectors:
         return self.add(self.b.fdiv(self.all(1.0), self.add(e, self.all(1.0))), self.b.fsub(x, x))
 
     def tanh(self, x: Any) -> Any:
-        """tanh(x) = (1 - s) / (1 + s), s = e^(-2x); beyond ±20 it is constant; a NaN stays one."""
+        """The hyperbolic tangent (1 - s) / (1 + s), s = e^(-2x); beyond ±20 it is constant; a NaN stays one."""
         one = self.all(1.0)
         s = self.exp(self.mul(self.within(x, -20.0, 20.0), self.all(-2.0)))
         return self.add(self.b.fdiv(self.b.fsub(one, s), self.add(one, s)), self.b.fsub(x, x))

@@ -9,6 +9,7 @@ from typing import Any
 from limner.errors import LimnerError
 from limner.models.contracts import Model, Reconstructs, Samples, Scores
 from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
+from limner.models.multiscale import MultiScalePixelRNN, MultiScalePixelRNNConfig
 from limner.models.patch_pixelcnn import PatchPixelCNN, PatchPixelCNNConfig
 from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
 from limner.models.pixelcnnpp import PixelCNNPP, PixelCNNPPConfig
@@ -37,6 +38,12 @@ MODELS: dict[str, Family] = {
         Family("patch-pixelcnn", PatchPixelCNN, PatchPixelCNNConfig, "limner; masks of arXiv 1601.06759"),
         Family("diagonal-bilstm", DiagonalBiLSTM, DiagonalBiLSTMConfig, "van den Oord et al. 2016, arXiv 1601.06759"),
         Family("row-lstm", RowLSTM, RowLSTMConfig, "van den Oord et al. 2016, arXiv 1601.06759"),
+        Family(
+            "multi-scale-pixelrnn",
+            MultiScalePixelRNN,
+            MultiScalePixelRNNConfig,
+            "van den Oord et al. 2016, arXiv 1601.06759",
+        ),
         Family("vae", VAE, VAEConfig, "Kingma and Welling 2013, arXiv 1312.6114"),
     )
 }

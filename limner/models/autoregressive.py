@@ -21,7 +21,7 @@ from limner.distributions import HEADS, ChannelDistribution, PixelDistribution, 
 from limner.errors import LimnerError
 from limner.models.contracts import Bound, Model
 
-__all__ = ["Autoregressive", "ClassBias", "ConditionalConfig"]
+__all__ = ["Autoregressive", "ClassBias", "ConditionalConfig", "Tractable"]
 
 
 @dataclass(frozen=True)
@@ -32,64 +32,25 @@ class ConditionalConfig:
     """Classes K of p(x|y), as many as the data's labels; 0 is an unconditional model."""
 
 
-class Autoregressive(Model):
-    """A model whose ``logits`` at pixel i (and channel c) see only what comes before: exact ln p(x) and sampling.
+class Tractable(Model):
+    """A model of exact ln p(x), or of ln p(x|y) with K classes y.
 
     Args:
         config: Its sizes.
         shape: ``(C, H, W)``.
         levels: Values of a pixel, L.
-        head: The distribution of a channel; None where the model has a ``distribution`` of its own.
         classes: K, or 0 for an unconditional model.
     """
 
     bound: ClassVar[Bound] = "exact"
-    patch: int = 1
-    """Side of the squares of pixels that are drawn one after another; within one, raster order."""
-    head: type[ChannelDistribution]
-    parameters_per_channel: int
 
-    def __init__(
-        self, config: Any, shape: tuple[int, int, int], levels: int, head: str | None, classes: int = 0
-    ) -> None:
+    def __init__(self, config: Any, shape: tuple[int, int, int], levels: int, classes: int = 0) -> None:
         super().__init__(config, shape, levels)
         self.classes = classes
-        if head is not None:
-            self.head = HEADS[default_head(levels, "softmax") if head == "auto" else head]
-            self.parameters_per_channel = self.head.count(levels)
 
     @abstractmethod
-    def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Parameters ``(B, P, H, W)`` of p(x_i | x_<i, y) at every i.
-
-        Args:
-            x: Intensities ``(B, C, H, W)`` in [-1, 1].
-            labels: Classes int64 ``(B,)`` of a conditional model.
-        """
-
-    def distribution(self, parameters: Tensor, k: Tensor) -> PixelDistribution:
-        """What ``logits`` ``(B, P, H, W)`` stand for, where the pixels have levels ``k`` int64 ``(B, C, H, W)``.
-
-        The earlier channels of the *same* pixel in ``k`` count where the distribution is linked across channels;
-        nothing else of ``k`` does.
-        """
-        b, c, h, w = k.shape
-        return self.head.from_parameters(parameters.reshape(b, c, self.parameters_per_channel, h, w), self.levels)
-
-    def conditionals(self, k: Tensor, labels: Tensor | None = None) -> PixelDistribution:
-        """p(x_i | x_<i, y) for every pixel and channel at once, given levels ``k`` int64 ``(B, C, H, W)``."""
-        return self.distribution(self.logits(self.intensities(k), labels), k)
-
-    def row_order(self, top: int) -> list[tuple[int, int]]:
-        """Pixels ``(i, j)`` of the row of patches that begins at row ``top``, in the order in which they are drawn."""
-        p = self.patch
-        return [(top + dy, left + dx) for left in range(0, self.shape[2], p) for dy in range(p) for dx in range(p)]
-
-    @property
-    def order(self) -> Tensor:
-        """The pixels in the order in which they are drawn, as places in the flattened picture, int64 ``(H · W,)``."""
-        _, h, w = self.shape
-        return torch.tensor([i * w + j for top in range(0, h, self.patch) for i, j in self.row_order(top)])
+    def _log_prob(self, k: Tensor, labels: Tensor | None) -> Tensor:
+        """ln p of levels ``k`` int64 ``(B, C, H, W)``, given the classes where there are some, float64 ``(B,)``."""
 
     def log_prob(
         self, images: Tensor, *, labels: Tensor | None = None, generator: torch.Generator | None = None
@@ -115,9 +76,6 @@ class Autoregressive(Model):
         """
         k = self.checked_levels(images)
         return torch.stack([self._log_prob(k, torch.full_like(k[:, 0, 0, 0], y)) for y in range(self.classes)], 1)
-
-    def _log_prob(self, k: Tensor, labels: Tensor | None) -> Tensor:
-        return self.conditionals(k, labels).log_prob(k).double().flatten(1).sum(1)
 
     def loss_terms(
         self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
@@ -151,6 +109,88 @@ class Autoregressive(Model):
         if len(wrong):
             raise LimnerError(f"label {int(wrong[0])}: this model's classes are 0 to {self.classes - 1}")
         return labels.to(self.device)
+
+
+class Autoregressive(Tractable):
+    """A model whose ``logits`` at pixel i (and channel c) see only what comes before: exact ln p(x) and sampling.
+
+    Args:
+        config: Its sizes.
+        shape: ``(C, H, W)``.
+        levels: Values of a pixel, L.
+        head: The distribution of a channel; None where the model has a ``distribution`` of its own.
+        classes: K, or 0 for an unconditional model.
+    """
+
+    patch: int = 1
+    """Side of the squares of pixels that are drawn one after another; within one, raster order."""
+    context: int = 0
+    """Features of what else ``logits`` are told of each pixel."""
+    head: type[ChannelDistribution]
+    parameters_per_channel: int
+
+    def __init__(
+        self, config: Any, shape: tuple[int, int, int], levels: int, head: str | None, classes: int = 0
+    ) -> None:
+        super().__init__(config, shape, levels, classes)
+        if head is not None:
+            self.head = HEADS[default_head(levels, "softmax") if head == "auto" else head]
+            self.parameters_per_channel = self.head.count(levels)
+
+    @abstractmethod
+    def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Parameters ``(B, P, H, W)`` of p(x_i | x_<i, y) at every i.
+
+        Args:
+            x: Intensities ``(B, C, H, W)`` in [-1, 1].
+            labels: Classes int64 ``(B,)`` of a conditional model.
+        """
+
+    def distribution(self, parameters: Tensor, k: Tensor) -> PixelDistribution:
+        """What ``logits`` ``(B, P, H, W)`` stand for, where the pixels have levels ``k`` int64 ``(B, C, H, W)``.
+
+        The earlier channels of the *same* pixel in ``k`` count where the distribution is linked across channels;
+        nothing else of ``k`` does.
+        """
+        b, c, h, w = k.shape
+        return self.head.from_parameters(parameters.reshape(b, c, self.parameters_per_channel, h, w), self.levels)
+
+    def conditionals(self, k: Tensor, labels: Tensor | None = None, context: Tensor | None = None) -> PixelDistribution:
+        """p(x_i | x_<i, y) for every pixel and channel at once, given levels ``k`` int64 ``(B, C, H, W)``.
+
+        Args:
+            k: See above.
+            labels: Classes int64 ``(B,)`` of a conditional model.
+            context: ``(B, ·, H, W)``, where the model's ``logits`` take one.
+        """
+        known = {} if context is None else {"context": context}
+        return self.distribution(self.logits(self.intensities(k), labels, **known), k)
+
+    def checked_context(self, context: Tensor | None, n: int) -> Tensor | None:
+        """The context of ``n`` pictures, on the model's device.
+
+        Raises:
+            LimnerError: It is not ``(n, context, H, W)``, or there is one and the model takes none.
+        """
+        needed = (n, self.context, *self.shape[1:]) if self.context else None
+        given = None if context is None else tuple(context.shape)
+        if given != needed:
+            raise LimnerError(f"the context of this {type(self).__name__} must be {needed}, not {given}")
+        return None if context is None else context.detach().to(self.device, self.dtype)
+
+    def row_order(self, top: int) -> list[tuple[int, int]]:
+        """Pixels ``(i, j)`` of the row of patches that begins at row ``top``, in the order in which they are drawn."""
+        p = self.patch
+        return [(top + dy, left + dx) for left in range(0, self.shape[2], p) for dy in range(p) for dx in range(p)]
+
+    @property
+    def order(self) -> Tensor:
+        """The pixels in the order in which they are drawn, as places in the flattened picture, int64 ``(H · W,)``."""
+        _, h, w = self.shape
+        return torch.tensor([i * w + j for top in range(0, h, self.patch) for i, j in self.row_order(top)])
+
+    def _log_prob(self, k: Tensor, labels: Tensor | None) -> Tensor:
+        return self.conditionals(k, labels).log_prob(k).double().flatten(1).sum(1)
 
     @torch.no_grad()
     def sample(

@@ -113,10 +113,13 @@ class Model(nn.Module):
         """The loss terms: what one training step needs, through whatever wraps the module (autocast, DDP)."""
         return self.loss_terms(images, generator, labels if self.classes else None)
 
-    def matrices(self) -> list[str]:
-        """Names of the weights that Muon may take: all matrices and kernels but the first and the last."""
+    def matrices(self) -> dict[str, int]:
+        """The weights that Muon may take, by name: all matrices and kernels but the first and the last.
+
+        And of how many matrices, one below the other, each consists: a step of Muon makes each orthogonal on its own.
+        """
         names = [name for name, p in self.named_parameters() if p.dim() >= 2]
-        return names[1:-1]
+        return dict.fromkeys(names[1:-1], 1)
 
     def checked_levels(self, images: Tensor) -> Tensor:
         """Levels int64 ``(B, C, H, W)`` of uint8 pictures.

@@ -125,9 +125,10 @@ class PatchPixelCNN(Autoregressive):
 
     place_values: Tensor
 
-    def matrices(self) -> list[str]:
-        """Names of the weights that Muon takes: the kernels of the blocks and of the first layer of the head."""
-        return [n for n, p in self.named_parameters() if p.dim() == 4 and n.startswith(("blocks", "head_1"))]
+    def matrices(self) -> dict[str, int]:
+        """The weights that Muon takes: the kernels of the blocks and of the first layer of the head."""
+        inner = [n for n, p in self.named_parameters() if p.dim() == 4 and n.startswith(("blocks", "head_1"))]
+        return dict.fromkeys(inner, 1)
 
     def patches(self, k: Tensor) -> Tensor:
         """Levels ``(B, C, H, W)`` as the values of each patch in their order, int64 ``(B, values, H/p, W/p)``."""

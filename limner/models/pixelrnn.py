@@ -3,11 +3,11 @@ r"""PixelRNN: Row LSTM and Diagonal BiLSTM (van den Oord et al. 2016, arXiv 1601
 .. math:: p(x) = \prod_{i=1}^{n^2} p(x_{i,R} \mid x_{<i})\, p(x_{i,G} \mid x_{<i}, x_{i,R})\,
           p(x_{i,B} \mid x_{<i}, x_{i,R}, x_{i,G})
 
-A 7×7 convolution with mask A, residual layers of a two-dimensional LSTM (``limner.nn.recurrent``), and two 1×1 layers with
-mask B before the softmax (the sigmoid for binary pictures). The Row LSTM's state is a convolution of the row above: its
-context is a triangle above the pixel. The Diagonal BiLSTM goes along both diagonals: its context is everything before.
+A 7×7 convolution with mask A, residual layers of a two-dimensional LSTM (``limner.nn.recurrent``), and two 1×1 layers
+with mask B before the softmax (the sigmoid for binary pictures). The Row LSTM's state convolves the row above:
+its context is a triangle above the pixel. The Diagonal BiLSTM goes along both diagonals: its context is all before.
 
-Between the layers maps are held as ``(H, W, B, 2h)``, as the recurrence wants them; a 1×1 convolution is a matrix product.
+Between the layers maps are held as ``(H, W, B, 2h)``, as the recurrence wants them: a 1×1 convolution is a product.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from limner.checks import Positive, odd
 from limner.distributions import Head
+from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive, ConditionalConfig
 from limner.nn import MaskedConv2d, channel_groups
-from limner.nn.recurrent import diagonal_lstm, row_lstm
+from limner.nn.recurrent import DIAGONAL, Way, diagonal_lstm, row_lstm, row_way
 
 __all__ = [
     "DiagonalBiLSTM",
@@ -108,22 +109,22 @@ class MaskedLinear(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """A layer of an LSTM over pixels, ``(H, W, B, 2h)`` → the same shape, with its residual connection (figure 5 right).
+    """A layer of an LSTM over pixels, ``(H, W, B, 2h)`` → the same, with its residual connection (figure 5 right).
 
     Args:
         config: Its sizes.
         channels: Image channels C.
         context: Features of what else is known of each pixel, or 0.
-        directions: How many ways it goes over the picture, D.
-        taps: Neighbours whose state a state sees.
+        ways: The D ways in which it goes over the picture.
         kernel: Width of the input-to-state convolution.
     """
 
     def __init__(
-        self, config: DiagonalBiLSTMConfig, channels: int, context: int, directions: int, taps: int, kernel: int = 1
+        self, config: DiagonalBiLSTMConfig, channels: int, context: int, ways: list[Way], kernel: int = 1
     ) -> None:
         super().__init__()
-        h = config.hidden
+        self.ways = ways
+        h, directions, taps = config.hidden, len(ways), len(ways[0].taps)
         self.input = MaskedLinear(2 * h, h, channels, 4 * directions, kernel)
         self.state = nn.Parameter(torch.empty(directions, 4 * h, taps * h))  # K^ss, which needs no mask
         self.label = nn.Parameter(torch.zeros(config.classes, 4 * directions * h)) if config.classes else None
@@ -158,7 +159,7 @@ class RowLayer(Recurrent):
     """The Row LSTM."""
 
     def __init__(self, config: RowLSTMConfig, channels: int, context: int) -> None:
-        super().__init__(config, channels, context, 1, config.kernel, config.kernel)
+        super().__init__(config, channels, context, [row_way(config.kernel)], config.kernel)
 
     def states(self, inputs: Tensor) -> Tensor:
         """``(H, W, B, 4h)`` → ``(H, W, B, h)``."""
@@ -169,12 +170,11 @@ class DiagonalLayer(Recurrent):
     """The Diagonal BiLSTM."""
 
     def __init__(self, config: DiagonalBiLSTMConfig, channels: int, context: int) -> None:
-        super().__init__(config, channels, context, 2, 2)
+        super().__init__(config, channels, context, DIAGONAL)
 
     def states(self, inputs: Tensor) -> Tensor:
-        """``(H, W, B, 8h)`` → ``(H, W, B, h)``: the map from right to left comes a row lower."""
-        left, right = diagonal_lstm(inputs.unflatten(-1, (2, -1)), self.state).unbind(3)
-        return left + F.pad(right[:-1], (0, 0, 0, 0, 0, 0, 1, 0))
+        """``(H, W, B, 8h)`` → ``(H, W, B, h)``."""
+        return diagonal_lstm(inputs.unflatten(-1, (2, -1)), self.state)
 
 
 class PixelRNN(Autoregressive):
@@ -194,6 +194,7 @@ class PixelRNN(Autoregressive):
         self, config: DiagonalBiLSTMConfig, shape: tuple[int, int, int], levels: int, context: int = 0
     ) -> None:
         super().__init__(config, shape, levels, config.head, config.classes)
+        self.context = context
         channels, features = shape[0], 2 * config.hidden
         self.first = MaskedConv2d(channels, features, config.first_kernel, "A", channels)
         self.layers = nn.ModuleList(self.layer(config, channels, context) for _ in range(config.layers))  # type: ignore[arg-type]
@@ -201,8 +202,23 @@ class PixelRNN(Autoregressive):
         self.head_2 = MaskedLinear(config.head_features, self.parameters_per_channel * channels, channels)
         nn.init.zeros_(self.head_2.weight)  # uniform over the levels until something is learned
 
+    def matrices(self) -> dict[str, int]:
+        """The weights that Muon takes: those of the layers, each gate's on its own, and the head's first."""
+        h = self.config.hidden
+        gates = {
+            n: p.shape[:-1].numel() // h for n, p in self.named_parameters() if n.endswith(("input.weight", "state"))
+        }
+        others = [n for n, _ in self.named_parameters() if n.endswith(("out.weight", "head_1.weight"))]
+        return gates | dict.fromkeys(others, 1)
+
     def logits(self, x: Tensor, labels: Tensor | None = None, context: Tensor | None = None) -> Tensor:
-        """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``; ``context`` ``(B, ·, H, W)`` where there is some."""
+        """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``; ``context`` ``(B, ·, H, W)`` where there is some.
+
+        Raises:
+            LimnerError: There are classes and no labels.
+        """
+        if self.classes and labels is None:
+            raise LimnerError(f"this model has {self.classes} classes: one pixel's probabilities need labels")
         x = self.first(x).permute(2, 3, 0, 1).contiguous()  # (H, W, B, 2h)
         if context is not None:
             context = context.permute(2, 3, 0, 1)

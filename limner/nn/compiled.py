@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,71 +18,72 @@ from limner.kernels.tile import VECTOR_BYTES, VECTORS
 
 __all__ = ["lstm_backward", "lstm_forward"]
 
-Offsets = list[list[tuple[int, int]]]
+
+class Way(Protocol):
+    """See ``limner.nn.recurrent``."""
+
+    taps: list[tuple[int, int]]
+    cell: tuple[int, int]
+    lower: int
 
 
-def lstm_forward(
-    inputs: Tensor, weight: Tensor, offsets: Offsets, cell: list[tuple[int, int]]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Hidden states, gates and cells ``(H, W, B, D, h or 4h)``, h padded to whole vectors.
+def lstm_forward(inputs: Tensor, weight: Tensor, ways: Sequence[Way]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Hidden states summed over the D ways ``(H, W, B, h)``, and what ``lstm_backward`` needs of each way.
+
+    That is hidden states, gates and cells, ``(H, W, B, D, h or 4h)``, h padded to whole vectors.
 
     Args:
         inputs: ``(H, W, B, D, 4h)``.
         weight: ``(D, 4h, taps·h)``.
-        offsets: Of each direction, where its taps lie.
-        cell: Of each direction, which neighbour's cell is carried on.
+        ways: D of them.
     """
     features = weight.shape[1] // 4
     inputs = _pad(inputs, features).contiguous()
     h, w, b, d, width = inputs.shape
     gates = torch.empty_like(inputs)
     cells, hidden = (inputs.new_empty(h, w, b, d, width // 4) for _ in range(2))
-    arrays = [x.numpy() for x in (inputs.detach(), gates, cells, hidden)]
+    total = inputs.new_empty(h, w, b, width // 4)
+    arrays = [x.numpy() for x in (inputs.detach(), gates, cells, hidden, total)]
     weights = [_panels(x.flatten(0, 1)) for x in _taps(weight, features)]
     zeros = np.zeros(width, arrays[0].dtype)
 
-    def share(direction: int, first: int, last: int) -> None:
-        found = np.empty((len(offsets[direction]), 3), dtype=np.int64)
-        lstm.forward(
-            *arrays, weights[direction], _array(offsets[direction]), _array(cell[direction]), cell[direction][1] > 0,
-            direction, first, last, zeros, found,
-        )  # fmt: skip
+    def share(first: int, last: int) -> None:
+        for n, way in enumerate(ways):
+            taps, cell = np.array(way.taps), np.array(way.cell)
+            found = np.empty((len(taps), 3), dtype=np.int64)
+            lstm.forward(*arrays, weights[n], taps, cell, cell[1] > 0, way.lower, n, first, last, zeros, found)
 
-    _in_shares(share, d, b)
-    return hidden, gates, cells
+    _in_shares(share, b)
+    return total[..., :features], hidden, gates, cells
 
 
 def lstm_backward(
-    gradient: Tensor,
-    hidden: Tensor,
-    gates: Tensor,
-    cells: Tensor,
-    weight: Tensor,
-    offsets: Offsets,
-    cell: list[tuple[int, int]],
+    gradient: Tensor, hidden: Tensor, gates: Tensor, cells: Tensor, weight: Tensor, ways: Sequence[Way]
 ) -> tuple[Tensor, Tensor]:
-    """The gradients of ``lstm_forward``'s inputs and weight from that of its hidden states ``(H, W, B, D, h)``."""
+    """The gradients of ``lstm_forward``'s inputs and weight from that of its sum ``(H, W, B, h)``."""
     features = weight.shape[1] // 4
-    h, w, b, d, width = gates.shape
-    gradient = F.pad(gradient, (0, width // 4 - features)).contiguous()
+    _, w, b, _, width = gates.shape
+    if width > 4 * features:
+        gradient = F.pad(gradient, (0, width // 4 - features))
     d_gates = torch.empty_like(gates)
-    arrays = [x.numpy() for x in (gates, cells, gradient, d_gates)]
+    arrays = [x.numpy() for x in (gates, cells, gradient.contiguous(), d_gates)]
     weights = [_panels(x.mT.flatten(0, 1)) for x in _taps(weight, features)]
     zeros = np.zeros(width, arrays[0].dtype)
 
-    def share(direction: int, first: int, last: int) -> None:
-        found = np.empty((len(offsets[direction]), 3), dtype=np.int64)
+    def share(first: int, last: int) -> None:
         into = np.empty((last - first) * width // 4, zeros.dtype)
         carry = np.empty((w, last - first, width // 4), zeros.dtype)
-        lstm.backward(
-            *arrays, weights[direction], _array(offsets[direction]), _array(cell[direction]), cell[direction][1] > 0,
-            direction, first, last, zeros, found, into, carry,
-        )  # fmt: skip
+        for n, way in enumerate(ways):
+            taps, cell = np.array(way.taps), np.array(way.cell)
+            found = np.empty((len(taps), 3), dtype=np.int64)
+            lstm.backward(
+                *arrays, weights[n], taps, cell, cell[1] > 0, way.lower, n, first, last, zeros, found, into, carry
+            )
 
-    _in_shares(share, d, b)
+    _in_shares(share, b)
     products = [
-        torch.stack([_product_of(d_gates[..., n, :], hidden[..., n, :], di, dj) for di, dj in offsets[n]], 1)
-        for n in range(d)
+        torch.stack([_product_of(d_gates[..., n, :], hidden[..., n, :], di, dj) for di, dj in way.taps], 1)
+        for n, way in enumerate(ways)
     ]  # each (4h, taps, h)
     d_weight = torch.stack(products).unflatten(1, (4, -1))[:, :, :features, :, :features].flatten(3).flatten(1, 2)
     return d_gates.unflatten(-1, (4, -1))[..., :features].flatten(-2), d_weight
@@ -118,24 +120,15 @@ def _panels(matrix: Tensor) -> np.ndarray:
     return torch.cat(panels).numpy()
 
 
-def _array(values: list[tuple[int, int]] | tuple[int, int]) -> np.ndarray:
-    return np.array(values, dtype=np.int64)
-
-
 @functools.cache
 def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="limner-lstm")
 
 
-def _in_shares(work: Callable[[int, int, int], None], directions: int, images: int) -> None:
-    """``work(direction, first, last)`` for all pictures, on as many threads as torch has."""
-    count = torch.get_num_threads()
-    shares = min(-(-count // directions) if images < 6 * count else count, images)
+def _in_shares(work: Callable[[int, int], None], images: int) -> None:
+    """``work(first, last)`` for all pictures, in as many shares as torch has threads."""
+    shares = min(torch.get_num_threads(), images)
     ends = [images * x // shares for x in range(shares + 1)]
-    jobs = [(d, first, last) for first, last in itertools.pairwise(ends) for d in range(directions)]
-    if count == 1:
-        for job in jobs:
-            work(*job)
-        return
-    for future in [_threads(count).submit(work, *job) for job in jobs]:
-        future.result()
+    jobs = [_threads(shares).submit(work, *share) for share in itertools.pairwise(ends)]
+    for job in jobs:
+        job.result()

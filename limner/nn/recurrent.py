@@ -5,14 +5,14 @@ r"""The recurrent cores of PixelRNN (van den Oord et al. 2016, arXiv 1601.06759,
 
 (σ is tanh for g.) ``row_lstm`` and ``diagonal_lstm`` take the input-to-state share :math:`K^{is} \circledast x` of all
 pixels, which needs no loop, and run the state-to-state recurrence. Maps are ``(H, W, B, ·)`` here: what a step of the
-loop works on lies together. Written plainly they are loops over rows, or over diagonals of the skewed map; on a CPU with
-the package numba (the extra ``fast``) a compiled loop with a gradient of its own computes the same.
+loop works on lies together. Written plainly they are loops over rows, or over diagonals of the skewed map; on a CPU
+with the package numba (the extra ``fast``) a compiled loop with a gradient of its own computes the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,24 @@ from torch import Tensor
 
 from limner import kernels
 
-__all__ = ["diagonal_lstm", "lstm_cell", "row_lstm", "skew", "unskew"]
+__all__ = ["DIAGONAL", "Way", "diagonal_lstm", "lstm_cell", "row_lstm", "row_way", "skew", "unskew"]
+
+
+class Way(NamedTuple):
+    """A direction of the recurrence: neighbours (rows, columns), whose cell it carries on, where its states count."""
+
+    taps: list[tuple[int, int]]
+    cell: tuple[int, int]
+    lower: int = 0
+
+
+DIAGONAL = [Way([(0, -1), (-1, 0)], (0, -1)), Way([(0, 1), (-1, 0)], (0, 1), lower=1)]
+"""The Diagonal BiLSTM's: from left to right, and from right to left, which counts a row lower."""
+
+
+def row_way(k: int) -> Way:
+    """The Row LSTM's, whose states see k places of the row above."""
+    return Way([(-1, t - k // 2) for t in range(k)], (-1, 0))
 
 
 def skew(x: Tensor) -> Tensor:
@@ -40,7 +57,7 @@ def unskew(x: Tensor) -> Tensor:
 
 
 def lstm_cell(sums: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """Hidden state and cell ``(..., h)`` from the gates' sums ``(..., 4h)``, in the order o, f, i, g, and the cell before."""
+    """Hidden state and cell ``(..., h)`` from the sums of the gates o, f, i, g ``(..., 4h)`` and the cell before."""
     o, f, i, g = sums.chunk(4, -1)
     cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
     return o.sigmoid() * cell.tanh(), cell
@@ -53,27 +70,31 @@ def row_lstm(inputs: Tensor, weight: Tensor) -> Tensor:
         inputs: The input-to-state share of the gates, ``(H, W, B, 4h)``.
         weight: State-to-state kernel ``(4h, k·h)``, k odd: a convolution of the row above, which needs no mask.
     """
-    if _compiled(inputs):
-        k = weight.shape[1] * 4 // len(weight)
-        offsets = [(-1, t - k // 2) for t in range(k)]
-        return _Recurrence.apply(inputs.unsqueeze(3), weight.unsqueeze(0), [offsets], [(-1, 0)]).squeeze(3)
-    return _rows(inputs, weight)
+    return _run(_rows, inputs, weight, [row_way(weight.shape[1] * 4 // len(weight))])
 
 
 def diagonal_lstm(inputs: Tensor, weight: Tensor) -> Tensor:
-    """The hidden states ``(H, W, B, 2, h)`` of the Diagonal BiLSTM's two directions, left to right and right to left.
+    """The hidden states ``(H, W, B, h)`` of the Diagonal BiLSTM, the sum of its two directions.
 
-    The second sees the pixels to the right in its own row: whoever adds it to the first must shift it down a row.
+    The states from right to left have seen the pixels to the right in their own row, so they count a row lower.
 
     Args:
-        inputs: The input-to-state share of the gates, ``(H, W, B, 2, 4h)``.
+        inputs: The input-to-state share of the gates, from left to right and from right to left, ``(H, W, B, 2, 4h)``.
         weight: State-to-state kernels ``(2, 4h, 2h)``: of each direction, for the neighbour in the row, then for the
             one above.
     """
-    if _compiled(inputs):
-        offsets = [[(0, -1), (-1, 0)], [(0, 1), (-1, 0)]]
-        return _Recurrence.apply(inputs, weight, offsets, [(0, -1), (0, 1)])
-    return _diagonals(inputs, weight)
+    return _run(_diagonals, inputs, weight, DIAGONAL)
+
+
+def _run(plain: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, weight: Tensor, ways: list[Way]) -> Tensor:
+    """The compiled loop where there is one, or the plain one; under autocast too in the precision of the weights."""
+    inputs = inputs.to(weight.dtype)
+    if inputs.device.type == "cpu" and inputs.dtype in (torch.float32, torch.float64) and kernels.available():
+        return _Recurrence.apply(
+            inputs.reshape(*inputs.shape[:3], len(ways), -1), weight.view(len(ways), -1, weight.shape[-1]), ways
+        )
+    with torch.autocast(inputs.device.type, enabled=False):
+        return plain(inputs, weight)
 
 
 def _rows(inputs: Tensor, weight: Tensor) -> Tensor:
@@ -105,39 +126,38 @@ def _diagonals(inputs: Tensor, weight: Tensor) -> Tensor:
         steps.append(hidden)
     states = unskew(torch.stack(steps, -1).permute(0, 2, 3, 1, 4))  # (2, B, h, H, W)
     left, right = states.permute(0, 3, 4, 1, 2)
-    return torch.stack([left, right.flip(1)], 3)
-
-
-def _compiled(inputs: Tensor) -> bool:
-    return inputs.device.type == "cpu" and inputs.dtype in (torch.float32, torch.float64) and kernels.available()
+    return left + F.pad(right.flip(1)[:-1], (0, 0, 0, 0, 0, 0, 1, 0))
 
 
 class _Recurrence(torch.autograd.Function):
     """Either recurrence by the compiled loops of ``limner.kernels.lstm``."""
 
     @staticmethod
-    def forward(
-        ctx: Any, inputs: Tensor, weight: Tensor, offsets: list[list[tuple[int, int]]], cell: list[tuple[int, int]]
-    ) -> Tensor:
-        """Hidden states ``(H, W, B, D, h)``.
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, ways: list[Way]) -> Tensor:
+        """Hidden states ``(H, W, B, h)``, summed over the ways.
 
         Args:
             ctx: Keeps what ``backward`` needs.
             inputs: ``(H, W, B, D, 4h)``.
             weight: ``(D, 4h, taps·h)``.
-            offsets: Of each direction, where its taps lie.
-            cell: Of each direction, which neighbour's cell is carried on.
+            ways: D of them.
         """
         from limner.nn.compiled import lstm_forward
 
-        hidden, gates, cells = lstm_forward(inputs, weight, offsets, cell)
-        ctx.save_for_backward(hidden, gates, cells, weight)
-        ctx.offsets, ctx.cell = offsets, cell
-        return hidden[..., : weight.shape[1] // 4]
+        ctx.ways = ways
+        total, *kept = lstm_forward(inputs, weight, ways)
+        ctx.save_for_backward(*kept, weight)
+        return total
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        """The gradients of inputs and weights."""
+        """The gradients of inputs and weights.
+
+        Raises:
+            RuntimeError: A gradient that is to be differentiated once more.
+        """
+        if torch.is_grad_enabled():
+            raise RuntimeError("the compiled LSTM has no second derivative (create_graph=True); without numba it has")
         from limner.nn.compiled import lstm_backward
 
-        return *lstm_backward(gradient, *ctx.saved_tensors, ctx.offsets, ctx.cell), None, None
+        return *lstm_backward(gradient, *ctx.saved_tensors, ctx.ways), None

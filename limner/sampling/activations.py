@@ -37,6 +37,8 @@ def finish(
 ) -> Any:
     """``z = activation(y) + add`` → ``out``, ``post(z)`` → ``post_to``, for ``rows`` rows of ``length`` bytes.
 
+    The post "plus": ``z = activation(y)`` → ``out``, ``z + add`` → ``post_to``.
+
     Args:
         typingctx: numba's.
         like: An array of the type of all numbers.
@@ -110,11 +112,13 @@ def _rows(
             total.add_incoming(z, before)
             total.add_incoming(more, there)
             with b.if_then(b.icmp_signed("!=", out, zero)):
-                v.store(total, b.add(out_row, x), left)
+                v.store(z if post == "plus" else total, b.add(out_row, x), left)
             to = b.add(post_row, x)
             if post == "concat-elu":
                 v.store(v.elu(total), to, left)
                 v.store(v.elu(b.fneg(total)), b.add(to, second), left)
+            elif post == "plus":
+                v.store(total, to, left)
             elif post in ("relu", "squared-relu"):
                 z = v.relu(total)
                 v.store(z if post == "relu" else v.mul(z, z), to, left)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import Samples
+from limner.models.multiscale import MultiScalePixelRNN
 from limner.sampling.jacobi import jacobi
 from limner.sampling.rows import Known, row_methods, row_sampler
 
@@ -27,6 +28,7 @@ def sample(
     generator: torch.Generator | None = None,
     labels: Tensor | None = None,
     known: Known | None = None,
+    context: Tensor | None = None,
     on_row: OnRow | None = None,
     batch_size: int = 256,
     method: Method = "auto",
@@ -40,7 +42,9 @@ def sample(
         labels: Classes int64 ``(n,)`` of a conditional model; by default drawn uniformly.
         known: Pictures uint8 ``(n, C, H, W)`` and a mask, bool ``(H, W)`` or ``(n, H, W)``, of the pixels to keep; the
             others are drawn given all before them (which is the exact conditional where nothing is given below).
-        on_row: Called after each finished row of an autoregressive model, with the row and the batch so far.
+        context: What else is known of each pixel, ``(n, ·, H, W)``, where the model's ``logits`` take a context.
+        on_row: Called after each finished row of an autoregressive model (of a multi-scale one: of its
+            largest pictures), with the row and the batch so far.
         batch_size: Pictures drawn together, which bounds the memory.
         method: Of an autoregressive model: each activation once, in a compiled loop (``compiled``) or in PyTorch
             (``cached``); a pass a value (``naive``); passes until nothing changes (``jacobi``). ``auto``: the fastest.
@@ -48,20 +52,28 @@ def sample(
     Raises:
         LimnerError: The model cannot do what was asked.
     """
+    if isinstance(model, MultiScalePixelRNN):
+        if known is not None:
+            raise LimnerError("a multi-scale model draws the small picture first: no pixels of the large one are known")
+        return _scale_by_scale(model, n, generator, labels, on_row, batch_size, method)
     if not isinstance(model, Autoregressive):
-        if known is not None or labels is not None:
-            raise LimnerError(f"{type(model).__name__} draws all pixels at once: neither known ones nor labels")
+        if any(given is not None for given in (known, labels, context)):
+            raise LimnerError(f"{type(model).__name__} draws all pixels at once: no known ones, labels or context")
         return torch.cat([model.sample(len(part), generator=generator) for part in torch.arange(n).split(batch_size)])
     parts = []
     for start in range(0, n, batch_size):
         part = slice(start, min(start + batch_size, n))
         size = part.stop - start
-        of_part = None if labels is None else labels[part]
-        given = None if known is None else (known[0][part], known[1] if known[1].dim() == 2 else known[1][part])
+        options: dict[str, Any] = {
+            "generator": generator,
+            "labels": None if labels is None else labels[part],
+            "known": None if known is None else (known[0][part], known[1] if known[1].dim() == 2 else known[1][part]),
+            "context": None if context is None else context[part],
+        }
         if method == "jacobi" or (method == "auto" and _fixed_points_win(model, size)):
-            parts.append(jacobi(model, size, generator=generator, labels=of_part, known=given, on_row=on_row))
+            parts.append(jacobi(model, size, **options, on_row=on_row))
             continue
-        rows = row_sampler(model, size, generator=generator, labels=of_part, known=given, method=method)
+        rows = row_sampler(model, size, **options, method=method)
         while rows.row < model.shape[1]:
             begin = rows.row
             rows.draw_row()
@@ -69,6 +81,40 @@ def sample(
                 for row in range(begin, rows.row):
                     on_row(row, rows.images)
         parts.append(rows.images)
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def _scale_by_scale(
+    model: MultiScalePixelRNN,
+    n: int,
+    generator: torch.Generator | None,
+    labels: Tensor | None,
+    on_row: OnRow | None,
+    batch_size: int,
+    method: Method,
+) -> Tensor:
+    """The small pictures, and then the large ones, of which they are the known pixels."""
+    parts = []
+    for index in torch.arange(n).split(batch_size):
+        size = len(index)
+        classes = model.drawn_labels(size, generator, None if labels is None else labels[index])
+        small = sample(model.small, size, generator=generator, labels=classes, batch_size=size, method=method)
+        images = small.new_zeros(size, *model.shape)
+        model.smaller(images).copy_(small)
+        parts.append(
+            sample(
+                model.large,
+                size,
+                generator=generator,
+                labels=classes,
+                known=(images, model.given),
+                context=model.context(model.small.checked_levels(small)),
+                on_row=on_row,
+                batch_size=size,
+                method=method,
+            )
+        )
     return torch.cat(parts)
 
 

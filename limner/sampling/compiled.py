@@ -53,6 +53,8 @@ class CompiledRowSampler(RowSampler):
         for part in self.parts:
             for buffer, table in self.program.per_image.items():
                 part.view(buffer)[0, 0] = table[self.labels].to(model.dtype).numpy()[part.span]
+            if self.context is not None:
+                part.view(self.program.context)[:] = self.context.permute(2, 3, 0, 1).numpy()[:, :, part.span]
 
     def _draw_row(self, i: int) -> Tensor | None:
         k, uniforms = self.k.numpy(), self.uniforms.numpy()

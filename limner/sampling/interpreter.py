@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 
 from limner.kernels import digest
+from limner.kernels.lstm import step_forward
 from limner.kernels.tile import ROWS, VECTOR_BYTES, VECTORS, tile
 from limner.kernels.vectors import FAST
 from limner.sampling.activations import finish
@@ -21,14 +22,15 @@ CHUNK = 24 * 1024
 """Bytes of sums worked on at once, so that they are still in the first cache when they are activated."""
 
 _STEP, _PHASE_I, _PHASE_J, _COLUMNS, _FLAT, _TAP, _TAPS, _WEIGHTS, _WIDTH, _INPUTS = range(10)
-_START, _START_AT, _ACTIVATION, _COUNT, _RAW, _RAW_AT, _OUT, _OUT_AT, _POST, _POST_TO, _POST_AT, _ADD, _ADD_AT = range(
-    10, len(FIELDS)
-)
+_START, _START_AT, _ACTIVATION, _COUNT, _RAW, _RAW_AT, _OUT, _OUT_AT = range(10, 18)
+_POST, _POST_TO, _POST_AT, _ADD, _ADD_AT, _CELL, _CELL_AT, _CARRY = range(18, len(FIELDS))
 _RMS_NORM = POSTS["rms-norm"]
 _OFFSET, _CHANNELS, _ROWS, _SPAN, _PAD, _LEVEL = range(6)
 # What an operation touches besides its taps: the fields of its buffer and channel.
-_TOUCHED = ((_START, _START_AT), (_RAW, _RAW_AT), (_OUT, _OUT_AT), (_POST_TO, _POST_AT), (_ADD, _ADD_AT))
-_FROM, _SUMS, _Z, _AFTER, _PLUS = range(len(_TOUCHED))
+_TOUCHED = (
+    (_START, _START_AT), (_RAW, _RAW_AT), (_OUT, _OUT_AT), (_POST_TO, _POST_AT), (_ADD, _ADD_AT), (_CELL, _CELL_AT),
+)  # fmt: skip
+_FROM, _SUMS, _Z, _AFTER, _PLUS, _MEMORY = range(len(_TOUCHED))
 PLACES = len(_TOUCHED)
 # Where such a thing lies in the row that is drawn: address in column 0 (0: nowhere), bytes from column to column and
 # from image to image, level.
@@ -78,7 +80,8 @@ def _operate(begin, end, operations, places, sources, taps, i, j, rows, images, 
     size, where = acts.itemsize, np.int64(found.ctypes.data)
     for x in range(begin, end):
         past = operations[x, _STEP] - 1
-        if i & past != operations[x, _PHASE_I] or j & past != operations[x, _PHASE_J]:
+        down, right = i - operations[x, _PHASE_I], j - operations[x, _PHASE_J]
+        if (down | right) < 0 or (down | right) & past:
             continue
         first_tap, count = operations[x, _TAP], operations[x, _TAPS]
         for t in range(count):
@@ -91,6 +94,8 @@ def _operate(begin, end, operations, places, sources, taps, i, j, rows, images, 
         z, by_z = _at(places, x, _Z, j), places[x, _Z, _BY_IMAGE]
         after, by_after = _at(places, x, _AFTER, j), places[x, _AFTER, _BY_IMAGE]
         plus, by_plus = _at(places, x, _PLUS, j), places[x, _PLUS, _BY_IMAGE]
+        cell, by_cell = _at(places, x, _MEMORY, j), places[x, _MEMORY, _BY_IMAGE]
+        before = cell + operations[x, _CARRY] * places[x, _MEMORY, _BY_COLUMN]
         width, post = operations[x, _WIDTH] * size, operations[x, _POST]
         keep = sums != 0
         if not keep:
@@ -119,6 +124,11 @@ def _operate(begin, end, operations, places, sources, taps, i, j, rows, images, 
                     left -= 1
                 done += vectors * VECTOR_BYTES
                 panel += vectors * VECTOR_BYTES * operations[x, _INPUTS]
+            if cell != 0:  # the hidden states take the place of the gates
+                step_forward(
+                    acts, last - first, width // 4, into, by_sums, before + first * by_cell, by_cell,
+                    cell + first * by_cell, by_cell, into, by_sums,
+                )  # fmt: skip
             if z != 0 or after != 0:
                 finish(
                     acts, operations[x, _ACTIVATION], post, last - first, operations[x, _COUNT] * size, width // 2,
@@ -213,7 +223,8 @@ def _draw_row(
         if flat == 1 or (flat == 2 and images == 1):
             _operate(x, x + 1, operations, places, sources, taps, i, 0, rows, images, acts, constants, found, scratch)
         else:
-            for j in range(width):
+            for step in range(width):
+                j = width - 1 - step if operations[x, _CARRY] == 1 else step
                 _operate(
                     x, x + 1, operations, places, sources, taps, i, j, images, images, acts, constants, found, scratch
                 )

@@ -36,6 +36,7 @@ def jacobi(
     generator: torch.Generator | None = None,
     labels: Tensor | None = None,
     known: Known | None = None,
+    context: Tensor | None = None,
     on_row: Callable[[int, Tensor], None] | None = None,
     window: int = 6,
 ) -> Tensor:
@@ -47,14 +48,15 @@ def jacobi(
         generator: Source of the labels and uniforms, drawn exactly as the naive sampler draws them.
         labels: Classes int64 ``(n,)``; by default drawn uniformly, where the model has classes.
         known: Pictures uint8 ``(n, C, H, W)`` and what of them is given, bool ``(H, W)`` or ``(n, H, W)``: it is kept.
+        context: What else is known of each pixel, ``(n, ·, H, W)``, where the model's ``logits`` take a context.
         on_row: Called with each row and the pictures so far once the row is final in all (below it they are guesses).
         window: Rows iterated together, below the last final row of the slowest picture.
 
     Raises:
-        LimnerError: Labels or known pictures that the model does not know.
+        LimnerError: Labels or known pictures that the model does not know, or a context that it does not take.
     """
     c, h, w = model.shape
-    labels = model.drawn_labels(n, generator, labels)
+    labels, context = model.drawn_labels(n, generator, labels), model.checked_context(context, n)
     uniforms = torch.rand(n, c, h, w, generator=generator, dtype=torch.float64).to(model.device)
     k = torch.zeros(n, c, h, w, dtype=torch.int64, device=model.device)
     free = torch.ones(n, 1, h, w, dtype=torch.bool, device=model.device)
@@ -69,7 +71,11 @@ def jacobi(
         end = min(h, done + whole)
         moving = (final < end).nonzero().squeeze(1)
         before = k[moving, :, :end]
-        p = model.conditionals(before, None if labels is None else labels[moving])
+        p = model.conditionals(
+            before,
+            None if labels is None else labels[moving],
+            None if context is None else context[moving, :, :end],
+        )
         open_ = free[moving, :, :end] & (rows[:end, None] >= final[moving, None, None, None])
         after = torch.where(open_, p.icdf(uniforms[moving, :, :end]), before)
         k[moving, :, :end] = after

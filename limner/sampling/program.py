@@ -24,10 +24,10 @@ FOREVER = 62
 FIELDS = (
     "step", "phase_i", "phase_j", "columns", "flat", "first_tap", "taps", "weights", "width", "inputs",
     "start", "start_at", "activation", "count", "raw", "raw_at", "out", "out_at",
-    "post", "post_to", "post_at", "add", "add_at",
+    "post", "post_to", "post_at", "add", "add_at", "cell", "cell_at", "carry",
 )  # fmt: skip
 ACTIVATIONS = {"none": 0, "tanh-gate": 1, "gate": 2}  # tanh(a) σ(b), a σ(b) of the halves
-POSTS = {"none": 0, "relu": 1, "squared-relu": 2, "concat-elu": 3, "rms-norm": 4}
+POSTS = {"none": 0, "relu": 1, "squared-relu": 2, "concat-elu": 3, "rms-norm": 4, "plus": 5}
 
 
 class Source(NamedTuple):
@@ -93,6 +93,7 @@ class Program:
     patch: int = 1  # side of what a place of the map stands for
     place: tuple[int, int] = (-1, -1)  # a buffer filled when a row begins: from ``position``, plus a per-image buffer
     position: np.ndarray | None = None  # (rows, columns, channels)
+    context: int = -1  # a buffer of all rows, filled with what else is known of each pixel
 
 
 def padded(count: int, lanes: int) -> int:
@@ -157,6 +158,8 @@ class Builder:
         post: str = "none",
         post_to: Dest | None = None,
         add: Source | None = None,
+        cell: Source | None = None,
+        carry: int = 0,
         level: int = 0,
         step: int | None = None,
         phase_i: int = 0,
@@ -175,10 +178,14 @@ class Builder:
             out: Where z goes.
             post: One of POSTS.
             post_to: Where post(z) goes; concat-elu writes its second half from the middle of the buffer on.
-            add: What is added.
+            add: What is added; of the post "plus" it is to z in ``post_to`` only.
+            cell: Makes the sums the gates o, f, i, g of an LSTM, each padded to whole vectors, and z its hidden state.
+                Where the cells go, padded likewise.
+            carry: Column of the cell before, from the pixel's: -1 or 1, or 0 where it is the one that is replaced.
+                With 1 a row is computed from right to left.
             level: Of the places that are computed.
             step: Rows and columns of pixels between two of them, 2^level by default.
-            phase_i: Row of the first.
+            phase_i: Row of the first; so 1 leaves out row 0.
             phase_j: Column of the first.
         """
         outputs = taps[0].weight.shape[1]
@@ -193,17 +200,17 @@ class Builder:
         of_class = start is not None and self.buffers[start.buffer].level == FOREVER
         operation = dict.fromkeys(FIELDS, -1) | {
             "step": step, "phase_i": phase_i, "phase_j": phase_j,
-            "columns": -(-self.width // 2**level), "flat": int(same) * (2 if of_class else 1),
+            "columns": -(-self.width // 2**level), "flat": int(same and not carry) * (2 if of_class else 1),
             "first_tap": len(self._taps), "taps": len(taps), "weights": self._store(matrix), "width": width,
             "inputs": len(matrix), "activation": ACTIVATIONS[activation], "post": POSTS[post],
-            "count": outputs if count is None else count,
+            "count": outputs if count is None else count, "carry": carry,
         }  # fmt: skip
         if start is None:
             bias = torch.zeros(outputs) if bias is None else bias.detach().to("cpu", self.dtype)
             operation["start_at"] = self._put(_pad(bias, width).to(self.dtype))
         else:
             operation["start"], operation["start_at"] = start
-        for name, place in (("raw", raw), ("out", out), ("post_to", post_to), ("add", add)):
+        for name, place in (("raw", raw), ("out", out), ("post_to", post_to), ("add", add), ("cell", cell)):
             if place is not None:
                 operation[name], operation[name.removesuffix("_to") + "_at"] = place
         self._taps += [(tap.buffer, tap.di, tap.dj, tap.at, len(tap.weight)) for tap in taps]

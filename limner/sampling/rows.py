@@ -29,9 +29,11 @@ class RowSampler(ABC):
         generator: Source of the classes, where the model has some, and then of one uniform a value, in one piece.
         labels: Classes int64 ``(n,)``.
         known: Pixels that are given and kept; their uniforms are drawn and not used.
+        context: What else is known of each pixel, ``(n, ·, H, W)``, where the model's ``logits`` take a context.
 
     Raises:
-        LimnerError: Known pictures of another shape or other levels than the model's; labels it does not know.
+        LimnerError: Known pictures of another shape or other levels than the model's; labels it does not know; a
+            context of another shape than the model takes.
 
     Attributes:
         row: The row that is drawn next.
@@ -47,10 +49,11 @@ class RowSampler(ABC):
         generator: torch.Generator | None = None,
         labels: Tensor | None = None,
         known: Known | None = None,
+        context: Tensor | None = None,
     ) -> None:
         c, h, w = model.shape
         self.model, self.row = model, 0
-        self.labels = model.drawn_labels(n, generator, labels)
+        self.labels, self.context = model.drawn_labels(n, generator, labels), model.checked_context(context, n)
         self.uniforms = torch.rand(n, c, h, w, generator=generator, dtype=torch.float64).to(model.device)
         self.k = torch.zeros(n, c, h, w, dtype=torch.int64, device=model.device)
         self.given: Tensor | None = None  # (n, H, W)
@@ -94,6 +97,8 @@ class RowSampler(ABC):
             self.given = self.given[index]
         if self.labels is not None:
             self.labels = self.labels[index]
+        if self.context is not None:
+            self.context = self.context[index]
         self._select(index)
 
     @abstractmethod
@@ -118,7 +123,7 @@ class NaiveRowSampler(RowSampler):
             place = j // p
             here = (slice(None), slice(None), slice(i, i + p), slice(place * p, place * p + p))
             for channel in range(model.shape[0]):
-                logits = model.logits(model.intensities(seen), self.labels)[:, :, -1:, place : place + 1]
+                logits = self._logits(seen)[:, :, :, place : place + 1]
                 values = model.distribution(logits, seen[here]).icdf(self.uniforms[here])  # (n, C, p, p)
                 drawn = values[:, channel, a - i, j - place * p]
                 if self.given is not None:
@@ -126,7 +131,12 @@ class NaiveRowSampler(RowSampler):
                 seen[:, channel, a, j] = drawn
         if self.given is None:
             return None
-        return model.logits(model.intensities(seen), self.labels)[:, :, -1:]
+        return self._logits(seen)
+
+    def _logits(self, seen: Tensor) -> Tensor:
+        """Of the last row of the levels so far, ``(n, P, 1, W / patch)``."""
+        known = {} if self.context is None else {"context": self.context[:, :, : seen.shape[2]]}
+        return self.model.logits(self.model.intensities(seen), self.labels, **known)[:, :, -1:]
 
     def _select(self, index: Tensor) -> None:
         pass
@@ -134,7 +144,7 @@ class NaiveRowSampler(RowSampler):
 
 def row_methods(model: Autoregressive) -> list[RowMethod]:
     """The methods that can sample from ``model``, the fastest first."""
-    from limner.sampling.cached import has_cache
+    from limner.sampling.caches import has_cache
     from limner.sampling.lowering import can_lower
 
     plain = model.device.type == "cpu" and model.dtype in (torch.float32, torch.float64)
@@ -150,6 +160,7 @@ def row_sampler(
     generator: torch.Generator | None = None,
     labels: Tensor | None = None,
     known: Known | None = None,
+    context: Tensor | None = None,
     method: RowMethod = "auto",
 ) -> RowSampler:
     """The fastest ``RowSampler`` of a model, or the one that ``method`` names.
@@ -172,4 +183,4 @@ def row_sampler(
         from limner.sampling.cached import CachedRowSampler
 
         kind = CachedRowSampler
-    return kind(model, n, generator=generator, labels=labels, known=known)
+    return kind(model, n, generator=generator, labels=labels, known=known, context=context)

@@ -7,7 +7,8 @@ embeddings, and a network's first and last layers stay with AdamW, as its author
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -32,9 +33,9 @@ class Optimizers:
 
     def __init__(self, model: Model, config: TrainingConfig) -> None:
         self.names = dict(model.named_parameters())
-        inner = set(model.matrices()) if config.optimizer == "muon" else set()
-        self.matrices = {n: _as_matrix(p) for n, p in self.names.items() if n in inner}
-        rest = [p for n, p in self.names.items() if n not in inner]
+        self.parts = model.matrices() if config.optimizer == "muon" else {}
+        self.matrices = {n: _matrices(self.names[n], parts) for n, parts in self.parts.items()}
+        rest = [p for n, p in self.names.items() if n not in self.matrices]
         self.adamw = AdamW(
             [
                 {"params": [p for p in rest if p.dim() >= 2], "weight_decay": config.weight_decay},
@@ -48,14 +49,16 @@ class Optimizers:
         if self.matrices:
             rate = config.matrix_learning_rate
             decay = config.weight_decay * config.learning_rate / rate  # the same pull a step on every weight
-            self.muon = Muon(list(self.matrices.values()), lr=rate, weight_decay=decay, momentum=0.95)
+            self.muon = Muon(list(itertools.chain(*self.matrices.values())), lr=rate, weight_decay=decay, momentum=0.95)
             self.all.append((self.muon, rate))
 
     def step(self, factor: float) -> None:
         """One step along ``.grad`` with the learning rates times ``factor``."""
-        for name, matrix in self.matrices.items():
+        for name, matrices in self.matrices.items():
             gradient = self.names[name].grad
-            matrix.grad = None if gradient is None else _as_matrix(gradient)
+            parts = itertools.repeat(None) if gradient is None else _matrices(gradient, self.parts[name])
+            for matrix, part in zip(matrices, parts, strict=False):
+                matrix.grad = part
         for optimizer, rate in self.all:
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
@@ -65,8 +68,8 @@ class Optimizers:
         """Each parameter's state, as ``name.part``."""
         return {
             f"{name}.{part}": tensor
-            for name in self.names
-            for part, tensor in self._owner(name)[0].state[self._owner(name)[1]].items()
+            for name, optimizer, parameter in self._owned()
+            for part, tensor in optimizer.state[parameter].items()
         }
 
     def restore(self, tensors: Mapping[str, Tensor], prefix: str) -> None:
@@ -76,24 +79,27 @@ class Optimizers:
             KeyError: A piece is missing.
             RuntimeError: One has another shape.
         """
-        for name in self.names:
-            optimizer, parameter = self._owner(name)
-            parts = MUON_STATE if name in self.matrices else ADAMW_STATE
+        for name, optimizer, parameter in self._owned():
+            parts = ADAMW_STATE if optimizer is self.adamw else MUON_STATE
             own = {part: tensors[f"{prefix}{name}.{part}"] for part in parts}
             # AdamW keeps its step count on the CPU, the moments where the parameter is.
             optimizer.state[parameter] = {
                 part: t.clone() if part == "step" else torch.empty_like(parameter).copy_(t) for part, t in own.items()
             }
 
-    def _owner(self, name: str) -> tuple[Optimizer, Tensor]:
-        """The optimizer of a parameter, and the tensor that it knows it by."""
-        if name in self.matrices:
-            return self.muon, self.matrices[name]
-        return self.adamw, self.names[name]
+    def _owned(self) -> Iterator[tuple[str, Optimizer, Tensor]]:
+        """Each tensor that an optimizer knows, with a name."""
+        for name, parameter in self.names.items():
+            if name not in self.matrices:
+                yield name, self.adamw, parameter
+        for name, matrices in self.matrices.items():
+            for i, matrix in enumerate(matrices):
+                yield (name if len(matrices) == 1 else f"{name}.{i}"), self.muon, matrix
 
 
-def _as_matrix(x: Tensor) -> Tensor:
-    """A view ``(out, rest)`` of a weight; the order of ``rest``, which Muon does not see, is that of memory."""
+def _matrices(x: Tensor, parts: int) -> list[Tensor]:
+    """Views ``(out, rest)`` of a weight's parts; the order of ``rest``, which Muon does not see, is that of memory."""
     if x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last):
         x = x.permute(0, 2, 3, 1)
-    return x.detach().view(len(x), -1)
+    rows = x.flatten(0, -2) if x.dim() == 3 else x.flatten(1)
+    return list(rows.detach().view(parts, -1, rows.shape[1]))

@@ -137,7 +137,7 @@ class Run:
         """
         if not isinstance(self.model, Autoregressive):
             able = ", ".join(f.name for f in MODELS.values() if issubclass(f.model, Autoregressive))
-            raise LimnerError(f"a {self.config.model} has no p(missing | given) to complete pictures with: {able} do")
+            raise LimnerError(f"a {self.config.model} has no p(missing | given) row by row to complete with: {able} do")
         picture = image if isinstance(image, torch.Tensor) else picture_of(self, image)
         missing = mask if isinstance(mask, torch.Tensor) else missing_part(mask, self.model.shape[1:])
         with display.stages(quiet) as progress:

@@ -56,7 +56,7 @@ def train(
 
     Args:
         model: A name from ``limner.models.MODELS``: ``pixelcnn``, ``gated-pixelcnn``, ``pixelcnn++``,
-            ``patch-pixelcnn``, ``diagonal-bilstm``, ``row-lstm``, ``vae``.
+            ``patch-pixelcnn``, ``diagonal-bilstm``, ``row-lstm``, ``multi-scale-pixelrnn``, ``vae``.
         data: A SOURCE, or a set that ``load_data`` gave.
         name: Of the run; by default ``MODEL-DATA-N``.
         runs: Folder of runs; by default ``$LIMNER_RUNS`` or ``runs``.
@@ -77,7 +77,7 @@ def train(
     def complete(shape: tuple[int, int, int], classes: int) -> Recipe:
         chosen = named_recipe(model, recipe, shape) if isinstance(recipe, str) else recipe
         if conditional and not isinstance(chosen.network, ConditionalConfig):
-            raise LimnerError(f"--conditional: a {model} has no classes; the PixelCNNs have")
+            raise LimnerError(f"--conditional: a {model} has no classes; the PixelCNNs and PixelRNNs have")
         given = [f"classes={classes}"] if conditional else []
         return with_settings(
             replace(chosen, training=_of_length(chosen.training, minutes, epochs)), [*settings, *given]

@@ -12,12 +12,15 @@ from limner.evaluation import measure_likelihood
 from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
 from limner.models.pixelcnnpp import PixelCNNPP, PixelCNNPPConfig
+from limner.models.pixelrnn import DiagonalBiLSTM, DiagonalBiLSTMConfig, RowLSTM, RowLSTMConfig
 from limner.sampling import class_rows, sample
 
 KINDS = {
     "masked": (PixelCNN, PixelCNNConfig(features=6, blocks=2, head_features=6, classes=3)),
     "gated": (GatedPixelCNN, GatedPixelCNNConfig(features=6, blocks=2, head_features=6, classes=3)),
     "++": (PixelCNNPP, PixelCNNPPConfig(features=4, blocks=1, components=2, halvings=1, classes=3)),
+    "diagonal": (DiagonalBiLSTM, DiagonalBiLSTMConfig(hidden=6, head_features=6, classes=3)),
+    "row": (RowLSTM, RowLSTMConfig(hidden=6, head_features=6, classes=3)),
 }
 
 

@@ -10,8 +10,10 @@ from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from limner.models.patch_pixelcnn import PatchPixelCNN, PatchPixelCNNConfig
 from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
 from limner.models.pixelcnnpp import PixelCNNPP, PixelCNNPPConfig
+from limner.models.pixelrnn import DiagonalBiLSTM, DiagonalBiLSTMConfig, RowLSTM, RowLSTMConfig
 from limner.sampling import sample
-from limner.sampling.cached import CachedRowSampler, has_cache
+from limner.sampling.cached import CachedRowSampler
+from limner.sampling.caches import has_cache
 from limner.sampling.rows import row_sampler
 
 pytest.importorskip("numba")
@@ -34,6 +36,14 @@ def patches(**sizes):
     return PatchPixelCNN, PatchPixelCNNConfig(**given)
 
 
+def diagonal(**sizes):
+    return DiagonalBiLSTM, DiagonalBiLSTMConfig(**{"hidden": 9, "head_features": 10, "first_kernel": 5} | sizes)
+
+
+def row(**sizes):
+    return RowLSTM, RowLSTMConfig(**{"hidden": 9, "head_features": 10, "first_kernel": 5} | sizes)
+
+
 CASES = {
     **{
         f"{name}-{case}": (make(**sizes), shape, levels)
@@ -48,6 +58,20 @@ CASES = {
             ("colour-classes-narrow", (3, 3, 4), 4, {"features": 13, "head_features": 2, "classes": 3}),
         )
     },
+    **{
+        f"{name}-{case}": (make(**sizes), shape, levels)
+        for name, make in (("diagonal", diagonal), ("row", row))
+        for case, shape, levels, sizes in (
+            ("binary", (1, 5, 7), 2, {"hidden": 8}),
+            ("grey-three-layers", (1, 5, 7), 17, {"layers": 3}),
+            ("colour", (3, 3, 4), 256, {"hidden": 19, "layers": 2}),
+            ("colour-classes-narrow", (3, 3, 4), 4, {"hidden": 2, "layers": 3, "classes": 3}),
+            ("one-row", (1, 1, 5), 3, {"head": "gaussian"}),
+            ("one-column-classes", (1, 5, 1), 4, {"classes": 3}),
+        )
+    },
+    "row-wide": (row(kernel=5, layers=2), (1, 5, 7), 2),
+    "row-pointwise": (row(kernel=1), (3, 3, 4), 4),
     "gated-no-blocks": (gated(blocks=0), (1, 4, 4), 2),
     "masked-classes-no-rows-above": (masked(kernel=1, classes=2), (1, 3, 4), 2),
     "++-binary": (plusplus(), (1, 5, 6), 2),
@@ -163,7 +187,50 @@ def test_selected_pictures_go_on_with_their_caches(case, monkeypatch):
         assert torch.equal(drawn[method], drawn["naive"]), method
 
 
-@pytest.mark.parametrize("case", ["masked-colour", "gated-binary", "++-binary", "patches-binary"])
+@pytest.mark.parametrize("make", [diagonal, row])
+@pytest.mark.parametrize("shape", [(1, 4, 5), (3, 2, 3)])
+def test_each_picture_has_its_context(make, shape):
+    """Whatever the method, in batches, with known pixels, and after an exchange of pictures."""
+    family, config = make(layers=2, classes=2)
+    model = family(config, shape, 3, context=4).double().eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.25)
+    n, index = 5, torch.tensor([4, 4, 0, 1, 3])
+    options = {
+        "known": (some_pictures(model, n), torch.rand(n, *shape[1:], generator=seed()) < 0.3),
+        "context": torch.randn(n, 4, *shape[1:], dtype=torch.float64, generator=seed()),
+    }
+    drawn, exchanged = {}, {}
+    for method in ("naive", "cached", "compiled", "jacobi"):
+        drawn[method] = sample(model, n, generator=seed(), batch_size=3, method=method, **options)
+        if method != "jacobi":
+            rows = row_sampler(model, n, generator=seed(), method=method, **options)
+            rows.draw_row()
+            rows.select(index)
+            while rows.row < shape[1]:
+                rows.draw_row()
+            exchanged[method] = rows.images
+    for method, images in drawn.items():
+        assert torch.equal(images, drawn["naive"]), method
+    for method, images in exchanged.items():
+        assert torch.equal(images, exchanged["naive"]), method
+    other = sample(model, n, generator=seed(), **options | {"context": -options["context"]})
+    assert not torch.equal(other, drawn["naive"])
+
+
+@pytest.mark.parametrize("method", ["naive", "cached", "compiled", "jacobi"])
+def test_a_context_that_does_not_fit_is_refused(method):
+    family, config = diagonal()
+    plain, biased = family(config, (1, 4, 5), 2), family(config, (1, 4, 5), 2, context=3)
+    with pytest.raises(LimnerError, match=r"context .* must be \(2, 3, 4, 5\), not None"):
+        sample(biased, 2, method=method)
+    with pytest.raises(LimnerError, match=r"must be \(2, 3, 4, 5\), not \(2, 3, 4, 4\)"):
+        sample(biased, 2, method=method, context=torch.zeros(2, 3, 4, 4))
+    with pytest.raises(LimnerError, match=r"must be None, not \(2, 3, 4, 5\)"):
+        sample(plain, 2, method=method, context=torch.zeros(2, 3, 4, 5))
+
+
+@pytest.mark.parametrize("case", ["masked-colour", "gated-binary", "++-binary", "patches-binary", "diagonal-binary"])
 @pytest.mark.parametrize("method", ["compiled", "naive"])
 def test_rows_are_streamed_from_top_to_bottom(case, method):
     model, seen = build(case), []
@@ -175,7 +242,9 @@ def test_rows_are_streamed_from_top_to_bottom(case, method):
         assert (images[:, :, band:] == 0).all()
 
 
-@pytest.mark.parametrize("case", ["masked-binary", "gated-binary", "++-binary", "patches-binary"])
+@pytest.mark.parametrize(
+    "case", ["masked-binary", "gated-binary", "++-binary", "patches-binary", "diagonal-binary", "row-binary"]
+)
 def test_memory_grows_with_a_row_not_with_the_picture(case):
     (family, config), _, levels = CASES[case]
     size = {

@@ -5,9 +5,11 @@ from limner.models.gated_pixelcnn import GatedPixelCNN
 from limner.models.patch_pixelcnn import PatchPixelCNN
 from limner.models.pixelcnn import PixelCNN
 from limner.models.pixelcnnpp import PixelCNNPP
+from limner.models.pixelrnn import PixelRNN
 from limner.sampling.lowering.masked import gated, masked
 from limner.sampling.lowering.patches import patches
 from limner.sampling.lowering.plusplus import plusplus
+from limner.sampling.lowering.recurrent import recurrent
 from limner.sampling.program import Builder, Program
 
 __all__ = ["can_lower", "lower"]
@@ -15,7 +17,7 @@ __all__ = ["can_lower", "lower"]
 
 def can_lower(model: object) -> bool:
     """Whether ``lower`` knows the model."""
-    return isinstance(model, (PixelCNN, GatedPixelCNN, PixelCNNPP, PatchPixelCNN))
+    return isinstance(model, (PixelCNN, GatedPixelCNN, PixelCNNPP, PatchPixelCNN, PixelRNN))
 
 
 def lower(model: Autoregressive, vector_bytes: int, vectors: tuple[int, ...]) -> Program:
@@ -31,7 +33,7 @@ def lower(model: Autoregressive, vector_bytes: int, vectors: tuple[int, ...]) ->
     """
     c, _, width = model.shape
     # The layers of the masked networks see the earlier channels of their pixel; the others do not.
-    groups = c if isinstance(model, (PixelCNN, GatedPixelCNN)) else 1
+    groups = c if isinstance(model, (PixelCNN, GatedPixelCNN, PixelRNN)) else 1
     builder = Builder(width // model.patch, model.dtype, groups, vector_bytes, vectors)
     match model:
         case PixelCNN():
@@ -42,4 +44,6 @@ def lower(model: Autoregressive, vector_bytes: int, vectors: tuple[int, ...]) ->
             return plusplus(builder, model)
         case PatchPixelCNN():
             return patches(builder, model)
+        case PixelRNN():
+            return recurrent(builder, model)
     raise TypeError(type(model).__name__)

@@ -11,14 +11,15 @@ from torch import Tensor
 
 from limner.models.gated_pixelcnn import GatedBlock, GatedPixelCNN
 from limner.models.pixelcnn import PixelCNN, ResidualBlock
+from limner.models.pixelrnn import MaskedLinear, PixelRNN
 from limner.nn import MaskedConv2d, channel_groups
 from limner.sampling.lowering.common import begin, biases, convolution, embedding
 from limner.sampling.program import FOREVER, Builder, Dest, Program, Source, Tap, padded
 
-__all__ = ["Layer", "gated", "masked"]
+__all__ = ["Groups", "Head", "Layer", "gated", "masked"]
 
 
-class _Groups:
+class Groups:
     """The feature maps of R, G and B: each group's columns are padded to whole vectors on their own."""
 
     def __init__(self, builder: Builder, features: int, channels: int, *, gate: bool = False) -> None:
@@ -39,16 +40,27 @@ def _arranged(taps: list[Tap], how: Callable[[Tensor], Tensor]) -> list[Tap]:
     return [tap._replace(weight=how(tap.weight)) for tap in taps]
 
 
+def _kernel(weight: Tensor) -> Tensor:
+    """That of a 1×1 convolution too as ``(out, in, rows, kw)``."""
+    return weight if weight.dim() == 4 else weight[:, :, None, None]
+
+
 class Layer:
     """A masked convolution of one buffer: a share of the rows above, for the whole row, and one of its own row."""
 
     def __init__(
-        self, builder: Builder, layer: MaskedConv2d, buffer: int, channels: int, *, gate: bool = False
+        self,
+        builder: Builder,
+        layer: MaskedConv2d | MaskedLinear,
+        buffer: int,
+        channels: int,
+        *,
+        gate: bool = False,
     ) -> None:
-        self.builder, self.layer, self.buffer = builder, layer, buffer
-        self.weight = layer.masked_weight()  # (out, in, rows, kw)
+        self.builder, self.buffer = builder, buffer
+        self.weight, self.mask = _kernel(layer.masked_weight()), _kernel(layer.mask)  # (out, in, rows, kw)
         self.rows, self.pad = self.weight.shape[2], self.weight.shape[3] // 2
-        self.groups = _Groups(builder, self.weight.shape[0], channels, gate=gate)
+        self.groups = Groups(builder, self.weight.shape[0], channels, gate=gate)
         self.start: dict[str, Any] = {"bias": self.groups.arrange(layer.bias)}
 
     def above(self, bias: Tensor | Source, taps: list[Tap] | None = None) -> None:
@@ -75,7 +87,7 @@ class Layer:
         weight = self.weight[outputs]  # (out, in, rows, kw)
         row = weight[:, :, -1:, : self.pad]
         taps = convolution(row, self.buffer, up=0, left=self.pad)
-        seen = int(self.layer.mask[outputs, :, -1, self.pad].any(0).sum())  # inputs of the groups that it may see
+        seen = int(self.mask[outputs, :, -1, self.pad].any(0).sum())  # inputs of the groups that it may see
         taps.append(Tap(self.buffer, weight[:, :seen, -1, self.pad].T))
         at = groups.at[group]
         if "start" in self.start:
@@ -87,10 +99,10 @@ class Layer:
         self.builder.operation(group, taps, count=groups.counts[group], **start, **options)
 
 
-class _Head:
+class Head:
     """The two 1×1 layers that end in the parameters of a pixel."""
 
-    def __init__(self, builder: Builder, model: PixelCNN | GatedPixelCNN, buffer: int) -> None:
+    def __init__(self, builder: Builder, model: PixelCNN | GatedPixelCNN | PixelRNN, buffer: int) -> None:
         self.builder, self.model, c = builder, model, model.shape[0]
         self.middle = builder.buffer(model.head_1.weight.shape[0], level=FOREVER)
         self.first = Layer(builder, model.head_1, buffer, c)
@@ -98,15 +110,18 @@ class _Head:
         self.parameters = builder.buffer(self.second.groups.at[-1], level=FOREVER)
 
     def pixel(self, group: int) -> None:
+        """The operations that compute one group's parameters of a pixel."""
         at = self.first.groups.slices[group].start
         self.first.pixel(group, post="relu", post_to=Dest(self.middle, at))
         self.second.pixel(group, raw=Dest(self.parameters, self.second.groups.at[group]))
 
-    def program(self, pixels: int) -> Program:
-        """All of it, whose input is the buffer ``pixels``."""
+    def program(self, pixels: int, **options: Any) -> Program:
+        """All of it, whose input is the buffer ``pixels``; the options are those of ``Program``."""
         model, at = self.model, self.second.groups.at[:-1]
         count = model.parameters_per_channel
-        return self.builder.program(pixels, embedding(model), self.parameters, at, count, model.head.__name__)
+        return self.builder.program(
+            pixels, embedding(model), self.parameters, at, count, model.head.__name__, **options
+        )
 
 
 def masked(builder: Builder, model: PixelCNN) -> Program:
@@ -137,7 +152,7 @@ def masked(builder: Builder, model: PixelCNN) -> Program:
         layers[1].above(biases(block.convolve.bias, block.label))
         blocks.append((*layers, narrow, wide, after))
         inside = after
-    head = _Head(builder, model, inside)
+    head = Head(builder, model, inside)
     for g in range(c):
         at, half_at = first.groups.slices[g].start, 0
         first.pixel(g, out=Dest(stream, at), post="relu", post_to=Dest(active, at))
@@ -191,7 +206,7 @@ def gated(builder: Builder, model: GatedPixelCNN) -> Program:
         horizontal.above(bias, [Tap(raw, matrix[:, :p].T), Tap(raw, matrix[:, p:].T, at=half)])
         inside = builder.buffer(p, level=FOREVER)
         layers.append((horizontal, Layer(builder, block.out, inside, c), inside))
-    head = _Head(builder, model, active)
+    head = Head(builder, model, active)
     for g in range(c):
         at = first.groups.slices[g].start
         places = [Dest(m, at) for m in maps]

@@ -1,0 +1,162 @@
+r"""Multi-scale PixelRNN (van den Oord et al. 2016, arXiv 1601.06759, section 3.6).
+
+.. math:: p(x) = p(s) \prod_{i \notin s} p(x_i \mid x_{<i}, s), \qquad s = x \text{ at every f-th row and column}
+
+A PixelRNN draws the small picture s. A convolutional network with a transposed convolution enlarges it to feature maps
+of the size of x, and a second PixelRNN, biased in every layer by these maps, draws the pixels in between in raster
+order, given the small picture all over. Its pixels are known by then and count once: this is the exact ln p(x), in an
+order of its own. With more scales the small picture is drawn in the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import torch
+from msgspec import Meta
+from torch import Tensor, nn
+
+from limner.checks import Positive
+from limner.data.levels import dequantize
+from limner.distributions import PixelDistribution
+from limner.errors import LimnerError
+from limner.models.autoregressive import Tractable
+from limner.models.contracts import describe_shape
+from limner.models.pixelrnn import DiagonalBiLSTM, PixelRNN, RowLSTM, RowLSTMConfig
+
+__all__ = ["MultiScalePixelRNN", "MultiScalePixelRNNConfig", "Upsampling"]
+
+TwoOrMore = Annotated[int, Meta(ge=2, le=64)]
+
+
+@dataclass(frozen=True)
+class MultiScalePixelRNNConfig(RowLSTMConfig):
+    """The PixelRNNs of all scales; ``kernel`` is of Row LSTM layers."""
+
+    network: Literal["diagonal", "row"] = "diagonal"
+    """The PixelRNNs' layers: Diagonal BiLSTM or Row LSTM."""
+    scales: TwoOrMore = 2
+    """Pictures, from the smallest to the whole one."""
+    factor: TwoOrMore = 2
+    """Every factor-th row and column of a picture make the next smaller one."""
+    small_hidden: Positive = 32
+    """`hidden` of the smallest picture's PixelRNN."""
+    small_layers: Positive = 1
+    """`layers` of the smallest picture's PixelRNN."""
+    context: Positive = 32
+    """Feature maps of the enlarged picture, which bias the next PixelRNN."""
+
+
+class Upsampling(nn.Sequential):
+    """Feature maps ``(B, features, f·h, f·w)`` of a picture ``(B, C, h, w)``.
+
+    The transposed convolution's kernel is centred on the small pixel's place in the large picture and ends where its
+    neighbours have theirs, so that every place knows the small pixels on all sides, also below and to the right.
+
+    Args:
+        channels: Image channels C.
+        features: Feature maps.
+        factor: f.
+    """
+
+    def __init__(self, channels: int, features: int, factor: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels, features, 3, padding=1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(features, features, 2 * factor + 1, factor, factor, output_padding=factor - 1),
+            nn.ReLU(),
+        )
+
+
+class MultiScalePixelRNN(Tractable):
+    """See the module's text.
+
+    Args:
+        config: Its sizes.
+        shape: ``(C, H, W)``.
+        levels: Values of a pixel, L.
+
+    Raises:
+        LimnerError: A picture of one pixel would have to be made smaller.
+
+    Attributes:
+        small: The model of the small picture.
+        upsampling: What makes feature maps of it.
+        large: The PixelRNN of the whole picture, given these.
+        given: Where the whole picture holds the small one, bool ``(H, W)``.
+    """
+
+    config: MultiScalePixelRNNConfig
+    given: Tensor
+
+    def __init__(self, config: MultiScalePixelRNNConfig, shape: tuple[int, int, int], levels: int) -> None:
+        super().__init__(config, shape, levels, config.classes)
+        (channels, h, w), f = shape, config.factor
+        if f ** (config.scales - 2) >= max(h, w):
+            raise LimnerError(
+                f"scales={config.scales}: pictures of {describe_shape(shape)} are one pixel before they are the "
+                f"smallest (factor={f}); take fewer scales"
+            )
+        smaller = (channels, -(-h // f), -(-w // f))
+        network: type[PixelRNN] = DiagonalBiLSTM if config.network == "diagonal" else RowLSTM
+        self.small: PixelRNN | MultiScalePixelRNN
+        if config.scales > 2:
+            self.small = MultiScalePixelRNN(replace(config, scales=config.scales - 1), smaller, levels)
+        else:
+            self.small = network(
+                replace(config, hidden=config.small_hidden, layers=config.small_layers), smaller, levels
+            )
+        self.upsampling = Upsampling(channels, config.context, f)
+        self.large = network(config, shape, levels, config.context)
+        given = torch.zeros(h, w, dtype=torch.bool)
+        given[::f, ::f] = True
+        self.register_buffer("given", given, persistent=False)
+
+    def matrices(self) -> dict[str, int]:
+        """The weights that Muon takes: those of the PixelRNNs."""
+        parts = {"small": self.small, "large": self.large}
+        return {f"{part}.{name}": n for part, model in parts.items() for name, n in model.matrices().items()}
+
+    def smaller(self, k: Tensor) -> Tensor:
+        """The small picture in ``k`` ``(B, C, H, W)``, a view ``(B, C, ⌈H/f⌉, ⌈W/f⌉)``."""
+        return k[:, :, :: self.config.factor, :: self.config.factor]
+
+    def context(self, small: Tensor) -> Tensor:
+        """What biases the large PixelRNN, ``(B, context, H, W)``, of levels int64 ``(B, C, ⌈H/f⌉, ⌈W/f⌉)``."""
+        _, h, w = self.shape
+        return self.upsampling(self.intensities(small))[:, :, :h, :w]
+
+    def conditionals(self, k: Tensor, labels: Tensor | None = None) -> PixelDistribution:
+        """p(x_i | x_<i, s, y) for every pixel and channel at once, given levels ``k`` int64 ``(B, C, H, W)``.
+
+        Those of the pixels of s say nothing: they are known.
+        """
+        return self.large.conditionals(k, labels, self.context(self.smaller(k)))
+
+    def _log_prob(self, k: Tensor, labels: Tensor | None) -> Tensor:
+        between = self.conditionals(k, labels).log_prob(k).double().masked_fill(self.given, 0.0)
+        return self.small._log_prob(self.smaller(k), labels) + between.flatten(1).sum(1)
+
+    @torch.no_grad()
+    def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
+        """``n`` pictures, uint8 ``(n, C, H, W)``: first the small ones, then the pixels in between, one pass a value.
+
+        Args:
+            n: How many.
+            generator: Source of the labels, and then of one uniform a value of each scale's picture, a scale in one
+                piece; those of pixels that are known by then are not used.
+            labels: Classes int64 ``(n,)``; by default drawn uniformly, where the model has classes.
+
+        Raises:
+            LimnerError: Labels that the model does not know.
+        """
+        labels = self.drawn_labels(n, generator, labels)
+        small = self.small.checked_levels(self.small.sample(n, generator=generator, labels=labels))
+        uniforms = torch.rand(n, *self.shape, generator=generator, dtype=torch.float64).to(self.device)
+        k = torch.zeros(n, *self.shape, dtype=torch.int64, device=self.device)
+        self.smaller(k).copy_(small)
+        for i, j in (~self.given).nonzero().tolist():
+            for channel in range(self.shape[0]):
+                k[:, channel, i, j] = self.conditionals(k, labels).icdf(uniforms)[:, channel, i, j]
+        return dequantize(k, self.levels)
