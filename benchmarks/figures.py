@@ -2,8 +2,8 @@
 
     python -m benchmarks.figures [--out docs/figures]
 
-Random weights, float64, 16 features, 15×15 pixels. A square is a pixel: the darker, the larger the gradient of the logit
-of the pixel marked ×, on a logarithmic scale; where it is exactly zero the pixel is white.
+Random weights, float64, 16 features, 15×15 pixels. A square is a pixel: the darker, the larger the gradient of the
+logit of the pixel marked ×, on a logarithmic scale; where it is exactly zero the pixel is white.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def contexts() -> Figure:
     }
     figure = Figure(figsize=(7.2, 2.6), layout="constrained")
     for axes, (title, model) in zip(figure.subplots(1, 3), models.items(), strict=True):
-        axes.imshow(gradients(model).log10(), cmap="Blues", vmin=-9)  # log10(0) is left white
+        axes.imshow(gradients(model).log10(), cmap="YlGnBu", vmin=-10)  # log10(0) is left white
         axes.plot(*PLACE[::-1], "x", color="black")
         axes.set_title(title, fontsize=9)
         axes.set_xticks(torch.arange(0.5, SIDE - 1), [])

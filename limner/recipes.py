@@ -57,7 +57,8 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
         case "row-lstm":
             return Recipe(RowLSTMConfig(), replace(_MUON, clip_norm=0.0))
         case "multi-scale-pixelrnn":
-            return Recipe(MultiScalePixelRNNConfig(), replace(_MUON, clip_norm=0.0, batch_size=16))
+            training = replace(_MUON, clip_norm=0.0, batch_size=16, learning_rate=0.01, matrix_learning_rate=0.05)
+            return Recipe(MultiScalePixelRNNConfig(), training)
         case "pixelcnn":
             return Recipe(PixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))
         case _:
@@ -106,7 +107,7 @@ def demo_recipe(model: str) -> Recipe:
             patches = PatchPixelCNNConfig(features=32, blocks=4, first_kernel=5)
             return Recipe(patches, replace(training, optimizer="muon", learning_rate=3e-3, weight_decay=0.0, epochs=20))
         case "diagonal-bilstm" | "row-lstm" as name:
-            sizes = {"hidden": 24, "first_kernel": 5, "head_features": 48}
+            sizes: dict[str, Any] = {"hidden": 24, "first_kernel": 5, "head_features": 48}
             rnn = DiagonalBiLSTMConfig(**sizes) if name == "diagonal-bilstm" else RowLSTMConfig(**sizes)
             return Recipe(rnn, replace(training, optimizer="muon", learning_rate=6e-3, weight_decay=0.0, epochs=20))
         case "multi-scale-pixelrnn":

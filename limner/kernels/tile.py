@@ -98,6 +98,7 @@ def _emit(
     """The code of one tile size: a loop over taps around a loop over k, whose sums are ``rows × vectors`` phis.
 
     A single row has too few sums to hide that each takes a few cycles: it takes several k at once, each with its own.
+    The sums of each tap begin at zero, so that rounding errors are those of K terms and not of all.
     """
     size, lanes = VECTOR_BYTES // kind.count, kind.count
     cells = [(r, v) for r in range(rows) for v in range(vectors)]
@@ -143,11 +144,12 @@ def _emit(
     rows_at = [b.add(address, b.mul(stride, b.add(first, _number(r)))) for r in range(rows)]
     inputs_at = [b.inttoptr(a, kind.element.as_pointer()) for a in rows_at]
     together = max(1, 8 // len(cells)) if rows == 1 else 1
-    state, left = [_number(0), at_tap, *sums], each_tap
+    before_tap = sums
+    state, left = [_number(0), at_tap, *[zero] * len(cells)], each_tap
     if together > 1:
         several, merge = b.append_basic_block("several"), b.append_basic_block("merge")
         whole = b.and_(inputs, _number(-together))
-        spread = [_number(0), at_tap, *sums, *[zero] * (len(cells) * (together - 1))]
+        spread = [_number(0), at_tap, *[zero] * (len(cells) * together)]
         b.cbranch(b.icmp_signed(">", whole, _number(0)), several, merge)
 
         b.position_at_end(several)
@@ -184,6 +186,7 @@ def _emit(
     ends = phis(each_k, after[1:])
     if together > 1:
         incoming(ends, merge, state[1:])
+    ends[1:] = [b.fadd(x, y) for x, y in zip(before_tap, ends[1:], strict=True)]
     t_next = b.add(t, _number(1))
     incoming(outer, next_tap, [t_next, *ends])
     b.cbranch(b.icmp_signed("<", t_next, count), each_tap, done)

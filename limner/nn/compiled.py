@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,15 +16,10 @@ from torch import Tensor
 from limner.kernels import lstm
 from limner.kernels.tile import VECTOR_BYTES, VECTORS
 
+if TYPE_CHECKING:
+    from limner.nn.recurrent import Way
+
 __all__ = ["lstm_backward", "lstm_forward"]
-
-
-class Way(Protocol):
-    """See ``limner.nn.recurrent``."""
-
-    taps: list[tuple[int, int]]
-    cell: tuple[int, int]
-    lower: int
 
 
 def lstm_forward(inputs: Tensor, weight: Tensor, ways: Sequence[Way]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -150,7 +150,7 @@ class _Recurrence(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of inputs and weights.
 
         Raises:
@@ -160,4 +160,5 @@ class _Recurrence(torch.autograd.Function):
             raise RuntimeError("the compiled LSTM has no second derivative (create_graph=True); without numba it has")
         from limner.nn.compiled import lstm_backward
 
-        return *lstm_backward(gradient, *ctx.saved_tensors, ctx.ways), None
+        hidden, gates, cells, weight = ctx.saved_tensors
+        return *lstm_backward(gradient, hidden, gates, cells, weight, ctx.ways), None

@@ -29,6 +29,7 @@ from limner.training.checkpoints import MODEL, STATE, read_header
 from limner.training.config import TrainingConfig
 from limner.training.loop import Hooks
 from limner.training.loop import train as run_loop
+from limner.training.memory import keep_freed_memory
 from limner.training.objectives import SingleLoss
 from limner.training.precision import FABRIC_PRECISION, choose_precision
 from limner.workbench.run import Run, device, load_data
@@ -209,6 +210,7 @@ def _of_length(config: TrainingConfig, minutes: float | None, epochs: float | No
 def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable[[], None] | None = None) -> Run:
     config, data = run.config.recipe.training, run.data()
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
+    keep_freed_memory()
     fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION[config.precision])
     objective = SingleLoss(model.to(fabric.device), config, fabric)
     validation = data.splits["validation"] if len(data.splits["validation"]) else data.split("train")
