@@ -53,9 +53,9 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
         case "patch-pixelcnn":
             return Recipe(PatchPixelCNNConfig(), _MUON)
         case "diagonal-bilstm":
-            return Recipe(DiagonalBiLSTMConfig(), replace(_MUON, clip_norm=0.0))
+            return Recipe(DiagonalBiLSTMConfig(layers=4), _MUON)
         case "row-lstm":
-            return Recipe(RowLSTMConfig(), replace(_MUON, clip_norm=0.0))
+            return Recipe(RowLSTMConfig(layers=3, kernel=7), _MUON)
         case "multi-scale-pixelrnn":
             training = replace(_MUON, clip_norm=0.0, batch_size=16, learning_rate=0.01, matrix_learning_rate=0.05)
             return Recipe(MultiScalePixelRNNConfig(), training)

@@ -117,10 +117,19 @@ class Recurrent(nn.Module):
         context: Features of what else is known of each pixel, or 0.
         ways: The D ways in which it goes over the picture.
         kernel: Width of the input-to-state convolution.
+        first: Whether it is the first layer: where a way counts a row lower, it then reads the pixels themselves too.
+            The maps do not hold them at their own places, so nothing else would carry a row's last pixel along.
     """
 
     def __init__(
-        self, config: DiagonalBiLSTMConfig, channels: int, context: int, ways: list[Way], kernel: int = 1
+        self,
+        config: DiagonalBiLSTMConfig,
+        channels: int,
+        context: int,
+        ways: list[Way],
+        kernel: int = 1,
+        *,
+        first: bool = False,
     ) -> None:
         super().__init__()
         self.ways = ways
@@ -129,21 +138,29 @@ class Recurrent(nn.Module):
         self.state = nn.Parameter(torch.empty(directions, 4 * h, taps * h))  # K^ss, which needs no mask
         self.label = nn.Parameter(torch.zeros(config.classes, 4 * directions * h)) if config.classes else None
         self.context = nn.Linear(context, 4 * directions * h, bias=False) if context else None
+        own = first and ways[-1].lower
+        self.pixels = nn.Parameter(torch.zeros(4 * h, channels)) if own else None  # of the last way; no mask
         self.out = MaskedLinear(h, 2 * h, channels)
         for weight in (self.input.weight, self.state):
             bound = weight.shape[-1] ** -0.5
             nn.init.uniform_(weight, -bound, bound)
         nn.init.zeros_(self.out.weight)  # each layer starts as the identity
 
-    def forward(self, x: Tensor, labels: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, pixels: Tensor, labels: Tensor | None = None, context: Tensor | None = None) -> Tensor:
         """``(H, W, B, 2h)`` → the same shape.
 
         Args:
             x: See above.
+            pixels: Intensities ``(H, W, B, C)``.
             labels: int64 ``(B,)`` where there are classes.
             context: ``(H, W, B, context)`` where there is some.
         """
-        inputs = self.input(x)
+        if self.pixels is None:
+            inputs = self.input(x)
+        else:
+            weight = self.input.masked_weight()
+            own = F.pad(self.pixels, (0, 0, len(weight) - len(self.pixels), 0))
+            inputs = F.linear(torch.cat([x, pixels], -1), torch.cat([weight, own], 1), self.input.bias)
         if self.label is not None:
             inputs = inputs + self.label[labels]
         if self.context is not None:
@@ -158,8 +175,8 @@ class Recurrent(nn.Module):
 class RowLayer(Recurrent):
     """The Row LSTM."""
 
-    def __init__(self, config: RowLSTMConfig, channels: int, context: int) -> None:
-        super().__init__(config, channels, context, [row_way(config.kernel)], config.kernel)
+    def __init__(self, config: RowLSTMConfig, channels: int, context: int, *, first: bool) -> None:
+        super().__init__(config, channels, context, [row_way(config.kernel)], config.kernel, first=first)
 
     def states(self, inputs: Tensor) -> Tensor:
         """``(H, W, B, 4h)`` → ``(H, W, B, h)``."""
@@ -169,8 +186,8 @@ class RowLayer(Recurrent):
 class DiagonalLayer(Recurrent):
     """The Diagonal BiLSTM."""
 
-    def __init__(self, config: DiagonalBiLSTMConfig, channels: int, context: int) -> None:
-        super().__init__(config, channels, context, DIAGONAL)
+    def __init__(self, config: DiagonalBiLSTMConfig, channels: int, context: int, *, first: bool) -> None:
+        super().__init__(config, channels, context, DIAGONAL, first=first)
 
     def states(self, inputs: Tensor) -> Tensor:
         """``(H, W, B, 8h)`` → ``(H, W, B, h)``."""
@@ -197,7 +214,8 @@ class PixelRNN(Autoregressive):
         self.context = context
         channels, features = shape[0], 2 * config.hidden
         self.first = MaskedConv2d(channels, features, config.first_kernel, "A", channels)
-        self.layers = nn.ModuleList(self.layer(config, channels, context) for _ in range(config.layers))  # type: ignore[arg-type]
+        layers = (self.layer(config, channels, context, first=i == 0) for i in range(config.layers))  # type: ignore[arg-type]
+        self.layers = nn.ModuleList(layers)
         self.head_1 = MaskedLinear(features, config.head_features, channels)
         self.head_2 = MaskedLinear(config.head_features, self.parameters_per_channel * channels, channels)
         nn.init.zeros_(self.head_2.weight)  # uniform over the levels until something is learned
@@ -219,11 +237,12 @@ class PixelRNN(Autoregressive):
         """
         if self.classes and labels is None:
             raise LimnerError(f"this model has {self.classes} classes: one pixel's probabilities need labels")
+        pixels = x.permute(2, 3, 0, 1)
         x = self.first(x).permute(2, 3, 0, 1).contiguous()  # (H, W, B, 2h)
         if context is not None:
             context = context.permute(2, 3, 0, 1)
         for layer in self.layers:
-            x = layer(x, labels, context)
+            x = layer(x, pixels, labels, context)
         x = self.head_2(F.relu(self.head_1(F.relu(x))))
         return x.permute(2, 3, 0, 1)
 

@@ -28,12 +28,13 @@ class _Recurrent(Network):
         w = model.shape[2]
         layers = cast("list[Recurrent]", list(model.layers))
         self.row, self.model, self.first = 0, model, Layer(model.first, n, w)
+        self.pixels = model.first.weight.new_zeros(n, w, model.shape[0])  # of the row
         self.lstms = [_Lstm(layer, n, w, labels, context) for layer in layers]
 
     def begin_row(self) -> None:
         self.first.begin_row()
         for lstm in self.lstms:
-            lstm.begin_row(self.row)
+            lstm.begin_row(self.row, self.pixels)
 
     def at(self, j: int, x: Tensor) -> Tensor:
         x = self.first.at(j, x)
@@ -43,6 +44,7 @@ class _Recurrent(Network):
 
     def put(self, j: int, x: Tensor) -> None:
         self.first.put(j, x)
+        self.pixels[:, j] = x
 
     def end_row(self) -> None:
         self.first.end_row()
@@ -50,6 +52,7 @@ class _Recurrent(Network):
 
     def select(self, index: Tensor) -> None:
         self.first.select(index)
+        self.pixels = self.pixels[index]
         for lstm in self.lstms:
             lstm.select(index)
 
@@ -63,11 +66,13 @@ class _Lstm:
         self.leftwards = others[0] if others else None  # from right to left
         self.inputs = layer.out.weight.new_zeros(n, self.left + w, len(layer.out.weight))  # of the row
 
-    def begin_row(self, i: int) -> None:
-        """Compute what follows from the rows above row i."""
+    def begin_row(self, i: int, pixels: Tensor) -> None:
+        """Compute what follows from the rows above row i, the last of which holds ``pixels`` ``(n, W, C)``."""
         if self.leftwards is not None and i > 0:
             inputs = self.inputs.transpose(0, 1) @ self.leftwards.weight  # of the finished row
             sums = inputs + self.leftwards.above(i - 1)
+            if self.layer.pixels is not None:
+                sums = sums + F.linear(pixels.transpose(0, 1), self.layer.pixels)
             for j in reversed(range(len(sums))):
                 self.leftwards.step(j, sums[j])
         self.base = self.rightwards.above(i)  # (W, n, 4h)

@@ -25,14 +25,14 @@ def recurrent(builder: Builder, model: PixelRNN) -> Program:
     c, height = model.shape[:2]
     layers = cast("list[Recurrent]", list(model.layers))
     features, _, rows, side = model.first.weight.shape
-    pixels = builder.buffer(c, rows=rows, pad=side // 2)
+    pixels = builder.buffer(c, rows=max(rows, 2), pad=side // 2)
     first = Layer(builder, model.first, pixels, c)
     first.above(model.first.bias)
     known = layers[0].context
     context = -1 if known is None else builder.buffer(known.in_features, rows=height)
     maps = [builder.buffer(features, pad=layer.input.span - 1) for layer in layers]
     active = builder.buffer(features, level=FOREVER)
-    lstms = [_Lstm(builder, layer, x, context, c) for layer, x in zip(layers, maps, strict=True)]
+    lstms = [_Lstm(builder, layer, x, pixels, context, c) for layer, x in zip(layers, maps, strict=True)]
     head = Head(builder, model, active)
     for g in range(c):
         at = first.groups.slices[g].start
@@ -50,9 +50,11 @@ def recurrent(builder: Builder, model: PixelRNN) -> Program:
 class _Lstm:
     """A layer, whose input is ``buffer``."""
 
-    def __init__(self, builder: Builder, layer: Recurrent, buffer: int, context: int, channels: int) -> None:
+    def __init__(
+        self, builder: Builder, layer: Recurrent, buffer: int, pixels: int, context: int, channels: int
+    ) -> None:
         ways = range(len(layer.ways))
-        self.rightwards, *others = (_Direction(builder, layer, d, buffer, context, channels) for d in ways)
+        self.rightwards, *others = (_Direction(builder, layer, d, buffer, pixels, context, channels) for d in ways)
         self.leftwards = others[0] if others else None
         self.total = self.rightwards.hidden
         if self.leftwards is not None:
@@ -72,7 +74,9 @@ class _Lstm:
 class _Direction:
     """One way of a layer: the hidden states and cells of a row, each replaced when nothing needs it any more."""
 
-    def __init__(self, builder: Builder, layer: Recurrent, d: int, buffer: int, context: int, channels: int) -> None:
+    def __init__(
+        self, builder: Builder, layer: Recurrent, d: int, buffer: int, pixels: int, context: int, channels: int
+    ) -> None:
         self.builder, self.way = builder, layer.ways[d]
         h, span, lower = layer.out.weight.shape[1], layer.input.span, self.way.lower
         own = slice(4 * h * d, 4 * h * (d + 1))
@@ -85,6 +89,8 @@ class _Direction:
         taps = [Tap(self.hidden, state[:, t].T, di, dj) for t, (di, dj) in enumerate(self.way.taps)]
         above, self.late = [tap for tap in taps if tap.di < 0], [tap for tap in taps if tap.di == 0]
         (above if lower else self.late).extend(Tap(buffer, weight[:, t].T, 0, t - span + 1) for t in range(span))
+        if lower and layer.pixels is not None:
+            above.append(Tap(pixels, layer.pixels.T))
         if layer.context is not None:
             above.append(Tap(context, layer.context.weight[own].T))
         bias = layer.input.bias if layer.label is None else layer.input.bias + layer.label
