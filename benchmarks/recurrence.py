@@ -15,7 +15,6 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -26,8 +25,8 @@ from torch import Tensor
 from benchmarks.sampling import BINARY, identical, measure, shaken
 from limner.models import family
 from limner.models.pixelrnn import PixelRNN, Recurrent
-from limner.recipes import default_recipe
 from limner.sampling.rows import row_methods
+from limner.training.memory import keep_freed_memory
 
 MODELS = ("diagonal-bilstm", "row-lstm")
 SIZES = [(16, 7), (32, 1)]
@@ -35,10 +34,8 @@ SIZES = [(16, 7), (32, 1)]
 
 
 def build(name: str, hidden: int, layers: int) -> PixelRNN:
-    """The recipe's network in another size."""
-    shape, levels = BINARY
-    network = replace(default_recipe(name, shape).network, hidden=hidden, layers=layers)
-    model = shaken(family(name).model(network, shape, levels))
+    """The paper's network."""
+    model = shaken(family(name).model(family(name).config(hidden=hidden, layers=layers), *BINARY))
     assert isinstance(model, PixelRNN)
     return model
 
@@ -77,6 +74,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="runs of each kind, in turn; medians are reported")
     parser.add_argument("--no-sampling", action="store_true", help="training alone")
     arguments = parser.parse_args()
+    keep_freed_memory()  # as in training, for both loops
     rows: list[dict[str, Any]] = []
     (c, h, w), levels = BINARY
     for name in MODELS:
