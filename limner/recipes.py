@@ -29,6 +29,8 @@ _MUON = TrainingConfig(
     cooldown=0.5,
     evaluations=6,
 )
+# Without decay the state-to-state matrices grow until the recurrence comes apart (LOG.md).
+_RECURRENT = replace(_MUON, cooldown=0.8, weight_decay=0.3)
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,11 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
         case "patch-pixelcnn":
             return Recipe(PatchPixelCNNConfig(), _MUON)
         case "diagonal-bilstm":
-            return Recipe(DiagonalBiLSTMConfig(layers=4), _MUON)
+            return Recipe(DiagonalBiLSTMConfig(layers=4), _RECURRENT)
         case "row-lstm":
-            return Recipe(RowLSTMConfig(layers=3, kernel=7), _MUON)
+            return Recipe(RowLSTMConfig(layers=3, kernel=7), _RECURRENT)
         case "multi-scale-pixelrnn":
-            training = replace(_MUON, clip_norm=0.0, batch_size=16, learning_rate=0.01, matrix_learning_rate=0.05)
+            training = replace(_RECURRENT, batch_size=16, learning_rate=0.01, matrix_learning_rate=0.05)
             return Recipe(MultiScalePixelRNNConfig(), training)
         case "pixelcnn":
             return Recipe(PixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))

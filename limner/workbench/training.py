@@ -174,6 +174,7 @@ def _check_unfinished(run: Run, before: TrainingConfig, steps_per_epoch: int) ->
 
 def _of_precision(config: RunConfig, model: Model, images: Split) -> RunConfig:
     """``config`` with the precision that ``auto`` stands for on this machine; ``model`` is moved to the device."""
+    keep_freed_memory()
     training = config.recipe.training
     first = Batches(images, training.batch_size, training.seed).at(0)
     precision = choose_precision(training.precision, model.to(device()), first)
@@ -210,7 +211,6 @@ def _of_length(config: TrainingConfig, minutes: float | None, epochs: float | No
 def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable[[], None] | None = None) -> Run:
     config, data = run.config.recipe.training, run.data()
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
-    keep_freed_memory()
     fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION[config.precision])
     objective = SingleLoss(model.to(fabric.device), config, fabric)
     validation = data.splits["validation"] if len(data.splits["validation"]) else data.split("train")
