@@ -88,8 +88,9 @@ def _arithmetic(run: Run, words: tuple[str, ...], n: int, seed: int, quiet: bool
 
     a, b, c = words
     found = workbench.latent.analogy(run, a, b, c, n=n, seed=seed, quiet=quiet)
-    sheets = [pictures.grid(picture[None], scale=4) for picture in found.means]
-    sheets.append(pictures.pairs(found.before, found.after, scale=2))
+    scale = max(1, 56 // max(found.means.shape[2:]))
+    sheets = [pictures.grid(picture[None], scale=2 * scale) for picture in found.means]
+    sheets.append(pictures.pairs(found.before, found.after, scale=scale))
     captions = [a, f"- {b}", f"+ {c}", "=", f"{c}, and {c} + {a} - {b}"]
     counts = dict(zip("abc", found.counts, strict=True))
     return pictures.strip(sheets, captions), {"words": words, "averaged": counts}
