@@ -1,9 +1,9 @@
-"""The pictures of docs/: what reaches one pixel's logit, by each network's gradients.
+"""The pictures of docs/: what reaches one pixel's logit, by each network's gradients; where a GAN's generator learns.
 
     python -m benchmarks.figures [--out docs/figures]
 
-Random weights, float64, 16 features, 15×15 pixels. A square is a pixel: the darker, the larger the gradient of the
-logit of the pixel marked ×, on a logarithmic scale; where it is exactly zero the pixel is white.
+contexts: random weights, float64, 16 features, 15×15 pixels. A square is a pixel: the darker, the larger the gradient
+of the logit of the pixel marked ×, on a logarithmic scale; where it is exactly zero the pixel is white.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from benchmarks.sampling import shaken
 from limner.models.autoregressive import Autoregressive
 from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
 from limner.models.pixelrnn import DiagonalBiLSTM, DiagonalBiLSTMConfig, RowLSTM, RowLSTMConfig
+from limner.training.adversarial import OBJECTIVES
 
 SIDE, PLACE = 15, (9, 6)
 
@@ -51,13 +52,37 @@ def contexts() -> Figure:
     return figure
 
 
+def saturation() -> Figure:
+    """What each objective's generator minimises, and how steep that is, by the logit of a fake; reals at logit 2."""
+    fake = torch.linspace(-8, 4, 241, dtype=torch.float64).requires_grad_()
+    figure = Figure(figsize=(7.2, 2.8), layout="constrained")
+    value, slope = figure.subplots(1, 2)
+    for name, game in OBJECTIVES.items():
+        _, loss = game(torch.full_like(fake, 2.0), fake)
+        (gradient,) = torch.autograd.grad(loss.sum(), fake)
+        style = "--" if name == "wasserstein" else "-"  # it lies on the hinge's
+        value.plot(fake.detach(), loss.detach(), style, label=name, linewidth=1.4)
+        slope.plot(fake.detach(), gradient.abs(), style, linewidth=1.4)
+    value.set_ylim(-6, 10)
+    slope.set_ylim(0, 3)
+    value.set_title("loss of the generator", fontsize=9)
+    slope.set_title("size of its slope", fontsize=9)
+    for axes in (value, slope):
+        axes.set_xlabel("D(G(z)), the logit of a fake: left, the discriminator is sure", fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.2)
+    value.legend(fontsize=7, frameon=False)
+    return figure
+
+
 def main() -> None:
     """Write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("docs/figures"))
     out: Path = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
-    contexts().savefig(out / "contexts.png", dpi=100, metadata={"Software": None})
+    for figure in (contexts, saturation):
+        figure().savefig(out / f"{figure.__name__}.png", dpi=100, metadata={"Software": None})
 
 
 if __name__ == "__main__":

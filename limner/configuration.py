@@ -16,10 +16,9 @@ from limner.data.options import FitMode, Progress
 from limner.errors import LimnerError
 from limner.models import Model, family
 from limner.models.contracts import describe_shape
-from limner.recipes import Recipe
+from limner.recipes import Recipe, training_config
 from limner.runs import read_config, write_config
 from limner.settings import from_table
-from limner.training.config import TrainingConfig
 
 __all__ = ["DataConfig", "RunConfig", "read_run_config"]
 
@@ -118,6 +117,6 @@ def read_run_config(folder: Path) -> RunConfig:
         from_table(DataConfig, tables["data"], f"{path} [data]"),
         Recipe(
             from_table(model.config, tables["network"], f"{path} [network]"),
-            from_table(TrainingConfig, tables["training"], f"{path} [training]"),
+            from_table(training_config(model.name), tables["training"], f"{path} [training]"),
         ),
     )

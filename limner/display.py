@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -21,6 +21,8 @@ from limner.evaluation import bits_per_dim
 from limner.training import loop
 
 __all__ = ["bar", "console", "duration", "stages", "training"]
+
+_FIGURES = {"discriminator": "D", "generator": "G", "accuracy": "accuracy", "distance": "distance"}  # of two players
 
 
 def console(quiet: bool = False) -> Console:
@@ -65,31 +67,48 @@ def stages(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
 def training(
     name: str, dimensions: int, bound: str | None = "exact", quiet: bool = False
 ) -> Iterator[Callable[[loop.Progress], None]]:
-    """The training bar: likelihood, rate, time left. A line stays for each new validation figure.
+    """The training bar: likelihood (or the two players' figures), rate, time left. A line stays for each validation.
 
     A bound of the likelihood is marked ≤: the true figure is no larger.
     """
     sign = "≤ " if bound == "lower" else ""
     with _columns(TextColumn("{task.fields[figures]}"), quiet=quiet) as progress:
         task = progress.add_task(name, total=1.0, figures="")
-        shown: dict[str, float | None] = {"validation": None}
+        shown: dict[str, Mapping[str, float] | None] = {"validation": None}
+        named: set[str] = set()  # what the doctor has said that still stands
 
         def show(p: loop.Progress) -> None:
             steps = f"{p.step:,}/{p.steps:,}" if p.steps else f"{p.step:,}"
             figures = (
-                f"step {steps} · train {sign}{p.nats:.2f} nats ({bits(p.nats):.3f} bits/dim) · "
+                f"step {steps} · train {said(p.train, 2)} · "
                 f"{p.images_per_second:.0f} images/s · {duration(p.seconds_left)} left"
+                + "".join(f" · [yellow]{d.name}[/yellow]" for d in p.diagnoses)
             )
             progress.update(task, completed=p.fraction, figures=figures)
-            if p.validation_nats is not None and p.validation_nats != shown["validation"]:
-                shown["validation"] = p.validation_nats
+            if p.validation is not None and p.validation != shown["validation"]:
+                shown["validation"] = p.validation
                 progress.console.print(
-                    f"{name}  step {p.step:,}  {p.fraction:4.0%}  validation {sign}{p.validation_nats:.3f} nats "
-                    f"({bits(p.validation_nats):.4f} bits/dim)  {duration(p.seconds_left)} left",
+                    f"{name}  step {p.step:,}  {p.fraction:4.0%}  validation {said(p.validation, 3)}  "
+                    f"{duration(p.seconds_left)} left",
                     soft_wrap=True,
                 )
 
-        def bits(nats: float) -> float:
-            return bits_per_dim(nats, dimensions)
+            for d in p.diagnoses:
+                if d.name not in named:
+                    progress.console.print(
+                        f"{name}  step {p.step:,}  {d.name}: {d.observed}; try {d.remedy}",
+                        style="yellow",
+                        markup=False,
+                        soft_wrap=True,
+                    )
+            named.clear()
+            named.update(d.name for d in p.diagnoses)
+
+        def said(figures: Mapping[str, float], places: int) -> str:
+            if "nats" not in figures:
+                return " · ".join(f"{short} {figures[k]:.3g}" for k, short in _FIGURES.items() if k in figures)
+            nats = figures["nats"]
+            bits = bits_per_dim(nats, dimensions)
+            return f"{sign}{nats:.{places}f} nats ({bits:.{places + 1}f} bits/dim)"
 
         yield show

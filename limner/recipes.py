@@ -8,6 +8,7 @@ from typing import Any
 
 from limner.errors import LimnerError
 from limner.models import family
+from limner.models.gan import GANConfig
 from limner.models.gated_pixelcnn import GatedPixelCNNConfig
 from limner.models.multiscale import MultiScalePixelRNNConfig
 from limner.models.patch_pixelcnn import PatchPixelCNNConfig
@@ -15,9 +16,9 @@ from limner.models.pixelcnn import PixelCNNConfig
 from limner.models.pixelcnnpp import PixelCNNPPConfig
 from limner.models.pixelrnn import DiagonalBiLSTMConfig, RowLSTMConfig
 from limner.models.vae import VAEConfig
-from limner.training.config import TrainingConfig
+from limner.training.config import AdversarialConfig, TrainingConfig
 
-__all__ = ["Recipe", "default_recipe", "demo_recipe", "named_recipe"]
+__all__ = ["Recipe", "default_recipe", "demo_recipe", "named_recipe", "training_config"]
 
 
 _MUON = TrainingConfig(
@@ -39,6 +40,20 @@ class Recipe:
 
     network: Any
     training: TrainingConfig
+
+    def __post_init__(self) -> None:
+        if isinstance(self.training, AdversarialConfig) and self.network.discriminator_norm == "batch":
+            penalty = self.training.chosen_penalty
+            if penalty != "none":
+                raise LimnerError(
+                    f"penalty={penalty}: with BatchNorm a picture's logit depends on its batch, and so would the "
+                    "penalty; choose discriminator_norm=none or spectral, or penalty=none"
+                )
+
+
+def training_config(model: str) -> type[TrainingConfig]:
+    """Of which kind the numbers of a model's training are: those of two players, or of one loss."""
+    return AdversarialConfig if model == "gan" else TrainingConfig
 
 
 def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
@@ -63,6 +78,8 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
             return Recipe(MultiScalePixelRNNConfig(), training)
         case "pixelcnn":
             return Recipe(PixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))
+        case "gan":
+            return Recipe(GANConfig(), AdversarialConfig())
         case _:
             small = math.prod(shape) <= 1024  # MNIST: a dense step takes a tenth of a convolutional one
             network = VAEConfig(network="dense" if small else "conv")
@@ -118,6 +135,9 @@ def demo_recipe(model: str) -> Recipe:
         case "pixelcnn":
             network = PixelCNNConfig(features=64, blocks=5, first_kernel=5)
             return Recipe(network, replace(training, learning_rate=3e-3, epochs=20))
+        case "gan":
+            two = AdversarialConfig(batch_size=64, precision="float32", learning_rate=1e-3, epochs=100)
+            return Recipe(GANConfig(network="dense", latent=16, hidden=128), two)
         case _:
             return Recipe(
                 VAEConfig(latent=2, network="dense", hidden=256), replace(training, learning_rate=2e-3, epochs=50)

@@ -156,13 +156,16 @@ def _figures(folder: Path, data: str) -> dict[str, Any]:
     status = "finished" if state.get("finished") else "unfinished" if state.get("step") else "no checkpoint"
     row: dict[str, Any] = {"status": status, "step": int(state.get("step", 0))}
     validations = [
-        (r["validation"]["nats"], r["step"]) for r in read_json_lines(folder / "metrics.jsonl") if "validation" in r
+        (r["validation"]["nats"], r["step"])
+        for r in read_json_lines(folder / "metrics.jsonl")
+        if "nats" in r.get("validation", {})
     ]
     kept = -1  # the step whose weights were kept: figures of others are old
     if validations:
         row["validation_nats"], kept = min(validations)
     wanted = ("test", data, kept)
-    tests = [e for e in read_evaluations(folder) if (e.get("split"), e.get("data"), e.get("step")) == wanted]
+    found = [e for e in read_evaluations(folder) if (e.get("split"), e.get("data"), e.get("step")) == wanted]
+    tests = [e for e in found if "bound" in e]
     if tests:
         most = max(e["n"] for e in tests)  # a figure over few images does not stand for the split
         best = min((e for e in tests if e["n"] == most), key=lambda e: e["nats_per_image"])

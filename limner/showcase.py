@@ -14,7 +14,7 @@ from limner.runs import CONFIG
 
 __all__ = ["DEMO_MODELS", "demo"]
 
-DEMO_MODELS = ("diagonal-bilstm", "pixelcnn", "vae")
+DEMO_MODELS = ("diagonal-bilstm", "pixelcnn", "vae", "gan")
 _MARK = ".limner-demo"
 
 

@@ -66,7 +66,9 @@ def test_python_m(home):
         [sys.executable, "-m", "limner", "resume", "nothing"], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    here = "diagonal-bilstm, gated-pixelcnn, multi-scale-pixelrnn, patch-pixelcnn, pixelcnn, pixelcnn++, row-lstm, vae"
+    here = (
+        "diagonal-bilstm, gan, gated-pixelcnn, multi-scale-pixelrnn, patch-pixelcnn, pixelcnn, pixelcnn++, row-lstm …"
+    )
     assert done.stderr == f"limner: no run 'nothing' in runs/ (runs here: {here})\n"
 
 

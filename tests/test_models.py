@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from limner.models import MODELS, Reconstructs, Samples, Scores
+from limner.models.gan import GANConfig
 from limner.models.gated_pixelcnn import GatedPixelCNNConfig
 from limner.models.multiscale import MultiScalePixelRNNConfig
 from limner.models.patch_pixelcnn import PatchPixelCNNConfig
@@ -59,6 +60,14 @@ CASES = {
     ),
     "vae dense binary": ("vae", VAEConfig(latent=3, network="dense", hidden=16), (1, 6, 7), 2),
     "vae conv rgb": ("vae", VAEConfig(latent=3, network="conv", features=4), (3, 9, 8), 256),
+    "gan dense of a class": ("gan", GANConfig(latent=3, network="dense", hidden=16, classes=2), (1, 6, 7), 2),
+    "gan dcgan": ("gan", GANConfig(latent=3, features=4, hidden=8, discriminator_norm="batch"), (3, 9, 8), 256),
+    "gan residual of a class": (
+        "gan",
+        GANConfig(latent=3, network="residual", features=4, hidden=8, classes=3, discriminator_norm="spectral"),
+        (3, 8, 9),
+        256,
+    ),
     "vae softmax": ("vae", VAEConfig(latent=2, network="dense", hidden=16, head="softmax"), (1, 5, 4), 17),
 }
 
@@ -72,6 +81,14 @@ def case(request):
         torch.nn.init.normal_(parameter, std=0.2)
     k = torch.randint(0, levels, (6, *shape), generator=torch.Generator().manual_seed(1))
     return model.eval(), torch.round(k * 255 / (levels - 1)).to(torch.uint8)
+
+
+def scores(model, images):
+    """A number of each image: ln p, or the logit of a discriminator."""
+    generator = torch.Generator().manual_seed(0)
+    if isinstance(model, Scores):
+        return model.log_prob(images, generator=generator)
+    return model(images, generator)["real_logit"]
 
 
 def test_every_family_is_in_the_suite():
@@ -111,7 +128,10 @@ def test_gradient_matches_float64(case):
 
 def test_loss_is_the_negative_log_prob(case):
     model, images = case
-    assert isinstance(model, Scores)
+    if not isinstance(model, Scores):
+        assert not callable(getattr(model, "log_prob", None))
+        assert not callable(getattr(model, "loss_terms", None))
+        return
     assert model.bound in ("exact", "lower")
     loss = sum(model(images, torch.Generator().manual_seed(5)).values())
     log_prob = model.log_prob(images, generator=torch.Generator().manual_seed(5))
@@ -120,15 +140,17 @@ def test_loss_is_the_negative_log_prob(case):
 
 
 def test_an_image_scores_the_same_in_any_company(case):
-    """No statistics over the batch: BatchNorm in a model would let test images see each other."""
+    """No statistics over the batch: BatchNorm in a likelihood would let test images see each other."""
     model, images = case
-    if model.bound == "lower":
+    if isinstance(model, Scores) and model.bound == "lower":
         alone = model.double().encode(images[:1])
         assert alone == pytest.approx(model.encode(images)[:1], abs=1e-9)
     else:
-        alone = model.double().log_prob(images[:1]).detach()
-        assert alone == pytest.approx(model.log_prob(images)[:1].detach(), abs=1e-9)
-    assert not any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in model.modules())
+        alone = scores(model.double(), images[:1]).detach()
+        assert alone == pytest.approx(scores(model, images)[:1].detach(), abs=1e-9)
+    assert not isinstance(model, Scores) or not any(
+        isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in model.modules()
+    )
 
 
 def test_samples_are_pictures_of_its_levels_and_repeatable(case):
@@ -141,7 +163,7 @@ def test_samples_are_pictures_of_its_levels_and_repeatable(case):
     assert first.shape == (3, *model.shape)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    assert torch.isfinite(model.log_prob(first)).all()  # every pixel is one of the levels
+    assert torch.isfinite(scores(model, first)).all()  # every pixel is one of the levels
 
 
 def test_reconstructions_where_it_reconstructs(case):
@@ -164,12 +186,13 @@ def test_saved_and_loaded_it_gives_the_same_numbers(case, tmp_path):
     for a, b in zip(model.state_dict().values(), fresh.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     fresh.eval()
-    before = model.log_prob(images, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(before, fresh.log_prob(images, generator=torch.Generator().manual_seed(0)))
+    assert torch.equal(scores(model, images), scores(fresh, images))
 
 
 def test_training_on_one_picture_raises_its_probability(case):
     model, images = case
+    if not isinstance(model, Scores):
+        pytest.skip("two players: tests/training/test_adversarial.py")
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     losses = []
     for _ in range(30):

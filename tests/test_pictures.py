@@ -10,7 +10,7 @@ from PIL import Image
 
 from limner import files
 from limner.errors import LimnerError
-from limner.pictures import contact_sheet, curves, grid, inline_svg, pairs, png_bytes, save_png, strip
+from limner.pictures import contact_sheet, curves, first_columns, grid, inline_svg, pairs, png_bytes, save_png, strip
 from limner.pictures.plots import _limits, _thinned
 
 GAP = 128
@@ -88,6 +88,24 @@ def test_wrong_numbers_are_refused(bad):
     for draw in (grid, lambda x, **k: pairs(x, x, **k), lambda x, **k: contact_sheet(x, torch.zeros(4), **k)):
         with pytest.raises(LimnerError, match="needs"):
             draw(some(4), **bad)
+
+
+@pytest.mark.parametrize("scale", [1, 3, 10])
+@pytest.mark.parametrize("columns", [1, 2, 4])
+def test_first_columns_of_a_grid(columns, scale):
+    images = some(12, 1, 5, 8)
+    sheet = grid(images, columns=4, scale=scale)
+    kept = first_columns(sheet, (5, 8), columns)
+    chosen = images.view(3, 4, 1, 5, 8)[:, :columns].flatten(0, 1)
+    assert kept.tobytes() == grid(chosen, columns=columns, scale=scale).tobytes()
+    small = first_columns(sheet, (5, 8), columns, scale=2)
+    assert small.tobytes() == grid(chosen, columns=columns, scale=2).tobytes()
+
+
+def test_first_columns_of_a_strange_sheet_are_all():
+    sheet = grid(some(4, 1, 5, 8), columns=2, scale=3)
+    assert first_columns(sheet, (7, 7), 1).size == sheet.size
+    assert first_columns(sheet, (5, 8), 9).size == sheet.size
 
 
 def test_pairs_alternate_and_bands_stand_apart():

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from limner import workbench
 from limner.cli import main
 from limner.errors import LimnerError
-from limner.models import MODELS
+from limner.models import GAN, MODELS
 from limner.runs import read_config
 from limner.training.journal import read_metrics
 
@@ -68,6 +68,15 @@ def words(reference, tiny):
     """The command that trains the reference's twin, called ``twin``."""
     model = reference.name
     return ["train", model, "--name", "twin", "--quiet", "--set", *tiny[model], *OFTEN]
+
+
+@pytest.fixture
+def objective(reference):
+    """The class of what makes the reference's steps."""
+    from limner.training.adversarial import Adversarial
+    from limner.training.objectives import SingleLoss
+
+    return Adversarial if reference.name == "gan" else SingleLoss
 
 
 @pytest.fixture
@@ -176,10 +185,8 @@ def test_ctrl_c_saves_and_resume_goes_on(reference, words, twin, start, limner):
     assert_same_end(twin, reference)
 
 
-def test_ctrl_c_says_how_to_go_on(reference, words, twin, monkeypatch, limner):
-    from limner.training.objectives import SingleLoss
-
-    step = SingleLoss.step
+def test_ctrl_c_says_how_to_go_on(reference, objective, words, twin, monkeypatch, limner):
+    step = objective.step
 
     def interrupted(self, batch, factor, number):
         if number == 10:
@@ -187,7 +194,7 @@ def test_ctrl_c_says_how_to_go_on(reference, words, twin, monkeypatch, limner):
         return step(self, batch, factor, number)
 
     with monkeypatch.context() as patched:
-        patched.setattr(SingleLoss, "step", interrupted)
+        patched.setattr(objective, "step", interrupted)
         said = limner(*words)
     assert (said.code, said.out) == (130, "")
     assert said.err == "limner: stopped and saved; go on with `limner resume twin`\n"
@@ -238,15 +245,23 @@ def test_killed_before_the_first_checkpoint(reference, words, twin, monkeypatch,
 
 
 @pytest.mark.parametrize("number", [0, 30])
-def test_a_nan_stops_and_keeps_the_last_good_state(reference, words, twin, monkeypatch, refused, limner, number):
+def test_a_nan_stops_and_keeps_the_last_good_state(
+    reference, objective, words, twin, monkeypatch, refused, limner, number
+):
     from limner.models import family
 
     kind = family(reference.name).model
-    terms, calls = kind.loss_terms, 0
+    name = "_logits" if kind is GAN else "loss_terms"
+    owner = objective if kind is GAN else kind
+    terms, calls = getattr(owner, name), 0
 
     def poisoned(self, *words):
         nonlocal calls
-        result = dict(terms(self, *words))
+        result = terms(self, *words)
+        if kind is GAN:
+            calls += 1
+            return result * float("nan") if calls == 4 * number + 1 else result  # four passes of D in a step
+        result = dict(result)
         if self.training:
             calls += 1
             if calls == number + 1:
@@ -254,12 +269,13 @@ def test_a_nan_stops_and_keeps_the_last_good_state(reference, words, twin, monke
         return result
 
     with monkeypatch.context() as patched:
-        patched.setattr(kind, "loss_terms", poisoned)
+        patched.setattr(owner, name, poisoned)
         line = refused(*words)
     assert f"step {number}:" in line
-    assert f"the term '{'kl' if reference.name == 'vae' else 'nll'}' became nan" in line
+    term = {"vae": "kl", "gan": "discriminator"}.get(reference.name, "nll")
+    assert f"the term '{term}' became nan" in line
     if number:
-        workbench.open_run(twin).log_prob(torch.zeros(1, 1, 8, 8, dtype=torch.uint8))  # the weights load
+        workbench.open_run(twin).sample(1)  # the weights load
     assert limner("resume", "twin", "--quiet").code == 0
     assert_same_end(twin, reference)
 
@@ -274,10 +290,8 @@ def test_a_rate_beyond_reason_is_one_line(twin, tiny, refused):
             assert all(bool(t.isfinite().all()) for t in tensors(twin / file)[0].values() if t.is_floating_point())
 
 
-def test_weights_that_are_not_finite_are_not_saved(reference, words, twin, monkeypatch, refused):
-    from limner.training.objectives import SingleLoss
-
-    step = SingleLoss.step
+def test_weights_that_are_not_finite_are_not_saved(reference, objective, words, twin, monkeypatch, refused):
+    step = objective.step
 
     def spoiling(self, batch, factor, number):
         result = step(self, batch, factor, number)
@@ -286,7 +300,7 @@ def test_weights_that_are_not_finite_are_not_saved(reference, words, twin, monke
                 next(self.model.parameters()).fill_(float("inf"))
         return result
 
-    monkeypatch.setattr(SingleLoss, "step", spoiling)
+    monkeypatch.setattr(objective, "step", spoiling)
     assert "at step 21: the weight " in refused(*words, "checkpoint_seconds=0")
     saved, header = tensors(twin / "state.safetensors")
     assert header["step"] == 20

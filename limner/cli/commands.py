@@ -15,21 +15,19 @@ from limner.cli.arguments import (
     Flag,
     Label,
     Levels,
-    Limit,
     Minutes,
     Model,
     Name,
-    OtherSource,
     OutFile,
     RunName,
-    RunNames,
     Seed,
     Settings,
     Size,
     Source,
-    SplitName,
 )
 from limner.cli.completing import complete
+from limner.cli.latent import latent
+from limner.cli.measuring import compare, evaluate
 from limner.cli.printing import describe, figure, print_json, print_table, said, size_of, spread
 
 if TYPE_CHECKING:
@@ -60,7 +58,8 @@ def data(
     """Say what a SOURCE is (count, size, channels, levels, labels, broken files) and write a contact sheet.
 
     Args:
-        source: digits, mnist, binarized-mnist, fashion-mnist, cifar10, a folder, .zip, .npz, .npy, IDX or .amat file.
+        source: digits, mnist, binarized-mnist, fashion-mnist, cifar10, stacked-mnist, a folder, .zip, .npz, .npy, IDX
+            or .amat file.
         size: Bring every picture to this size: S (square) or WIDTHxHEIGHT.
         fit: How: crop (cover, cut the borders), pad (add black borders), stretch.
         out: The contact sheet; by default contact-sheet.png in this folder.
@@ -99,7 +98,7 @@ def train(
 
     Args:
         model: pixelcnn, gated-pixelcnn, pixelcnn++, patch-pixelcnn, diagonal-bilstm, row-lstm,
-            multi-scale-pixelrnn or vae.
+            multi-scale-pixelrnn, vae or gan.
         data: SOURCE, see `limner data --help`.
         name: Of the run, the folder runs/NAME; by default MODEL-DATA-N.
         size: Bring every picture to this size: S (square) or WIDTHxHEIGHT.
@@ -214,79 +213,6 @@ def sample(
     print(path)
 
 
-def evaluate(
-    run: RunName,
-    data: OtherSource = None,
-    split: SplitName = "test",
-    importance_samples: Count = 1,
-    limit: Limit = None,
-    seed: Seed = 0,
-    json: Flag = False,
-) -> None:
-    """Measure the likelihood: nats an image with standard error, bits/dim, exact or bound. All images are counted.
-
-    Args:
-        run: Name (in runs/) or folder.
-        data: Another SOURCE, of the same shape and levels; by default the run's own.
-        split: Which split.
-        importance_samples: K of a VAE's bound; 1 is the ELBO, more tighten it.
-        limit: Only the first so many images.
-        seed: Of a bound's noise.
-        json: Print one JSON object.
-    """
-    from limner import workbench
-
-    record = workbench.open_run(run).evaluate(
-        data, split=split, importance_samples=importance_samples, limit=limit, seed=seed, quiet=False
-    )
-    if json:
-        print_json(record)
-        return
-    sign = "≤ " if record["bound"] == "lower" else ""
-    error = f" ± {record['nats_standard_error']:.3f}" if "nats_standard_error" in record else ""
-    k = record.get("importance_samples", 1)
-    kind = "exact" if not sign else f"bound, K = {k}" if k > 1 else "bound: the ELBO; --importance-samples tightens it"
-    print(f"{record['run']} ({record['model']}) on {record['data']}, {record['split']}, {record['n']:,} images:")
-    print(f"  {sign}{record['nats_per_image']:.3f}{error} nats an image, {sign}{record['bits_per_dim']:.4f} bits/dim")
-    if "classes" in record:
-        kind += f" ln p(x), the mean of p(x|y) over {record['classes']} classes"
-        if "conditional_nats_per_image" in record:
-            kind += f"; -ln p(x|y) {record['conditional_nats_per_image']:.3f} nats"
-    print(f"  {kind}; {record['seconds']:.1f} s")
-    if "elbo_nats_per_image" in record:
-        elbo, effective = record["elbo_nats_per_image"], record["effective_samples"]
-        print(f"  ELBO ≤ {elbo:.3f} nats; effective samples {effective:.1f} of {k}")
-
-
-def compare(
-    runs: RunNames,
-    split: SplitName = "test",
-    importance_samples: Count = 100,
-    out: Path = Path("comparison.html"),
-    json: Flag = False,
-) -> None:
-    """Measure runs side by side and write one page: likelihoods, samples, reconstructions, curves.
-
-    Args:
-        runs: Names (in runs/) or folders.
-        split: Which split of each run's data is scored.
-        importance_samples: K of a VAE's bound.
-        out: The page.
-        json: Print one JSON list.
-    """
-    from limner import workbench
-
-    path, records = workbench.compare(runs, out=out, split=split, importance_samples=importance_samples, quiet=False)
-    if json:
-        print_json(records)
-        return
-    for r in records:
-        sign = "≤ " if r.get("bound") == "lower" else ""
-        nats = f"{sign}{r['nats_per_image']:.2f} nats, {sign}{r['bits_per_dim']:.4f} bits/dim" if "bound" in r else ""
-        print(f"{r['run']:24} {r['model']:12} {nats or 'no likelihood'}")
-    print(path)
-
-
 def _print_outcome(run: Run) -> None:
     outcome = run.outcome
     if outcome is None or outcome.interrupted:
@@ -295,4 +221,4 @@ def _print_outcome(run: Run) -> None:
     print(run.folder / "report.html")
 
 
-COMMANDS = {f.__name__: f for f in (demo, data, train, resume, runs, sample, complete, evaluate, compare)}
+COMMANDS = {f.__name__: f for f in (demo, data, train, resume, runs, sample, complete, latent, evaluate, compare)}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from limner.errors import LimnerError
-from limner.models.contracts import Model, Reconstructs, Samples, Scores
+from limner.models.contracts import Latents, Model, Reconstructs, Samples, Scores
+from limner.models.gan import GAN, GANConfig
 from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from limner.models.multiscale import MultiScalePixelRNN, MultiScalePixelRNNConfig
 from limner.models.patch_pixelcnn import PatchPixelCNN, PatchPixelCNNConfig
@@ -16,7 +17,19 @@ from limner.models.pixelcnnpp import PixelCNNPP, PixelCNNPPConfig
 from limner.models.pixelrnn import DiagonalBiLSTM, DiagonalBiLSTMConfig, RowLSTM, RowLSTMConfig
 from limner.models.vae import VAE, VAEConfig
 
-__all__ = ["MODELS", "VAE", "Family", "Model", "PixelCNN", "Reconstructs", "Samples", "Scores", "family"]
+__all__ = [
+    "GAN",
+    "MODELS",
+    "VAE",
+    "Family",
+    "Latents",
+    "Model",
+    "PixelCNN",
+    "Reconstructs",
+    "Samples",
+    "Scores",
+    "family",
+]
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,7 @@ MODELS: dict[str, Family] = {
             "van den Oord et al. 2016, arXiv 1601.06759",
         ),
         Family("vae", VAE, VAEConfig, "Kingma and Welling 2013, arXiv 1312.6114"),
+        Family("gan", GAN, GANConfig, "Goodfellow et al. 2014, arXiv 1406.2661"),
     )
 }
 

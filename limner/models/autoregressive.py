@@ -9,30 +9,20 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from limner.checks import NotNegative
 from limner.data.levels import dequantize
 from limner.distributions import HEADS, ChannelDistribution, PixelDistribution, default_head
 from limner.errors import LimnerError
-from limner.models.contracts import Bound, Model
+from limner.models.contracts import Bound, Explicit
 
-__all__ = ["Autoregressive", "ClassBias", "ConditionalConfig", "Tractable"]
-
-
-@dataclass(frozen=True)
-class ConditionalConfig:
-    """Of a model that can be of p(x|y)."""
-
-    classes: NotNegative = 0
-    """Classes K of p(x|y), as many as the data's labels; 0 is an unconditional model."""
+__all__ = ["Autoregressive", "ClassBias", "Tractable"]
 
 
-class Tractable(Model):
+class Tractable(Explicit):
     """A model of exact ln p(x), or of ln p(x|y) with K classes y.
 
     Args:
@@ -82,33 +72,6 @@ class Tractable(Model):
     ) -> dict[str, Tensor]:
         """``nll`` = -ln p(x|y), or -ln p(x) without labels, ``(B,)``."""
         return {"nll": -self.log_prob(images, labels=labels)}
-
-    def drawn_labels(self, n: int, generator: torch.Generator | None, labels: Tensor | None) -> Tensor | None:
-        """The classes int64 ``(n,)`` of ``n`` new pictures: ``labels``, or drawn uniformly before anything else is.
-
-        Raises:
-            LimnerError: Labels that the model does not know.
-        """
-        if self.classes and labels is None:
-            labels = torch.randint(self.classes, (n,), generator=generator)
-        return self.checked_labels(labels, n)
-
-    def checked_labels(self, labels: Tensor | None, n: int) -> Tensor | None:
-        """``labels`` on the model's device.
-
-        Raises:
-            LimnerError: There are labels and no classes, not ``n`` of them, or one is no class of the model.
-        """
-        if labels is None:
-            return None
-        if not self.classes:
-            raise LimnerError(f"this {type(self).__name__} has no classes: leave the labels out")
-        if labels.dtype != torch.int64 or labels.shape != (n,):
-            raise LimnerError(f"labels must be int64 ({n},), not {labels.dtype} {tuple(labels.shape)}")
-        wrong = labels[(labels < 0) | (labels >= self.classes)]
-        if len(wrong):
-            raise LimnerError(f"label {int(wrong[0])}: this model's classes are 0 to {self.classes - 1}")
-        return labels.to(self.device)
 
 
 class Autoregressive(Tractable):

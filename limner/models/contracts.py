@@ -8,15 +8,28 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from limner.checks import NotNegative
 from limner.data.levels import quantize
 from limner.errors import LimnerError
 
-__all__ = ["Bound", "Model", "Reconstructs", "Samples", "Scores", "Trains"]
+__all__ = [
+    "Bound",
+    "ConditionalConfig",
+    "Explicit",
+    "Latents",
+    "Model",
+    "Reconstructs",
+    "Samples",
+    "Scores",
+    "describe_shape",
+    "standard_normal",
+]
 
 Bound = Literal["exact", "lower"]
 
@@ -55,17 +68,24 @@ class Reconstructs(Protocol):
 
 
 @runtime_checkable
-class Trains(Protocol):
-    """Is trained by minimising a sum of named terms (likelihood, ELBO, reconstruction)."""
+class Latents(Protocol):
+    """Draws by decoding latents."""
 
-    def loss_terms(
-        self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> Mapping[str, Tensor]:
-        """Named terms in nats an image, each ``(B,)``; their sum is the loss, -ln p(x) or a bound of it.
-
-        With ``labels`` int64 ``(B,)``, which only a model with classes is given: of p(x|y).
-        """
+    def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """``n`` latents of the prior, standard normal, ``(n, latent)``."""
         ...
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The picture of each latent (of a class each, where there are classes), uint8 ``(B, C, H, W)``."""
+        ...
+
+
+@dataclass(frozen=True)
+class ConditionalConfig:
+    """Of a model that can be of p(x|y)."""
+
+    classes: NotNegative = 0
+    """Classes K of p(x|y), as many as the data's labels; 0 is an unconditional model."""
 
 
 class Model(nn.Module):
@@ -102,16 +122,10 @@ class Model(nn.Module):
         return k.to(self.dtype) * (2.0 / (self.levels - 1)) - 1.0
 
     @abstractmethod
-    def loss_terms(
-        self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> Mapping[str, Tensor]:
-        """See ``Trains``."""
-
     def forward(
         self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> Mapping[str, Tensor]:
-        """The loss terms: what one training step needs, through whatever wraps the module (autocast, DDP)."""
-        return self.loss_terms(images, generator, labels if self.classes else None)
+        """What one training step needs, as named terms ``(B,)``, through whatever wraps the module (autocast, DDP)."""
 
     def matrices(self) -> dict[str, int]:
         """The weights that Muon may take, by name: all matrices and kernels but the first and the last.
@@ -136,7 +150,59 @@ class Model(nn.Module):
             )
         return quantize(images.to(self.device), self.levels)
 
+    def drawn_labels(self, n: int, generator: torch.Generator | None, labels: Tensor | None) -> Tensor | None:
+        """The classes int64 ``(n,)`` of ``n`` new pictures: ``labels``, or drawn uniformly before anything else is.
+
+        Raises:
+            LimnerError: Labels that the model does not know.
+        """
+        if self.classes and labels is None:
+            labels = torch.randint(self.classes, (n,), generator=generator)
+        return self.checked_labels(labels, n)
+
+    def checked_labels(self, labels: Tensor | None, n: int) -> Tensor | None:
+        """``labels`` on the model's device.
+
+        Raises:
+            LimnerError: There are labels and no classes, not ``n`` of them, or one is no class of the model.
+        """
+        if labels is None:
+            return None
+        if not self.classes:
+            raise LimnerError(f"this {type(self).__name__} has no classes: leave the labels out")
+        if labels.dtype != torch.int64 or labels.shape != (n,):
+            raise LimnerError(f"labels must be int64 ({n},), not {labels.dtype} {tuple(labels.shape)}")
+        wrong = labels[(labels < 0) | (labels >= self.classes)]
+        if len(wrong):
+            raise LimnerError(f"label {int(wrong[0])}: this model's classes are 0 to {self.classes - 1}")
+        return labels.to(self.device)
+
+
+class Explicit(Model):
+    """A model of an explicit density, exact or bounded: trained by minimising a sum of named terms."""
+
+    @abstractmethod
+    def loss_terms(
+        self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
+    ) -> Mapping[str, Tensor]:
+        """Named terms in nats an image, each ``(B,)``; their sum is the loss, -ln p(x) or a bound of it.
+
+        With ``labels`` int64 ``(B,)``, which only a model with classes is given: of p(x|y).
+        """
+
+    def forward(
+        self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
+    ) -> Mapping[str, Tensor]:
+        """The loss terms."""
+        return self.loss_terms(images, generator, labels if self.classes else None)
+
 
 def describe_shape(shape: tuple[int, ...]) -> str:
     """``1×28×28 (C×H×W)``, for messages."""
     return "×".join(map(str, shape)) + (" (C×H×W)" if len(shape) == 3 else "")
+
+
+def standard_normal(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Standard normal numbers; drawn where the generator lives, so that a seed means the same everywhere."""
+    source = device if generator is None else generator.device
+    return torch.randn(shape, generator=generator, device=source).to(device)

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from limner.checks import Fraction, NotNegative, Positive, odd
 from limner.distributions import Categorical
 from limner.errors import LimnerError
-from limner.models.autoregressive import Autoregressive, ClassBias, ConditionalConfig
+from limner.models.autoregressive import Autoregressive, ClassBias
+from limner.models.contracts import ConditionalConfig
 from limner.nn import MaskedConv2d
 
 __all__ = ["PatchBlock", "PatchPixelCNN", "PatchPixelCNNConfig", "normalised"]

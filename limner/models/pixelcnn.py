@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from limner.checks import NotNegative, Positive, odd
 from limner.distributions import Head
 from limner.errors import LimnerError
-from limner.models.autoregressive import Autoregressive, ClassBias, ConditionalConfig
+from limner.models.autoregressive import Autoregressive, ClassBias
+from limner.models.contracts import ConditionalConfig
 from limner.nn import MaskedConv2d
 
 __all__ = ["PixelCNN", "PixelCNNConfig", "ResidualBlock"]

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from limner.checks import Decay, NotNegative, Positive
 from limner.distributions import LogisticMixture
-from limner.models.autoregressive import Autoregressive, ClassBias, ConditionalConfig
+from limner.models.autoregressive import Autoregressive, ClassBias
+from limner.models.contracts import ConditionalConfig
 
 __all__ = ["PixelCNNPP", "PixelCNNPPConfig", "Resnet", "ShiftedConv2d", "Step", "concat_elu"]
 

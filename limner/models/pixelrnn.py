@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from limner.checks import Positive, odd
 from limner.distributions import Head
 from limner.errors import LimnerError
-from limner.models.autoregressive import Autoregressive, ConditionalConfig
+from limner.models.autoregressive import Autoregressive
+from limner.models.contracts import ConditionalConfig
 from limner.nn import MaskedConv2d, channel_groups
 from limner.nn.recurrent import DIAGONAL, Way, diagonal_lstm, row_lstm, row_way
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from limner.checks import Positive
 from limner.data.levels import dequantize
 from limner.distributions import HEADS, Head, PixelDistribution, at_least_float32, default_head
-from limner.models.contracts import Bound, Model
+from limner.models.contracts import Bound, Explicit, standard_normal
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
 
 __all__ = ["VAE", "ImportanceBound", "VAEConfig"]
@@ -61,7 +61,7 @@ class ImportanceBound:
     effective_samples: Tensor
 
 
-class VAE(Model):
+class VAE(Explicit):
     """See the module's text.
 
     Args:
@@ -102,7 +102,7 @@ class VAE(Model):
         """``reconstruction`` = -ln p(x|z) of one z ~ q and ``kl``, nats, each ``(B,)``; their sum is -ELBO."""
         k = self.checked_levels(images)
         mean, log_std = self.posterior(k)
-        z = mean + torch.exp(log_std) * _noise(mean.shape, generator, mean.device).to(mean)
+        z = mean + torch.exp(log_std) * standard_normal(mean.shape, generator, mean.device).to(mean)
         reconstruction = -self.likelihood(z).log_prob(k).flatten(1).sum(1)
         return {"reconstruction": reconstruction, "kl": gaussian_kl(mean, log_std)}
 
@@ -137,7 +137,7 @@ class VAE(Model):
         chunk = max(1, rows // b)
         for start in range(0, samples, chunk):
             s = min(chunk, samples - start)
-            noise = _noise((s, *mean.shape), generator, k.device)  # (S, B, latent)
+            noise = standard_normal((s, *mean.shape), generator, k.device)  # (S, B, latent)
             z = mean + torch.exp(log_std) * noise
             p = self.likelihood(z.flatten(0, 1).to(self.dtype))  # (S·B, C, H, W)
             x = k.expand(s, *k.shape).flatten(0, 1)
@@ -157,10 +157,13 @@ class VAE(Model):
     @torch.no_grad()
     def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
         """``n`` pictures, uint8 ``(n, C, H, W)``: z ~ N(0, I), then x ~ p(x|z), not only its mean."""
-        z = _noise((n, self.config.latent), generator, self.device).to(self.dtype)
-        p = self.likelihood(z)
+        p = self.likelihood(self.latents(n, generator=generator))
         uniforms = torch.rand((n, *self.shape), generator=generator, dtype=torch.float64)
         return dequantize(p.icdf(uniforms.to(self.device)), self.levels)
+
+    def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """``n`` codes z ~ N(0, I), ``(n, latent)``."""
+        return standard_normal((n, self.config.latent), generator, self.device).to(self.dtype)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -168,17 +171,12 @@ class VAE(Model):
         return self.posterior(self.checked_levels(images))[0]
 
     @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """The mean picture of p(x|z), uint8 ``(B, C, H, W)``, of codes ``(B, latent)``."""
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The mean picture of p(x|z), uint8 ``(B, C, H, W)``, of codes ``(B, latent)``; it has no classes."""
+        self.checked_labels(labels, len(z))
         return torch.round(self.likelihood(z.to(self.device)).mean * 255).to(torch.uint8)
 
 
 def gaussian_kl(mean: Tensor, log_std: Tensor) -> Tensor:
     """KL(N(μ, σ²) ‖ N(0, I)) in closed form (1312.6114, appendix B), nats ``(B,)``, of μ and ln σ ``(B, latent)``."""
     return 0.5 * (mean**2 + torch.exp(2 * log_std) - 1 - 2 * log_std).sum(1)
-
-
-def _noise(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
-    """Standard normal numbers; drawn where the generator lives, so that a seed means the same everywhere."""
-    source = device if generator is None else generator.device
-    return torch.randn(shape, generator=generator, device=source).to(device)

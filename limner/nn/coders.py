@@ -1,4 +1,4 @@
-"""Encoders and decoders for pictures of any size: dense and convolutional."""
+"""Encoders and decoders for pictures of any size: dense, residual, and those of DCGAN."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["ConvDecoder", "ConvEncoder", "DenseDecoder", "DenseEncoder", "halvings"]
+__all__ = [
+    "ConvDecoder",
+    "ConvEncoder",
+    "DenseDecoder",
+    "DenseEncoder",
+    "StridedDecoder",
+    "StridedEncoder",
+    "halvings",
+]
 
 Shape = tuple[int, int, int]
 
@@ -100,3 +108,54 @@ class ConvDecoder(nn.Module):
         for unit, up, size in zip(self.units, self.ups, self.sizes[1:], strict=True):
             x = F.interpolate(up(unit(x)), size=size)  # nearest; the size is exact for odd sides too
         return self.out(F.gelu(x))
+
+
+def _strided(height: int, width: int, features: int) -> tuple[list[tuple[int, int]], list[int]]:
+    """The sizes of ``halvings``, two at least, and the number of maps at each but the first."""
+    sizes = halvings(height, width)
+    if len(sizes) == 1:
+        sizes.append(((height + 1) // 2, (width + 1) // 2))
+    return sizes, [min(features * 2**i, 8 * features) for i in range(1, len(sizes))]
+
+
+class StridedEncoder(nn.Module):
+    """``(B, C, H, W)`` → ``(B, outputs)``: the discriminator of DCGAN (arXiv 1511.06434), 5×5 filters of stride 2.
+
+    ``norm``: BatchNorm after all of them but the first, as published; an image's code then depends on its batch.
+    """
+
+    def __init__(self, shape: Shape, features: int, outputs: int, norm: bool = False) -> None:
+        super().__init__()
+        c, h, w = shape
+        sizes, maps = _strided(h, w, features)
+        layers: list[nn.Module] = [nn.Conv2d(c, maps[0], 5, stride=2, padding=2), nn.LeakyReLU(0.2)]
+        for before, after in pairwise(maps):
+            layers.append(nn.Conv2d(before, after, 5, stride=2, padding=2, bias=not norm))
+            layers += [nn.BatchNorm2d(after), nn.LeakyReLU(0.2)] if norm else [nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.out = nn.Linear(maps[-1] * sizes[-1][0] * sizes[-1][1], outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return self.out(self.layers(x.to(memory_format=torch.channels_last)))
+
+
+class StridedDecoder(nn.Module):
+    """``(B, latent)`` → ``(B, *out)``: the generator of DCGAN, 5×5 transposed convolutions of stride 2, BatchNorm."""
+
+    def __init__(self, latent: int, features: int, out: Shape) -> None:
+        super().__init__()
+        c, h, w = out
+        sizes, maps = _strided(h, w, features)
+        self.first = sizes[-1]
+        self.start = nn.Linear(latent, maps[-1] * self.first[0] * self.first[1], bias=False)  # BatchNorm has a bias
+        layers: list[nn.Module] = []
+        for before, after, size in zip(maps[::-1], [*maps[-2::-1], c], sizes[-2::-1], strict=True):
+            more = (1 - size[0] % 2, 1 - size[1] % 2)  # n → 2n - 1 or 2n: the size is exact for odd sides too
+            up = nn.ConvTranspose2d(before, after, 5, 2, 2, output_padding=more, bias=len(layers) == 3 * len(maps) - 3)
+            layers += [nn.BatchNorm2d(before), nn.ReLU(), up]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """See the class."""
+        return self.layers(self.start(z).unflatten(1, (-1, *self.first)).to(memory_format=torch.channels_last))

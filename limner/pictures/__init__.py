@@ -2,12 +2,13 @@
 
 from limner.pictures.completions import completion_sheet
 from limner.pictures.plots import curves, inline_svg
-from limner.pictures.sheets import contact_sheet, grid, pairs, png_bytes, save_png, strip
+from limner.pictures.sheets import contact_sheet, first_columns, grid, pairs, png_bytes, save_png, strip
 
 __all__ = [
     "completion_sheet",
     "contact_sheet",
     "curves",
+    "first_columns",
     "grid",
     "inline_svg",
     "pairs",

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from limner import files
 from limner.errors import LimnerError
 
-__all__ = ["contact_sheet", "grid", "pairs", "png_bytes", "save_png", "strip"]
+__all__ = ["contact_sheet", "first_columns", "grid", "pairs", "png_bytes", "save_png", "strip"]
 
 GAP_VALUE = 128  # neutral: tells black pictures and white pictures apart from their surroundings
 INK = 0  # of the writing on it, which must be readable on light and dark pages alike
@@ -53,6 +53,26 @@ def grid(images: torch.Tensor, *, columns: int | None = None, gap: int = 1, scal
     _check_numbers(columns, gap, scale)
     sheet = _sheet(pixels, columns, gap)
     return Image.fromarray(_enlarge(sheet, scale or _comfortable(sheet, max(h, w))))
+
+
+def first_columns(sheet: Image.Image, size: tuple[int, int], columns: int, *, scale: int | None = None) -> Image.Image:
+    """The left part of a sheet that ``grid`` made: its first ``columns`` columns (all, if it has not more).
+
+    Args:
+        sheet: From ``grid`` with a gap of 1, at any scale.
+        size: ``(H, W)`` of its pictures.
+        columns: How many to keep.
+        scale: Enlargement of the result; by default that of the sheet.
+    """
+    h, w = size[0] + 1, size[1] + 1
+    for found in range(min(sheet.size) // min(h, w), 0, -1):
+        width, rest = divmod(sheet.width, found)
+        height, beyond = divmod(sheet.height, found)
+        if rest == beyond == 0 and width % w == height % h == 1:
+            kept = min(width, columns * w + 1)
+            part = sheet.crop((0, 0, kept * found, sheet.height))
+            return part.resize((kept * (scale or found), height * (scale or found)), Image.Resampling.NEAREST)
+    return sheet.copy()  # of pictures of another size
 
 
 def pairs(

@@ -57,9 +57,14 @@ def sample(
             raise LimnerError("a multi-scale model draws the small picture first: no pixels of the large one are known")
         return _scale_by_scale(model, n, generator, labels, on_row, batch_size, method)
     if not isinstance(model, Autoregressive):
-        if any(given is not None for given in (known, labels, context)):
-            raise LimnerError(f"{type(model).__name__} draws all pixels at once: no known ones, labels or context")
-        return torch.cat([model.sample(len(part), generator=generator) for part in torch.arange(n).split(batch_size)])
+        if known is not None or context is not None:
+            raise LimnerError(f"{type(model).__name__} draws all pixels at once: no known ones, no context")
+        return torch.cat(
+            [
+                model.sample(len(part), generator=generator, labels=None if labels is None else labels[part])
+                for part in torch.arange(n).split(batch_size)
+            ]
+        )
     parts = []
     for start in range(0, n, batch_size):
         part = slice(start, min(start + batch_size, n))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from limner.checks import Decay, Fraction, NotNegative, NotNegativeReal, Positive, PositiveReal, Seed
 
-__all__ = ["Precision", "TrainingConfig"]
+__all__ = ["AdversarialConfig", "Precision", "TrainingConfig"]
 
 Precision = Literal["auto", "float32", "bf16"]
 
@@ -54,3 +56,49 @@ class TrainingConfig:
     """Pictures in the grid drawn at each evaluation; 0 draws none."""
     checkpoint_seconds: NotNegativeReal = 60.0
     """A checkpoint is also written when this much time has passed since the last one."""
+
+
+@dataclass(frozen=True)
+class AdversarialConfig(TrainingConfig):
+    """One training run of two players. A step is one of the discriminator, on one batch."""
+
+    batch_size: Annotated[int, Meta(ge=2, le=1_000_000)] = 64
+    """Pictures of the data, and as many of the generator's, in a step."""
+    optimizer: Literal["adamw"] = "adamw"
+    """Of both players."""
+    learning_rate: PositiveReal = 5e-4
+    """The generator's learning rate between warm-up and cooldown."""
+    discriminator_learning_rate: PositiveReal = 5e-4
+    """The discriminator's, likewise; twice to four times the generator's is the two-time-scale rule (1706.08500)."""
+    weight_decay: NotNegativeReal = 0.0
+    """AdamW's decoupled weight decay, on weights of two or more dimensions."""
+    beta1: Decay = 0.0
+    """AdamW's decay of the first moment: none, as momentum makes players of a game turn around its equilibrium."""
+    objective: Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"] = (
+        "relativistic"
+    )
+    """The game, see docs/gan.md."""
+    discriminator_steps: Positive = 1
+    """k: steps of the discriminator for each of the generator."""
+    penalty: Literal["auto", "none", "gradient", "r1", "r1+r2"] = "auto"
+    """On the discriminator's gradient in its pictures: to have norm 1 between data and samples (gradient), to vanish on
+    the data (r1) and on the samples too (r1+r2); auto: gradient for wasserstein, r1+r2 for relativistic, else none."""
+    gradient_penalty: NotNegativeReal = 10.0
+    """λ, the weight of the gradient penalty."""
+    zero_penalty: NotNegativeReal = 1.0
+    """γ, the weight of R1 and of R2."""
+    keep: Literal["best", "last"] = "best"
+    """Which weights are kept: those of the smallest Fréchet distance to the validation pictures, or the last."""
+
+    @property
+    def chosen_penalty(self) -> Literal["none", "gradient", "r1", "r1+r2"]:
+        """``penalty``, or what ``auto`` stands for."""
+        if self.penalty != "auto":
+            return self.penalty
+        match self.objective:
+            case "wasserstein":
+                return "gradient"
+            case "relativistic":
+                return "r1+r2"
+            case _:
+                return "none"

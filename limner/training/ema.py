@@ -16,6 +16,8 @@ M = TypeVar("M", bound=nn.Module)
 class MovingAverage(Generic[M]):
     """``averaged`` follows ``model``: after step t it moves by 1 - min(decay, (1 + t) / (10 + t)).
 
+    Buffers (the statistics of a BatchNorm) are taken over as they are.
+
     Args:
         model: The model that is trained.
         decay: The average's decay; 0 makes ``averaged`` equal to ``model`` after each update.
@@ -27,9 +29,12 @@ class MovingAverage(Generic[M]):
         self.averaged.requires_grad_(False).eval()
         self._averaged: list[torch.Tensor] = list(self.averaged.parameters())
         self._current: list[torch.Tensor] = list(model.parameters())
+        self._buffers = list(zip(self.averaged.buffers(), model.buffers(), strict=True))
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Follow the model after ``step`` finished steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self._averaged, self._current, 1.0 - decay)
+        for averaged, current in self._buffers:
+            averaged.copy_(current)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,9 +23,10 @@ from limner.files import sweep
 from limner.models.contracts import Model
 from limner.training.checkpoints import MODEL, STATE, read_tensors, save_model, save_state
 from limner.training.config import TrainingConfig
+from limner.training.doctor import Diagnosis
 from limner.training.interrupts import asked_to_stop
 from limner.training.journal import Journal
-from limner.training.objectives import SingleLoss
+from limner.training.objectives import Objective
 from limner.training.schedules import Schedule, replan
 
 __all__ = ["Hooks", "Outcome", "Progress", "train"]
@@ -41,8 +43,9 @@ class Progress:
     fraction: float  # of the run
     seconds_left: float
     images_per_second: float
-    nats: float  # training loss, nats an image, smoothed
-    validation_nats: float | None  # of the last evaluation
+    train: Mapping[str, float]  # the objective's figures, smoothed: nats an image, or both players' losses and logits
+    validation: Mapping[str, float] | None  # of the last evaluation
+    diagnoses: tuple[Diagnosis, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,17 +62,17 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended."""
+    """How a run ended: ``best`` is the smallest of the figures that chose the weights, infinite where none does."""
 
     step: int
     seconds: float
-    best_nats: float
+    best: float
     best_step: int
     interrupted: bool
 
 
 def train(
-    objective: SingleLoss,
+    objective: Objective[Any],
     training: Split,
     validation: Split,
     config: TrainingConfig,
@@ -100,7 +103,7 @@ class _Run:
 
     def __init__(
         self,
-        objective: SingleLoss,
+        objective: Objective[Any],
         training: Split,
         validation: Split,
         config: TrainingConfig,
@@ -117,10 +120,10 @@ class _Run:
             steps = max(1, round(config.epochs * self.batches.steps_per_epoch))
             self.schedule = Schedule.of_steps(steps, config.warmup_steps, config.cooldown)
         self.step, self.seconds_before, self.evaluations = 0, 0.0, 0
-        self.best_nats, self.best_step, self.saved_step = math.inf, 0, -1
-        self.validation_nats: float | None = None
-        self.log: dict[str, float] = {}  # sums of the terms since the last line in the journal
-        self.logged_step, self.next_log = 0, LOG_PART
+        self.best, self.best_step, self.saved_step = math.inf, 0, -1
+        self.validated: dict[str, float] | None = None
+        self.log: dict[str, tuple[float, int]] = {}  # figures since the last line in the journal: sum, how many
+        self.next_log = LOG_PART
         self.recent: deque[tuple[float, int]] = deque(maxlen=50)  # (time, step)
 
     def run(self, resume: bool) -> Outcome:
@@ -130,7 +133,7 @@ class _Run:
         self.hooks.begun()
         self.started = self.saved = self.shown = self.planned = time.perf_counter()
         self.journal = Journal(self.folder, self.step)
-        self.smoothed: float | None = None
+        self.smoothed: dict[str, float] = {}
         with asked_to_stop() as stop, closing(self.batches.from_step(self.step)) as images:
             try:
                 if not resume:
@@ -150,7 +153,7 @@ class _Run:
                     self._checkpoint()
             finally:
                 self.journal.close()
-        return Outcome(self.step, self._elapsed(), self.best_nats, self.best_step, not self._finished())
+        return Outcome(self.step, self._elapsed(), self.best, self.best_step, not self._finished())
 
     def _elapsed(self) -> float:
         """Seconds of training, those before a resume included."""
@@ -178,35 +181,33 @@ class _Run:
         part = self._elapsed() / self.budget if self.budget else self._fraction()
         return part * self.config.evaluations >= self.evaluations + 1
 
-    def _log_mark(self) -> float:
-        return self._fraction() + LOG_PART
-
-    def _log(self, losses: dict[str, float], factor: float) -> None:
-        log = self.log
-        for name, value in losses.items():
-            log[name] = log.get(name, 0.0) + value
+    def _log(self, figures: dict[str, float], factor: float) -> None:
+        for name, value in figures.items():
+            total, n = self.log.get(name, (0.0, 0))
+            self.log[name] = (total + value, n + 1)
         now = time.perf_counter()
         self.recent.append((now, self.step))
         if self._fraction() >= self.next_log or self._finished():
-            n = self.step - self.logged_step
-            means = {name: value / n for name, value in self.log.items()}
-            norm = means.pop("gradient_norm")
+            means = {name: total / n for name, (total, n) in self.log.items()}
+            norm = {"gradient_norm": means.pop("gradient_norm")} if "gradient_norm" in means else {}
+            diagnoses = [asdict(d) for d in self.objective.diagnoses]
             self.journal.write(
                 self.step,
                 {
                     "seconds": round(self._elapsed(), 3),
                     "epoch": round(self.step / self.batches.steps_per_epoch, 4),
-                    "train": {"nats": sum(means.values())} | means,
-                    "gradient_norm": norm,
+                    "train": means,
+                    **norm,
                     "learning_rate": self.config.learning_rate * factor,
                     "images_per_second": round(self._rate(), 2),
+                    **({"diagnoses": diagnoses} if diagnoses else {}),
                 },
             )
-            self.log, self.logged_step, self.next_log = {}, self.step, self._log_mark()
+            self.log, self.next_log = {}, self._fraction() + LOG_PART
         if now - self.shown > 0.2:
             self.shown = now
-            nats = sum(v for k, v in losses.items() if k != "gradient_norm")
-            self.smoothed = nats if self.smoothed is None else 0.9 * self.smoothed + 0.1 * nats
+            for name, value in figures.items():
+                self.smoothed[name] = 0.9 * self.smoothed.get(name, value) + 0.1 * value
             self._show()
 
     def _rate(self) -> float:
@@ -224,8 +225,9 @@ class _Run:
                 fraction,
                 max(0.0, left),
                 self._rate(),
-                self.smoothed if self.smoothed is not None else math.nan,
-                self.validation_nats,
+                self.smoothed,
+                self.validated,
+                self.objective.diagnoses,
             )
         )
 
@@ -235,20 +237,19 @@ class _Run:
         self.evaluations = max(self.evaluations, int(part * self.config.evaluations))
         limit = self.config.validation_images or None
         batches = sequential(self.validation, max(self.config.batch_size, 100), limit)
-        means = self.objective.validate(batches)
-        self.validation_nats = means["nats"]
-        if not math.isfinite(means["nats"]):
-            bad = next((n for n, v in means.items() if n != "nats" and not math.isfinite(v)), "nats")
+        self.validated = self.objective.validate(batches)
+        bad = [name for name, value in self.validated.items() if not math.isfinite(value)]
+        if bad:
             raise LimnerError(
-                f"validation at step {self.step} gave {bad} = {means[bad]}; the last good checkpoint is kept: "
-                "resume from it with a lower rate (--set learning_rate=...)"
+                f"validation at step {self.step} gave {bad[-1]} = {self.validated[bad[-1]]}; the last good checkpoint "
+                "is kept: resume from it with a lower rate (--set learning_rate=...)"
             )
-        self.journal.write(self.step, {"seconds": round(self._elapsed(), 3), "validation": means})
-        average = self.objective.average.averaged
-        if means["nats"] < self.best_nats:
-            self.best_nats, self.best_step = means["nats"], self.step
-            header = {"step": self.step, "validation_nats": means["nats"]}
-            save_model(self.folder, self.objective.model, average, header)
+        self.journal.write(self.step, {"seconds": round(self._elapsed(), 3), "validation": self.validated})
+        average, figure = self.objective.average.averaged, self.objective.figure
+        chosen = {} if figure is None else {f"validation_{figure}": self.validated[figure]}
+        if figure is None or self.validated[figure] < self.best:
+            self.best, self.best_step = next(iter(chosen.values()), math.inf), self.step
+            save_model(self.folder, self.objective.model, average, {"step": self.step} | chosen)
         self.hooks.evaluated(self.step, average)
         self.recent.clear()
         self.recent.append((time.perf_counter(), self.step))
@@ -259,9 +260,9 @@ class _Run:
             "step": self.step,
             "seconds": self._elapsed(),
             "evaluations": self.evaluations,
-            "validation_nats": self.validation_nats,
+            "validation": self.validated,
             "log": self.log,
-            "logged_step": self.logged_step,
+            "doctor": self.objective.doctor.state() if self.objective.doctor else None,
             "next_log": self.next_log,
             "schedule": asdict(self.schedule),
             "budget": self.budget,
@@ -279,8 +280,10 @@ class _Run:
         best = read_tensors(self.folder / MODEL)[1] if (self.folder / MODEL).is_file() else {}
         try:
             self.step, self.seconds_before = int(numbers["step"]), float(numbers["seconds"])
-            self.validation_nats = numbers["validation_nats"]
-            self.log, self.logged_step = dict(numbers["log"]), int(numbers["logged_step"])
+            self.validated = numbers["validation"]
+            self.log = {name: (total, n) for name, (total, n) in numbers["log"].items()}
+            if self.objective.doctor:
+                self.objective.doctor.restore(numbers["doctor"])
             if self.budget and numbers["budget"] == self.budget:
                 self.schedule = Schedule(**numbers["schedule"])  # else: the run was given another length, it plans anew
             torch.set_num_threads(int(numbers["threads"]))  # sums in another order would give other weights
@@ -289,7 +292,8 @@ class _Run:
             self.evaluations = min(int(numbers["evaluations"]), int(part * self.config.evaluations))
             self.next_log = min(float(numbers["next_log"]), part + LOG_PART)
             if best:
-                self.best_nats, self.best_step = float(best["validation_nats"]), int(best["step"])
+                self.best = float(best.get(f"validation_{self.objective.figure}", math.inf))
+                self.best_step = int(best["step"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error
         if self.step:  # before, everything is as the seed made it

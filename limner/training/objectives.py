@@ -1,13 +1,16 @@
-"""Objectives: what one training step does. Each owns its optimizer and its moving average.
+"""Objectives: what one training step does. Each owns its optimizers and its moving average.
 
-The single-loss objective serves every model that is a sum of named terms: exact likelihood, ELBO, reconstruction.
+The single-loss objective serves every model that is a sum of named terms: exact likelihood, ELBO, reconstruction. The
+adversarial one, of two players, has a file of its own.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -18,84 +21,87 @@ from limner.errors import LimnerError
 from limner.models.contracts import Model
 from limner.training.checkpoints import restore_module, with_prefix
 from limner.training.config import TrainingConfig
+from limner.training.doctor import Diagnosis, Doctor
 from limner.training.ema import MovingAverage
 from limner.training.optimizers import Optimizers
 
-__all__ = ["SingleLoss"]
+__all__ = ["Objective", "SingleLoss", "check_finite"]
 
 
-class SingleLoss:
-    """Minimise the images' mean sum of ``model.loss_terms``, by AdamW or Muon, clipped, with a moving average.
+M = TypeVar("M", bound=Model)
+
+
+class Objective(ABC, Generic[M]):
+    """What the loop drives.
+
+    Attributes:
+        figure: The validation figure that chooses the weights to keep, the smaller the better; None: the last are kept.
+        doctor: Says what is wrong with the run; None where there is none.
+        model: What is trained.
+        average: The moving average of its weights.
 
     Args:
-        model: What is trained; its parameters are changed in place.
+        model: Its parameters are changed in place.
         config: The numbers.
         fabric: Device, precision and processes.
+        optimizers: By the names of their state.
     """
 
-    def __init__(self, model: Model, config: TrainingConfig, fabric: Fabric) -> None:
-        self.model, self.config, self.fabric = model, config, fabric
-        self.module = fabric.setup_module(model.train())
-        self.parameters = list(model.parameters())
-        self.optimizer = Optimizers(model, config)  # after the model is where it stays
-        self.average = MovingAverage(model, config.ema_decay)
-        self.generator = torch.Generator(model.device).manual_seed(config.seed)
+    figure: str | None = None
+    doctor: Doctor | None = None
 
+    def __init__(self, model: M, config: TrainingConfig, fabric: Fabric, optimizers: Mapping[str, Optimizers]) -> None:
+        self.model, self.config, self.fabric, self.optimizers = model, config, fabric, optimizers
+        self.average = MovingAverage(model, config.ema_decay)
+        self.random = torch.Generator(model.device).manual_seed(config.seed)
+
+    @abstractmethod
     def step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
-        """One step with the learning rate times ``factor``; gives each term's mean, and the gradient's norm.
+        """One step with the learning rates times ``factor``; gives what it measured, by name.
 
         Raises:
-            LimnerError: A term or the gradient is not finite; no weight has been changed then.
+            LimnerError: Something is not finite; no weight has been changed by it then.
         """
-        loss, means = self.loss(batch)
-        _check_finite(means, step)
+
+    @abstractmethod
+    def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Figures of the averaged weights on ``batches``, ``figure`` among them; the same at each call."""
+
+    @property
+    def diagnoses(self) -> tuple[Diagnosis, ...]:
+        """What is wrong with the run now."""
+        return self.doctor.standing if self.doctor else ()
+
+    def descend(self, loss: Tensor, optimizer: Optimizers, factor: float, step: int) -> float:
+        """Move the optimizer's parameters against the gradient of ``loss``; gives the gradient's norm.
+
+        Raises:
+            LimnerError: The gradient is not finite; no weight has been changed then.
+        """
+        parameters = list(optimizer.names.values())
         self.clear_gradients()
         self.fabric.backward(loss)
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         size = norm.item()
         self._check_gradient(size, step)  # before clipping, which would spread one bad number over all
         if self.config.clip_norm:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip_norm, norm)
-        self.optimizer.step(factor)
-        self.average.update(step)
-        return means | {"gradient_norm": size}
-
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """The mean over the batch of the sum of all terms, and each term's mean; nats an image."""
-        averages = {name: term.mean() for name, term in self.module(batch.images, self.generator, batch.labels).items()}
-        return torch.stack(list(averages.values())).sum(), {name: mean.item() for name, mean in averages.items()}
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.config.clip_norm, norm)
+        optimizer.step(factor)
+        return size
 
     def clear_gradients(self) -> None:
         """What ``optimizer.zero_grad`` does, in a fifth of its time."""
-        for parameter in self.parameters:
-            parameter.grad = None
-
-    @torch.no_grad()
-    def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Mean of each term over ``batches`` under the averaged weights, and ``nats``, their sum; in float32.
-
-        Of p(x|y) where the model has classes and the batches labels, else of p(x).
-
-        The noise of a bound is the same at each call, so that two evaluations differ by their weights only.
-        """
-        model = self.average.averaged
-        generator = torch.Generator(model.device).manual_seed(self.config.seed + 1)
-        sums: dict[str, float] = {}
-        n = 0
-        for batch in batches:
-            for name, term in model(batch.images.to(model.device), generator, batch.labels).items():
-                sums[name] = sums.get(name, 0.0) + float(term.double().sum())
-            n += len(batch.images)
-        means = {name: total / n for name, total in sums.items()}
-        return {"nats": sum(means.values())} | means
+        for optimizer in self.optimizers.values():
+            for parameter in optimizer.names.values():
+                parameter.grad = None
 
     def state(self) -> dict[str, Tensor]:
-        """Weights, average, optimizer and generators, by name."""
+        """Weights, average, optimizers and random generators, by name."""
         tensors = with_prefix("weights", self.model.state_dict())
         tensors |= with_prefix("ema", self.average.averaged.state_dict())
-        tensors |= with_prefix("optimizer", self.optimizer.state())
-        return tensors | {"generator": self.generator.get_state(), "global_generator": torch.get_rng_state()}
+        for name, optimizer in self.optimizers.items():
+            tensors |= with_prefix(name, optimizer.state())
+        return tensors | {"generator": self.random.get_state(), "global_generator": torch.get_rng_state()}
 
     def restore(self, tensors: Mapping[str, Tensor], path: Path) -> None:
         """Take over a ``state`` read from ``path``.
@@ -106,8 +112,9 @@ class SingleLoss:
         restore_module(self.model, "weights", tensors, path)
         restore_module(self.average.averaged, "ema", tensors, path)
         try:
-            self.optimizer.restore(tensors, "optimizer.")
-            self.generator.set_state(tensors["generator"])
+            for name, optimizer in self.optimizers.items():
+                optimizer.restore(tensors, f"{name}.")
+            self.random.set_state(tensors["generator"])
             torch.set_rng_state(tensors["global_generator"])
         except (KeyError, RuntimeError, TypeError) as error:
             raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error
@@ -131,7 +138,65 @@ class SingleLoss:
             raise _diverged(f"the gradient of {worst}", norm, step)
 
 
-def _check_finite(means: Mapping[str, float], step: int) -> None:
+class SingleLoss(Objective[Model]):
+    """Minimise the images' mean sum of the model's terms, by AdamW or Muon, clipped, with a moving average.
+
+    Args:
+        model: What is trained; its parameters are changed in place.
+        config: The numbers.
+        fabric: Device, precision and processes.
+    """
+
+    figure = "nats"
+
+    def __init__(self, model: Model, config: TrainingConfig, fabric: Fabric) -> None:
+        self.module = fabric.setup_module(model.train())
+        self.optimizer = Optimizers(model, config)  # after the model is where it stays
+        super().__init__(model, config, fabric, {"optimizer": self.optimizer})
+
+    def step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
+        """One step with the learning rate times ``factor``; gives ``nats``, its terms, and the gradient's norm.
+
+        Raises:
+            LimnerError: A term or the gradient is not finite; no weight has been changed then.
+        """
+        loss, means = self.loss(batch)
+        check_finite(means, step)
+        norm = self.descend(loss, self.optimizer, factor, step)
+        self.average.update(step)
+        return {"nats": sum(means.values())} | means | {"gradient_norm": norm}
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """The mean over the batch of the sum of all terms, and each term's mean; nats an image."""
+        averages = {name: term.mean() for name, term in self.module(batch.images, self.random, batch.labels).items()}
+        return torch.stack(list(averages.values())).sum(), {name: mean.item() for name, mean in averages.items()}
+
+    @torch.no_grad()
+    def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Mean of each term over ``batches`` under the averaged weights, and ``nats``, their sum; in float32.
+
+        Of p(x|y) where the model has classes and the batches labels, else of p(x).
+
+        The noise of a bound is the same at each call, so that two evaluations differ by their weights only.
+        """
+        model = self.average.averaged
+        generator = torch.Generator(model.device).manual_seed(self.config.seed + 1)
+        sums: dict[str, float] = {}
+        n = 0
+        for batch in batches:
+            for name, term in model(batch.images.to(model.device), generator, batch.labels).items():
+                sums[name] = sums.get(name, 0.0) + float(term.double().sum())
+            n += len(batch.images)
+        means = {name: total / n for name, total in sums.items()}
+        return {"nats": sum(means.values())} | means
+
+
+def check_finite(means: Mapping[str, float], step: int) -> None:
+    """See that every term is a number.
+
+    Raises:
+        LimnerError: One is not finite.
+    """
     for name, value in means.items():
         if not math.isfinite(value):
             raise _diverged(f"the term {name!r}", value, step)

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
 from limner.models.contracts import Model
@@ -24,16 +24,16 @@ MUON_STATE = ("momentum_buffer",)
 
 
 class Optimizers:
-    """What changes the parameters of ``model``.
+    """What changes the parameters of ``module``.
 
     Args:
-        model: ``model.matrices()`` names the weights that Muon may take.
+        module: Where it is a ``Model``, its ``matrices()`` names the weights that Muon may take; of others none.
         config: The numbers; ``optimizer`` chooses.
     """
 
-    def __init__(self, model: Model, config: TrainingConfig) -> None:
-        self.names = dict(model.named_parameters())
-        self.parts = model.matrices() if config.optimizer == "muon" else {}
+    def __init__(self, module: nn.Module, config: TrainingConfig) -> None:
+        self.names = dict(module.named_parameters())
+        self.parts = module.matrices() if config.optimizer == "muon" and isinstance(module, Model) else {}
         self.matrices = {n: _matrices(self.names[n], parts) for n, parts in self.parts.items()}
         rest = [p for n, p in self.names.items() if n not in self.matrices]
         self.adamw = AdamW(

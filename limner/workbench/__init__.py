@@ -1,7 +1,8 @@
 """The library's face: train, resume, load, sample, evaluate. The command line and the studio call nothing else."""
 
+from limner.workbench import latent
 from limner.workbench.comparing import compare
 from limner.workbench.run import Run, load_data, open_run
 from limner.workbench.training import resume, train
 
-__all__ = ["Run", "compare", "load_data", "open_run", "resume", "train"]
+__all__ = ["Run", "compare", "latent", "load_data", "open_run", "resume", "train"]

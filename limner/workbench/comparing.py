@@ -11,6 +11,7 @@ from limner import pages
 from limner.errors import LimnerError
 from limner.files import check_place
 from limner.models import VAE, Scores
+from limner.workbench.measuring import FEATURES
 from limner.workbench.run import Run, open_run
 
 __all__ = ["compare"]
@@ -22,6 +23,7 @@ def compare(
     out: str | os.PathLike[str] = "comparison.html",
     split: str = "test",
     importance_samples: int = 100,
+    fidelity: bool = False,
     title: str = "limner · comparison",
     introduction: str = "",
     quiet: bool = True,
@@ -33,13 +35,14 @@ def compare(
         out: The page to write.
         split: Which pictures are scored.
         importance_samples: K of a VAE's bound.
+        fidelity: Compare samples with the split as well; done anyway where one of the runs has no likelihood.
         title: Of the page.
         introduction: A text above the table.
         quiet: No progress.
 
     Returns:
         The page's path, and a record for each run as ``Run.evaluate`` gives it (``bound`` is absent where a model
-        has no likelihood).
+        has no likelihood, ``frechet`` where fidelity was not measured).
 
     Raises:
         LimnerError: A run cannot be opened or measured.
@@ -50,12 +53,16 @@ def compare(
     opened = [item if isinstance(item, Run) else open_run(item) for item in runs]
     for run in opened:
         _ = run.model  # all can be used: said before the first is measured
-    rows: list[tuple[pages.Portrait, dict[str, Any] | None]] = []
+    fidelity = fidelity or not all(isinstance(run.model, Scores) for run in opened)
+    rows: list[tuple[pages.Portrait, dict[str, Any]]] = []
     for run in opened:
-        k = importance_samples if isinstance(run.model, VAE) else 1
-        scored = isinstance(run.model, Scores)
-        record = run.evaluate(split=split, importance_samples=k, quiet=quiet) if scored else None
+        record = run.evaluate(
+            split=split,
+            importance_samples=importance_samples if isinstance(run.model, VAE) else 1,
+            fidelity=fidelity,
+            features=opened[0].folder.parent / FEATURES,  # all are looked at with the same network
+            quiet=quiet,
+        )
         rows.append((run.portrait(), record))
     path = pages.write_comparison(Path(out), rows, title=title, introduction=introduction)
-    records = [r or {"run": p.name, "model": p.config.model, "data": p.config.data.source} for p, r in rows]
-    return path, records
+    return path, [record for _, record in rows]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from limner.configuration import DataConfig, RunConfig, read_run_config
 from limner.data import ImageSet, load
 from limner.data.options import FitMode
 from limner.errors import LimnerError
-from limner.evaluation import Likelihood, measure_likelihood
 from limner.models import MODELS, Model, Reconstructs, Samples, Scores
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import describe_shape
@@ -23,6 +21,7 @@ from limner.runs import find_run, record_evaluation
 from limner.training.checkpoints import MODEL, load_model
 from limner.training.loop import Outcome
 from limner.workbench.completing import missing_part, picture_of
+from limner.workbench.measuring import measured
 
 __all__ = ["Run", "device", "load_data", "open_run"]
 
@@ -89,9 +88,7 @@ class Run:
             raise LimnerError(f"the number of samples must be 1 or more, not {n}")
         if not isinstance(self.model, Samples):
             raise LimnerError(f"a {self.config.model} does not draw samples")
-        if label is not None and not 0 <= label < self.model.classes:
-            known = f"0 to {k - 1}" if (k := self.model.classes) else "none: it was trained without --conditional"
-            raise LimnerError(f"label {label}: the classes of run {self.name!r} are {known}")
+        self.check_label(label)
         labels = None if label is None else torch.full((n,), label)
         generator = torch.Generator().manual_seed(seed)
         batch = 256
@@ -106,6 +103,16 @@ class Run:
             return sampling.sample(
                 self.model, n, generator=generator, labels=labels, on_row=on_row, batch_size=batch
             ).cpu()
+
+    def check_label(self, label: int | None) -> None:
+        """See that ``label`` is None or a class of the model.
+
+        Raises:
+            LimnerError: It is no class, or there are none.
+        """
+        if label is not None and not 0 <= label < self.model.classes:
+            known = f"0 to {k - 1}" if (k := self.model.classes) else "none: it was trained without --conditional"
+            raise LimnerError(f"label {label}: the classes of run {self.name!r} are {known}")
 
     def complete(
         self,
@@ -181,40 +188,47 @@ class Run:
         *,
         split: str = "test",
         importance_samples: int = 1,
+        fidelity: bool = False,
         limit: int | None = None,
         seed: int = 0,
+        features: Path | None = None,
         quiet: bool = True,
     ) -> dict[str, Any]:
-        """Measure the likelihood of a split; all its images, unless ``limit`` says how many.
+        """Measure the likelihood of a split; all its images, unless ``limit`` says how many. And the samples' fidelity.
 
         Args:
             data: Another SOURCE (or loaded set) than the run's own; pictures of the same shape and levels.
             split: ``train``, ``validation`` or ``test``.
             importance_samples: K of a VAE's bound.
-            limit: Only the first so many images.
-            seed: Of a bound's noise.
+            fidelity: Compare samples with the split as well; a model without a likelihood always does.
+            limit: Only the first so many images, and as many samples.
+            seed: Of a bound's noise, and of the samples.
+            features: Folder of feature networks; by default ``.features`` beside the run.
             quiet: No progress.
 
         Returns:
-            ``run, model, step`` (of the weights), ``data, split, n, nats_per_image, nats_standard_error,
-            bits_per_dim, bound, seconds`` and what else applies; the same is added to the run's ``evaluations.jsonl``.
+            ``run, model, step`` (of the weights), ``data, split``; of a likelihood ``n, nats_per_image,
+            nats_standard_error, bits_per_dim, bound, seconds`` and what else applies; of samples the fields of
+            ``evaluation.Fidelity``. The same is added to the run's ``evaluations.jsonl``.
 
         Raises:
-            LimnerError: There is no likelihood, or the pictures do not fit.
+            LimnerError: There is nothing to measure, the pictures do not fit, or there are too few of them.
         """
         images = self._images(data, quiet)
-        with display.bar(f"scoring {split}", quiet) as update:
-            measured: Likelihood = measure_likelihood(
-                self.model,
-                images.split(split),
-                importance_samples=importance_samples,
-                limit=limit,
-                seed=seed,
-                on_progress=update,
-            )
+        figures = measured(
+            self,
+            images,
+            split=split,
+            importance_samples=importance_samples,
+            with_fidelity=fidelity,
+            limit=limit,
+            seed=seed,
+            features=features,
+            quiet=quiet,
+        )
         source = DataConfig.of(images, "crop").source
         record = {"run": self.name, "model": self.config.model, "step": self._step, "data": source, "split": split}
-        record |= {k: v for k, v in asdict(measured).items() if v is not None}
+        record |= figures
         record_evaluation(self.folder, record)
         return record
 

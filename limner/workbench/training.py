@@ -7,31 +7,38 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
 from limner import display, pictures, sampling
 from limner.configuration import DataConfig, RunConfig, read_run_config
-from limner.data import Batches, ImageSet
+from limner.data import Batch, Batches, ImageSet
 from limner.data.imageset import Split
 from limner.data.options import FitMode
 from limner.errors import LimnerError
+from limner.evaluation import feature_network
+from limner.evaluation.fidelity import frechet_distance
 from limner.files import sweep
-from limner.models import Model, Samples, Scores, family
-from limner.models.autoregressive import ConditionalConfig
+from limner.models import GAN, Model, Samples, Scores, family
+from limner.models.contracts import ConditionalConfig
 from limner.pages import REPORT
 from limner.recipes import Recipe, named_recipe
 from limner.runs import check_name, find_run, new_run, runs_folder
 from limner.settings import with_settings
+from limner.training.adversarial import Adversarial
 from limner.training.checkpoints import MODEL, STATE, read_header
-from limner.training.config import TrainingConfig
+from limner.training.config import AdversarialConfig, TrainingConfig
 from limner.training.loop import Hooks
 from limner.training.loop import train as run_loop
 from limner.training.memory import keep_freed_memory
-from limner.training.objectives import SingleLoss
+from limner.training.objectives import Objective, SingleLoss
 from limner.training.precision import FABRIC_PRECISION, choose_precision
+from limner.workbench import latent
+from limner.workbench.measuring import FEATURES
 from limner.workbench.run import Run, device, load_data
 
 __all__ = ["resume", "train"]
@@ -57,7 +64,7 @@ def train(
 
     Args:
         model: A name from ``limner.models.MODELS``: ``pixelcnn``, ``gated-pixelcnn``, ``pixelcnn++``,
-            ``patch-pixelcnn``, ``diagonal-bilstm``, ``row-lstm``, ``multi-scale-pixelrnn``, ``vae``.
+            ``patch-pixelcnn``, ``diagonal-bilstm``, ``row-lstm``, ``multi-scale-pixelrnn``, ``vae``, ``gan``.
         data: A SOURCE, or a set that ``load_data`` gave.
         name: Of the run; by default ``MODEL-DATA-N``.
         runs: Folder of runs; by default ``$LIMNER_RUNS`` or ``runs``.
@@ -78,7 +85,7 @@ def train(
     def complete(shape: tuple[int, int, int], classes: int) -> Recipe:
         chosen = named_recipe(model, recipe, shape) if isinstance(recipe, str) else recipe
         if conditional and not isinstance(chosen.network, ConditionalConfig):
-            raise LimnerError(f"--conditional: a {model} has no classes; the PixelCNNs and PixelRNNs have")
+            raise LimnerError(f"--conditional: a {model} has no classes; the PixelCNNs, PixelRNNs and the GAN have")
         given = [f"classes={classes}"] if conditional else []
         return with_settings(
             replace(chosen, training=_of_length(chosen.training, minutes, epochs)), [*settings, *given]
@@ -208,15 +215,36 @@ def _of_length(config: TrainingConfig, minutes: float | None, epochs: float | No
     return config if epochs is None else replace(config, epochs=epochs, minutes=0.0)
 
 
+def _objective(run: Run, model: Model, fabric: Fabric, quiet: bool) -> Objective[Any]:
+    """What trains ``model``: two players, of which the validation pictures' features choose the best, or one loss."""
+    config = run.config.recipe.training
+    if not (isinstance(model, GAN) and isinstance(config, AdversarialConfig)):
+        return SingleLoss(model, config, fabric)
+    if config.keep == "last":
+        return Adversarial(model, config, fabric)
+    with display.stages(quiet) as progress:
+        network = feature_network(run.data(), run.folder.parent / FEATURES, device=model.device, on_progress=progress)
+
+    def distance(gan: GAN, batches: Sequence[Batch]) -> dict[str, float]:
+        reference = torch.cat([network(batch.images) for batch in batches])
+        random = torch.Generator().manual_seed(config.seed)
+        return {
+            "distance": frechet_distance(network(sampling.sample(gan, len(reference), generator=random)), reference)
+        }
+
+    return Adversarial(model, config, fabric, distance)
+
+
 def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable[[], None] | None = None) -> Run:
     config, data = run.config.recipe.training, run.data()
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
     fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION[config.precision])
-    objective = SingleLoss(model.to(fabric.device), config, fabric)
+    objective = _objective(run, model.to(fabric.device), fabric, quiet)
     validation = data.splits["validation"] if len(data.splits["validation"]) else data.split("train")
     samples = run.folder / "samples"
     samples.mkdir(exist_ok=True)
     sweep(samples)
+    beside_unseen = cache(lambda: latent.beside_unseen(data))  # only where there is a doctor, and once
     n, bound = config.sample_images, model.bound if isinstance(model, Scores) else None
 
     def evaluated(step: int, averaged: Model) -> None:
@@ -225,6 +253,9 @@ def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable
             count, generator = n if labels is None else len(labels), torch.Generator().manual_seed(config.seed)
             images = sampling.sample(averaged, count, generator=generator, labels=labels)
             pictures.save_png(pictures.grid(images.cpu(), columns=columns), samples / f"{step:06d}.png")
+        if objective.doctor and isinstance(averaged, Samples) and (compare := beside_unseen()):
+            drawn = averaged.sample(200, generator=torch.Generator().manual_seed(config.seed))
+            objective.doctor.compare(compare(drawn.cpu()))
 
     # Whatever draws from the global generator draws the same in every process, and the caller's is left as it was.
     with torch.random.fork_rng(), display.training(run.name, model.dimensions, bound, quiet) as show:

@@ -21,6 +21,7 @@ def small(monkeypatch):
     counts = dict.fromkeys(("mnist", "fashion-mnist"), (40, 10, 8)) | {
         "binarized-mnist": (40, 10, 8),
         "cifar10": (50, 5, 10),
+        "stacked-mnist": (70, 20, 30),
     }
     monkeypatch.setattr(named, "COUNTS", counts)
 
@@ -77,6 +78,22 @@ def test_mnist_found_by_the_environment(small, tmp_path, rng, monkeypatch):
     write_mnist(tmp_path / "mnist", rng)
     monkeypatch.setenv("LIMNER_DATA", str(tmp_path))
     assert len(load("mnist").split("test")) == 8
+
+
+def test_stacked_mnist(small, tmp_path, rng):
+    write_mnist(tmp_path / "mnist", rng)
+    digits, images = load("mnist", data_dir=tmp_path), load("stacked-mnist", data_dir=tmp_path)
+    assert (images.shape, images.levels, len(images.label_names)) == ((3, 28, 28), 256, 1000)
+    assert images.label_names[42] == "042"
+    assert [len(split) for split in images.splits.values()] == [70, 20, 30]
+    for name, split in images.splits.items():  # each channel is a digit of the same split, the label says which
+        pool = digits.splits[name]
+        known = {image.numpy().tobytes(): int(k) for image, k in zip(pool.first(99), pool.labels, strict=True)}
+        for picture, label in zip(split.first(99), split.labels.tolist(), strict=True):
+            r, g, b = (known[channel.numpy().tobytes()] for channel in picture)
+            assert label == 100 * r + 10 * g + b
+    again = load("stacked-mnist", data_dir=tmp_path)
+    assert torch.equal(again.splits["test"].first(99), images.splits["test"].first(99))
 
 
 def test_mnist_of_the_wrong_length(small, tmp_path, rng):
@@ -174,7 +191,7 @@ def test_cifar10_damaged_archive(small, tmp_path, rng):
 
 
 def test_sources_are_described():
-    assert list(SOURCES) == ["digits", "mnist", "binarized-mnist", "fashion-mnist", "cifar10"]
+    assert list(SOURCES) == ["digits", "mnist", "binarized-mnist", "fashion-mnist", "cifar10", "stacked-mnist"]
     assert all(SOURCES.values())
 
 

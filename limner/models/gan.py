@@ -1,0 +1,172 @@
+r"""Generative adversarial network (Goodfellow et al. 2014, arXiv 1406.2661).
+
+A generator turns noise :math:`z \sim N(0, I)` into a picture G(z); a discriminator gives a picture's logit D(x), how
+much rather it comes from the data. They play
+
+.. math:: \min_G \max_D \; E_x \ln σ(D(x)) + E_z \ln(1 - σ(D(G(z))))
+
+or one of its successors (``training/adversarial.py``). There is no p(x): samples, but no likelihood. Given a class y
+the generator gets an embedding of y beside z, and the discriminator's logit is a projection (Miyato and Koyama 2018,
+arXiv 1802.05637): :math:`D(x, y) = ψ(φ(x)) + \langle v_y, φ(x) \rangle`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from limner.checks import Positive
+from limner.data.levels import dequantize
+from limner.errors import LimnerError
+from limner.models.contracts import ConditionalConfig, Model, standard_normal
+from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder, StridedDecoder, StridedEncoder
+
+__all__ = ["GAN", "Discriminator", "GANConfig", "Generator"]
+
+
+@dataclass(frozen=True)
+class GANConfig(ConditionalConfig):
+    """The generative adversarial network."""
+
+    latent: Positive = 64
+    """Dimensions of z."""
+    network: Literal["dense", "dcgan", "residual"] = "dcgan"
+    """Layers of both players: dense (as first published), strided convolutions with BatchNorm in the generator
+    (DCGAN, arXiv 1511.06434), or residual units without any normalisation."""
+    hidden: Positive = 256
+    """Features φ(x) that the discriminator judges by, and units of each hidden layer (dense)."""
+    features: Positive = 32
+    """Feature maps at full size, doubled at each halving."""
+    discriminator_norm: Literal["none", "batch", "spectral"] = "none"
+    """Of the discriminator's layers: none, batch (BatchNorm, as in the published DCGAN), or spectral (each weight
+    divided by its largest singular value, arXiv 1802.05957)."""
+
+    def __post_init__(self) -> None:
+        if self.discriminator_norm == "batch" and self.network != "dcgan":
+            raise LimnerError(
+                f"discriminator_norm=batch: a {self.network} discriminator has none, network=dcgan has; "
+                "or choose discriminator_norm=spectral"
+            )
+
+
+class Generator(nn.Module):
+    """z ``(B, latent)``, and y int64 ``(B,)`` where there are classes → pictures in [-1, 1], ``(B, C, H, W)``."""
+
+    def __init__(self, config: GANConfig, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.classes = nn.Embedding(config.classes, config.latent) if config.classes else None
+        inputs = config.latent * (2 if config.classes else 1)
+        self.layers: nn.Module
+        match config.network:
+            case "dense":
+                self.layers = DenseDecoder(inputs, config.hidden, shape)
+            case "dcgan":
+                self.layers = StridedDecoder(inputs, config.features, shape)
+            case "residual":
+                self.layers = ConvDecoder(inputs, config.features, shape)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """See the class."""
+        if self.classes is not None and labels is not None:
+            z = torch.cat([z, self.classes(labels)], 1)
+        return torch.tanh(self.layers(z))
+
+
+class Discriminator(nn.Module):
+    """Pictures in [-1, 1] ``(B, C, H, W)``, and y int64 ``(B,)`` where there are classes → logits ``(B,)``."""
+
+    def __init__(self, config: GANConfig, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.layers: nn.Module
+        match config.network:
+            case "dense":
+                self.layers = DenseEncoder(shape, config.hidden, config.hidden)
+            case "dcgan":
+                norm = config.discriminator_norm == "batch"
+                self.layers = StridedEncoder(shape, config.features, config.hidden, norm)
+            case "residual":
+                self.layers = ConvEncoder(shape, config.features, config.hidden)
+        self.out = nn.Linear(config.hidden, 1)
+        self.classes = nn.Embedding(config.classes, config.hidden) if config.classes else None
+        if config.discriminator_norm == "spectral":
+            for module in [m for m in self.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.Embedding)]:
+                nn.init.orthogonal_(module.weight)  # a weight that starts at zero has no largest singular value
+                spectral_norm(module)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """See the class."""
+        features = F.leaky_relu(self.layers(x), 0.2)  # φ(x), (B, hidden)
+        logits = self.out(features).squeeze(1)
+        if self.classes is not None and labels is not None:
+            logits = logits + (self.classes(labels) * features).sum(1)
+        return logits
+
+
+class GAN(Model):
+    """See the module's text.
+
+    Args:
+        config: Its sizes.
+        shape: ``(C, H, W)``.
+        levels: Values of a pixel, L.
+    """
+
+    config: GANConfig
+
+    def __init__(self, config: GANConfig, shape: tuple[int, int, int], levels: int) -> None:
+        super().__init__(config, shape, levels)
+        self.classes = config.classes
+        self.generator = Generator(config, shape)
+        self.discriminator = Discriminator(config, shape)
+
+    def forward(
+        self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Both players: ``real_logit`` of the pictures and ``fake_logit`` of as many samples, each ``(B,)``."""
+        x = self.intensities(self.checked_levels(images))
+        y = self.drawn_labels(len(x), generator, labels if self.classes else None)
+        fakes = self.generator(self.latents(len(x), generator=generator), y)
+        return {"real_logit": self.discriminator(x, y), "fake_logit": self.discriminator(fakes, y)}
+
+    def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """z ~ N(0, I), ``(n, latent)``."""
+        return standard_normal((n, self.config.latent), generator, self.device).to(self.dtype)
+
+    def draw(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """G(z) in [-1, 1], ``(B, C, H, W)``; of a conditional model the classes int64 ``(B,)`` are needed.
+
+        Raises:
+            LimnerError: Labels that the model does not know, or none where it needs them.
+        """
+        if self.classes and labels is None:
+            raise LimnerError(f"this GAN draws a picture of one of {self.classes} classes: give labels")
+        return self.generator(z.to(self.device), self.checked_labels(labels, len(z)))
+
+    def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """D(x), ``(B,)``, of pictures in [-1, 1], ``(B, C, H, W)``."""
+        return self.discriminator(x.to(self.device), self.checked_labels(labels, len(x)))
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """G(z) with each value at the nearest level, uint8 ``(B, C, H, W)``.
+
+        Raises:
+            LimnerError: As in ``draw``.
+        """
+        unit = (self.draw(z, labels) + 1) / 2
+        return dequantize(torch.round(unit * (self.levels - 1)), self.levels)
+
+    @torch.no_grad()
+    def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
+        """``n`` pictures, uint8 ``(n, C, H, W)``, of ``labels`` int64 ``(n,)`` or of classes drawn uniformly.
+
+        Raises:
+            LimnerError: Labels that the model does not know.
+        """
+        labels = self.drawn_labels(n, generator, labels)
+        return self.decode(self.latents(n, generator=generator), labels)

@@ -1,0 +1,128 @@
+"""What was measured of runs: likelihoods, the fidelity of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from limner.evaluation import bits_per_dim
+from limner.models import Scores
+from limner.pages.portrait import Portrait
+from limner.report import Block, Section, Table, Text
+from limner.training.journal import read_metrics
+
+__all__ = ["fidelity_sections", "likelihood", "likelihood_table", "looked_at_with", "over_classes", "validation_note"]
+
+
+def likelihood(run: Portrait, evaluations: Sequence[Mapping[str, Any]]) -> list[Block]:
+    """What one run's likelihood is, or that it has none."""
+    if not isinstance(run.model, Scores):
+        return [
+            Text(f"A {run.config.model} has no likelihood, nor a bound of one: what its samples are like is measured.")
+        ]
+    scored = [(run, e) for e in evaluations if "bound" in e]
+    if not scored:
+        unscored = Text("Not measured on the test split yet: limner evaluate does it, and counts every image.")
+        return [unscored, *validation_note(run)]
+    return [likelihood_table(scored), *validation_note(run)]
+
+
+def likelihood_table(rows: Sequence[tuple[Portrait, Mapping[str, Any]]]) -> Block:
+    """A row each measurement."""
+    cells: list[list[str | int | None]] = []
+    for run, e in rows:
+        if "bound" not in e:
+            cells.append([run.name, run.config.model, None, None, "no likelihood", None, None, None])
+            continue
+        error = e.get("nats_standard_error")
+        lower = e["bound"] == "lower"
+        k = e.get("importance_samples", 1) if lower else None
+        cells.append(
+            [
+                run.name,
+                run.config.model,
+                f"{Path(e['data']).name} {e['split']}",
+                e["n"],
+                f"{'≤ ' if lower else ''}{e['nats_per_image']:.2f}" + (f" ± {error:.2f}" if error is not None else ""),
+                f"{'≤ ' if lower else ''}{e['bits_per_dim']:.4f}",
+                "lower bound of ln p" if lower else f"exact{over_classes(e)}",
+                f"K = {k}" if lower else None,
+            ]
+        )
+    header = [
+        "run",
+        "model",
+        "data",
+        "images",
+        "-ln p, nats an image",
+        "bits/dim",
+        "exact or bound",
+        "samples a bound",
+    ]
+    notes = [
+        "± is one standard error over the images. Lower is better.",
+        "≤: the model's true figure is no larger; a bound and an exact figure are compared with that in mind.",
+    ]
+    return Table(header, cells, notes=notes, numeric=(3, 4, 5))
+
+
+def fidelity_sections(rows: Sequence[tuple[Portrait, Mapping[str, Any]]]) -> list[Section]:
+    """A table of the samples' figures, where there are any."""
+    cells: list[list[str | int | None]] = [
+        [
+            run.name,
+            run.config.model,
+            f"{Path(e['data']).name} {e['split']}",
+            e["samples"],
+            f"{e['frechet_ratio']:.2f}",
+            f"{e['frechet']:.3f} ({e['data_frechet']:.3f})",
+            f"{e['kernel']:.4f} ± {e['kernel_deviation']:.4f}",
+            f"{e['precision']:.3f} ({e['data_precision']:.3f})",
+            f"{e['recall']:.3f} ({e['data_recall']:.3f})",
+            e.get("classes_covered"),
+            f"{e['class_kl']:.4f}" if "class_kl" in e else None,
+        ]
+        for run, e in rows
+        if "frechet" in e
+    ]
+    if not cells:
+        return []
+    header = ["run", "model", "data", "samples", "Fréchet ratio", "Fréchet distance", "kernel distance"]
+    header += ["precision", "recall", "classes", "KL of classes"]
+    looked = sorted({looked_at_with(e) for _, e in rows if "frechet" in e})
+    notes = [
+        "In brackets: what as many training pictures reach. A ratio of 1 is as near to the split as they are.",
+        "± is the standard deviation over random subsets. KL in nats, of the classes seen from those of the data.",
+        *looked,
+    ]
+    return [Section("Fidelity of samples", [Table(header, cells, notes=notes, numeric=range(3, len(header)))])]
+
+
+def looked_at_with(evaluation: Mapping[str, Any]) -> str:
+    """Whose features they are, in words."""
+    network = f"a network that tells {evaluation['feature_task']} with accuracy {evaluation['feature_accuracy']:.3f}"
+    inception = evaluation.get("inception")
+    return f"Features of {inception}; classes of {network}." if inception else f"Features of {network}."
+
+
+def over_classes(evaluation: Mapping[str, Any]) -> str:
+    """What a conditional model's figure is, in words: of p(x) = 1/K Σ_y p(x|y)."""
+    if "classes" not in evaluation:
+        return ""
+    given = evaluation.get("conditional_nats_per_image")
+    return f", over {evaluation['classes']} classes" + (f"; given the class {given:.2f}" if given is not None else "")
+
+
+def validation_note(run: Portrait) -> list[Text]:
+    """The figure that chose the weights, where it is a likelihood."""
+    seen = [(r["validation"]["nats"], r["step"]) for r in read_metrics(run.folder) if "nats" in r.get("validation", {})]
+    if not seen:
+        return []
+    nats, step = min(seen)
+    n = run.config.recipe.training.validation_images
+    bits = bits_per_dim(nats, run.model.dimensions)
+    sign = "≤ " if isinstance(run.model, Scores) and run.model.bound == "lower" else ""
+    split = f"the first {n:,} images of the validation split" if n else "the validation split"
+    figures = f"{sign}{nats:.2f} nats ({sign}{bits:.4f} bits/dim{' given the class' if run.model.classes else ''})"
+    return [Text(f"Best on {split}: {figures} at step {step:,}; it chose the weights.")]

@@ -1,0 +1,260 @@
+r"""The adversarial objective: a discriminator and a generator in turn, k steps of the one for each of the other.
+
+Everything is said of logits, D(x) for a picture of the data and D(G(z)) for a sample: :math:`\ln σ(d)` is
+-softplus(-d) and :math:`\ln(1 - σ(d))` is -softplus(d), which no logit turns into an infinity. Each function gives what
+the discriminator minimises and what the generator minimises, per image, of real and fake logits ``(B,)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from limner.data.batches import Batch
+from limner.errors import LimnerError
+from limner.models.gan import GAN
+from limner.training.config import AdversarialConfig
+from limner.training.doctor import Doctor
+from limner.training.objectives import Objective, check_finite
+from limner.training.optimizers import Optimizers
+
+__all__ = [
+    "OBJECTIVES",
+    "Adversarial",
+    "gradient_penalty",
+    "hinge",
+    "least_squares",
+    "minimax",
+    "non_saturating",
+    "relativistic",
+    "wasserstein",
+    "zero_centred_penalty",
+]
+
+Losses = tuple[Tensor, Tensor]
+Measure = Callable[[GAN, Sequence[Batch]], Mapping[str, float]]
+
+
+def minimax(real: Tensor, fake: Tensor) -> Losses:
+    r"""The game itself (Goodfellow et al. 2014, equation 1): the generator descends what the discriminator ascends.
+
+    .. math:: \min_G \max_D \; \ln σ(D(x)) + \ln(1 - σ(D(G(z))))
+
+    Where the discriminator is sure of a fake, the generator's slope is σ(D(G(z))) ≈ 0: it saturates.
+    """
+    return F.softplus(-real) + F.softplus(fake), -F.softplus(fake)
+
+
+def non_saturating(real: Tensor, fake: Tensor) -> Losses:
+    r"""The same discriminator; the generator ascends :math:`\ln σ(D(G(z)))` (Goodfellow et al. 2014, section 3).
+
+    Its slope is 1 - σ(D(G(z))): largest where its pictures are poor.
+    """
+    return F.softplus(-real) + F.softplus(fake), F.softplus(-fake)
+
+
+def least_squares(real: Tensor, fake: Tensor) -> Losses:
+    r"""LSGAN (Mao et al. 2017, arXiv 1611.04076, equation 9), with targets 0, 1 and 1.
+
+    .. math:: \min_D \tfrac12 (D(x) - 1)^2 + \tfrac12 D(G(z))^2, \quad \min_G \tfrac12 (D(G(z)) - 1)^2
+    """
+    return 0.5 * (real - 1) ** 2 + 0.5 * fake**2, 0.5 * (fake - 1) ** 2
+
+
+def hinge(real: Tensor, fake: Tensor) -> Losses:
+    r"""The hinge loss (Lim and Ye 2017, arXiv 1705.02894; Miyato et al. 2018, arXiv 1802.05957, equations 16 and 17).
+
+    .. math:: \min_D \max(0, 1 - D(x)) + \max(0, 1 + D(G(z))), \quad \min_G -D(G(z))
+    """
+    return F.relu(1 - real) + F.relu(1 + fake), -fake
+
+
+def wasserstein(real: Tensor, fake: Tensor) -> Losses:
+    r"""The Wasserstein distance's dual (Arjovsky et al. 2017, arXiv 1701.07875), for a D that is 1-Lipschitz.
+
+    .. math:: \min_G \max_D \; D(x) - D(G(z))
+
+    ``gradient_penalty`` keeps it so.
+    """
+    return fake - real, -fake
+
+
+def relativistic(real: Tensor, fake: Tensor) -> Losses:
+    r"""RpGAN (Jolicoeur-Martineau 2018, arXiv 1807.00734), with R1 and R2 the R3GAN of Huang et al. 2024 (2501.05441).
+
+    .. math:: \min_D \max_G \; \ln(1 + e^{-(D(x) - D(G(z)))})
+
+    in pairs of a picture and a sample, and for the generator with the signs changed, which does not saturate.
+    """
+    return F.softplus(fake - real), F.softplus(real - fake)
+
+
+OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Losses]] = {
+    "minimax": minimax,
+    "non-saturating": non_saturating,
+    "least-squares": least_squares,
+    "hinge": hinge,
+    "wasserstein": wasserstein,
+    "relativistic": relativistic,
+}
+
+
+def gradient_penalty(logits: Tensor, x: Tensor) -> Tensor:
+    r""":math:`(\|\nabla_x D(x)\| - 1)^2`, ``(B,)``, of the logits ``(B,)`` of pictures ``x`` between real and fake.
+
+    WGAN-GP (Gulrajani et al. 2017, arXiv 1704.00028, equation 3).
+    """
+    return (_slopes(logits, x).norm(dim=1) - 1) ** 2
+
+
+def zero_centred_penalty(logits: Tensor, x: Tensor) -> Tensor:
+    r""":math:`\tfrac12 \|\nabla_x D(x)\|^2`, ``(B,)``: R1 of real pictures ``x``, R2 of samples.
+
+    Mescheder et al. 2018 (arXiv 1801.04406), equations 9 and 10.
+    """
+    return 0.5 * _slopes(logits, x).square().sum(1)
+
+
+def _slopes(logits: Tensor, x: Tensor) -> Tensor:
+    """The gradient of each picture's logit in the picture, ``(B, C·H·W)``, itself differentiable."""
+    return torch.autograd.grad(logits.sum(), x, create_graph=True)[0].flatten(1)
+
+
+class Adversarial(Objective[GAN]):
+    """Two players, each with its optimizer and its rate, and moving averages of their weights.
+
+    A step is one of the discriminator on a batch; after every k-th follows one of the generator.
+
+    Args:
+        model: The players; their parameters are changed in place.
+        config: The numbers.
+        fabric: Device, precision and processes.
+        measure: Figures of the averaged GAN on validation batches, ``distance`` (the smaller the better) among them:
+            it chooses the weights to keep. Without it the last are kept.
+    """
+
+    config: AdversarialConfig
+    doctor: Doctor
+
+    def __init__(self, model: GAN, config: AdversarialConfig, fabric: Fabric, measure: Measure | None = None) -> None:
+        model.train()
+        self.losses, self.measure = OBJECTIVES[config.objective], measure
+        self.figure = None if measure is None else "distance"
+        self.generators = Optimizers(model.generator, config)
+        rate = config.discriminator_learning_rate
+        self.discriminators = Optimizers(model.discriminator, replace(config, learning_rate=rate))
+        optimizers = {"generator_optimizer": self.generators, "discriminator_optimizer": self.discriminators}
+        super().__init__(model, config, fabric, optimizers)
+        self.doctor = Doctor(config.objective, config.batch_size)
+
+    def step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
+        """One step of the discriminator with the rates times ``factor``, and of the generator after every k-th.
+
+        Returns:
+            ``discriminator``, ``generator`` (losses), ``penalty`` (weighted), ``real_logit``, ``fake_logit`` (means),
+            ``accuracy`` (of the pairs of a picture and a sample, those in which the picture has the larger logit),
+            the norm of each player's gradient, and ``sample_diversity`` (mean distance of two samples, divided by that
+            of two pictures). Those of the generator only where it made a step.
+
+        Raises:
+            LimnerError: A loss or a gradient is not finite; no weight has been changed by it then.
+        """
+        x, y = self._pictures(batch)
+        figures = self._discriminator_step(x, y, factor, step)
+        if (step + 1) % self.config.discriminator_steps == 0:
+            figures |= self._generator_step(x, y, factor, step)
+            self.average.update(step // self.config.discriminator_steps)
+        self.doctor.see(figures, step + 1)
+        return figures
+
+    def _discriminator_step(self, x: Tensor, y: Tensor | None, factor: float, step: int) -> dict[str, float]:
+        penalty = self.config.chosen_penalty
+        with torch.no_grad():
+            samples = self._samples(len(x), y)
+        x.requires_grad_(penalty in ("r1", "r1+r2"))
+        samples.requires_grad_(penalty == "r1+r2")
+        real, fake = self._logits(x, y), self._logits(samples, y)
+        loss = self.losses(real, fake)[0].mean()
+        figures = {
+            "discriminator": loss.item(),
+            "real_logit": real.mean().item(),
+            "fake_logit": fake.mean().item(),
+            "accuracy": (real > fake).double().mean().item(),
+        }
+        if penalty != "none":
+            weighted = self._penalty(real, x, fake, samples, y).mean()
+            figures["penalty"] = weighted.item()
+            loss = loss + weighted
+        check_finite(figures, step)
+        return figures | {"discriminator_gradient_norm": self.descend(loss, self.discriminators, factor, step)}
+
+    def _penalty(self, real: Tensor, x: Tensor, fake: Tensor, samples: Tensor, y: Tensor | None) -> Tensor:
+        """The weighted penalty of each pair, ``(B,)``."""
+        if self.config.chosen_penalty == "gradient":
+            share = torch.rand((len(x), 1, 1, 1), generator=self.random, device=x.device)
+            between = (samples + share * (x - samples)).requires_grad_()
+            return self.config.gradient_penalty * gradient_penalty(self._logits(between, y), between)
+        penalty = zero_centred_penalty(real, x)
+        if self.config.chosen_penalty == "r1+r2":
+            penalty = penalty + zero_centred_penalty(fake, samples)
+        return self.config.zero_penalty * penalty
+
+    def _generator_step(self, x: Tensor, y: Tensor | None, factor: float, step: int) -> dict[str, float]:
+        samples = self._samples(len(x), y)
+        real = torch.zeros_like(x[:, 0, 0, 0])
+        if self.losses is relativistic:  # the only one whose generator looks at the data
+            with torch.no_grad():
+                real = self._logits(x, y)
+        self.model.discriminator.requires_grad_(False)
+        loss = self.losses(real, self._logits(samples, y))[1].mean()
+        self.model.discriminator.requires_grad_(True)
+        figures = {"generator": loss.item()}
+        check_finite(figures, step)
+        figures["generator_gradient_norm"] = self.descend(loss, self.generators, factor, step)
+        distances = (torch.pdist(images.detach().flatten(1).float()).mean().item() for images in (samples, x))
+        figures["sample_diversity"] = next(distances) / max(next(distances), 1e-9)
+        return figures
+
+    @torch.no_grad()
+    def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """``real_logit`` of ``batches`` and ``fake_logit`` of the averaged generator's samples (means), ``accuracy``.
+
+        And what ``measure`` says. The logits are the discriminator's as it is: a ``real_logit`` far below that of the
+        training says that it has learnt the training pictures by heart.
+        """
+        kept = list(batches)
+        noise = torch.Generator(self.model.device).manual_seed(self.config.seed + 1)
+        averaged, player = self.average.averaged, self.model.discriminator.eval()
+        sums = torch.zeros(3, dtype=torch.float64)
+        for batch in kept:
+            x, y = self._pictures(batch)
+            real = player(x, y)
+            fake = player(averaged.generator(averaged.latents(len(x), generator=noise), y), y)
+            sums += torch.stack([real.double().sum(), fake.double().sum(), (real > fake).double().sum()]).cpu()
+        player.train()
+        means = (sums / sum(len(batch.images) for batch in kept)).tolist()
+        figures = dict(zip(("real_logit", "fake_logit", "accuracy"), means, strict=True))
+        return figures | (dict(self.measure(averaged, kept)) if self.measure else {})
+
+    def _pictures(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """x in [-1, 1], ``(B, C, H, W)``, and the classes where the model has some."""
+        x = self.model.intensities(self.model.checked_levels(batch.images))
+        if self.model.classes and batch.labels is None:
+            raise LimnerError("a conditional GAN learns from pictures with labels: these have none")
+        return x, self.model.checked_labels(batch.labels, len(x)) if self.model.classes else None
+
+    def _samples(self, n: int, y: Tensor | None) -> Tensor:
+        """``n`` new pictures G(z) of the generator as it is, ``(n, C, H, W)``, of classes ``y``."""
+        z = self.model.latents(n, generator=self.random)
+        with self.fabric.autocast():
+            return self.model.generator(z, y).float()
+
+    def _logits(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """D of pictures ``(B, C, H, W)`` of classes ``y``, ``(B,)``."""
+        with self.fabric.autocast():
+            return self.model.discriminator(x, y).float()

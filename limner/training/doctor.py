@@ -1,0 +1,298 @@
+"""The doctor: what is wrong with a GAN's training, read from the figures of its steps, and what to do about it.
+
+Steps are averaged in blocks of ``BLOCK``, and a rule looks at the last ``WINDOW`` of them. A failure is named when
+every block of the window is beyond its limit, and stays named while the window's mean is beyond a laxer one: figures
+that waver about a limit neither accuse a healthy run nor flicker. All limits stand below, with their reasons; what they
+were tried on is in docs/doctor.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+__all__ = ["Diagnosis", "Doctor", "Nearness", "block", "diagnose", "memorisation", "nearness"]
+
+BLOCK = 25
+"""Steps in a block."""
+WINDOW = 8
+"""Blocks that a rule looks at."""
+SETTLING = 100
+"""Steps at the beginning of a run that count for divergence only: two networks that know nothing."""
+
+SATURATED_ACCURACY = (0.99, 0.97)
+"""Share of real pictures whose logit is above a fake's. A pair of limits is (named from, cleared below)."""
+SATURATED_GAP = (10.0, 7.0)
+"""Between the mean logits of real and fake: at ±5 the sigmoid's slope is 0.7 % of what it says."""
+SATURATED_LOSS = (0.02, 0.05)
+"""Of the discriminator, whatever its loss: at a gap of 10 the logistic one is 0.013; of a hinge it starts at 2."""
+STUCK_GAP = (0.95, 0.8)
+"""Mean gap of the window's second half, as a part of the first half's, under a discriminator that is always right: the
+samples of a generator that learns come nearer, by a half in 100 steps of the young runs seen."""
+VANISHED_GRADIENT = (0.01, 0.03)
+"""Norm of the generator's gradient; with losses of order 1 it is 0.1 to 10 while there is something to learn."""
+COLLAPSED_DIVERSITY = (0.5, 0.65)
+"""Mean distance of two samples, as a part of that of two pictures of the data."""
+RECOVERING = 1.15
+"""Diversity that grew by this factor within the window is on its way, not collapsed."""
+DIVERGED_LOSS = (5.0, 3.0)
+"""Of the discriminator: blind guessing costs 1.4 (logistic) or 2 (hinge), 5 is being sure and wrong."""
+DIVERGED_GAP = (100.0, 50.0)
+"""Between the mean logits, and of a critic's loss: no pictures in [-1, 1] need it."""
+UNSTABLE_ACCURACY = (0.15, 0.12)
+"""Standard deviation of the accuracy over steps: chance gives at most 0.06 at 64 images, 0.13 at 16, 0.35 at 2."""
+UNSTABLE_LOSS = (0.15, 0.1)
+"""Of the discriminator's loss over steps, as a part of its mean, where the batch is small: 0.02 to 0.1 at 64 images,
+0.17 to 1.3 at 2. Larger batches are not judged by it: the loss of a game may swing."""
+SMALL_BATCH = 16
+"""Images; below, the batch is to blame for steps that contradict each other, above it the learning rate."""
+MEMORISED_SHARE = 0.3
+"""Of the samples that lie nearer to a training picture than 99 % of the held-out pictures do: chance gives 0.01."""
+
+Block = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is wrong.
+
+    Attributes:
+        name: Of the failure.
+        observed: The figure that shows it.
+        remedy: What to do.
+    """
+
+    name: str
+    observed: str
+    remedy: str
+
+
+class Doctor:
+    """Watches one run.
+
+    Args:
+        objective: Name of the loss; a ``wasserstein`` critic is meant to win, and is not called saturated.
+        batch_size: Images in a step.
+    """
+
+    def __init__(self, objective: str, batch_size: int) -> None:
+        self.objective, self.batch_size = objective, batch_size
+        self.standing: tuple[Diagnosis, ...] = ()
+        self._latest: dict[str, float] = {}  # of each figure: the generator's are not there at each step
+        self._steps: list[Block] = []
+        self._window: deque[Block] = deque(maxlen=WINDOW)
+
+    def see(self, figures: Mapping[str, float], step: int) -> bool:
+        """Take in the figures of ``step`` (from 1); whether other failures stand now.
+
+        Figures that a step lacks, as those of the generator where only the discriminator moved, are the last known.
+        """
+        self._latest |= figures
+        self._steps.append(dict(self._latest))
+        if len(self._steps) < BLOCK:
+            return False
+        self._window.append(block(self._steps) | {"step": step})
+        self._steps = []
+        found = diagnose(list(self._window), self.objective, self.batch_size, _names(self.standing))
+        return self._stand([*found, *(d for d in self.standing if d.name == MEMORISATION)])
+
+    def compare(self, measured: Nearness) -> bool:
+        """Take in how near an evaluation's samples were to the training pictures; returns as ``see`` does."""
+        found = memorisation(measured)
+        return self._stand([*(d for d in self.standing if d.name != MEMORISATION), *([found] if found else [])])
+
+    def state(self) -> dict[str, Any]:
+        """All that it remembers, for JSON."""
+        steps, window, standing = list(self._steps), list(self._window), [asdict(d) for d in self.standing]
+        return {"latest": dict(self._latest), "steps": steps, "window": window, "standing": standing}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over a ``state``."""
+        self._latest, self._steps = dict(state["latest"]), list(state["steps"])
+        self._window = deque(state["window"], maxlen=WINDOW)
+        self.standing = tuple(Diagnosis(**d) for d in state["standing"])
+
+    def _stand(self, diagnoses: Sequence[Diagnosis]) -> bool:
+        before, self.standing = self.standing, tuple(diagnoses)
+        return _names(before) != _names(self.standing)
+
+
+def block(steps: Sequence[Block]) -> dict[str, float]:
+    """Means of the figures of some steps that have them, and standard deviations.
+
+    ``accuracy_deviation``, and ``loss_deviation``, of the discriminator's loss as a part of its mean size.
+    """
+    means = {}
+    for name in steps[-1]:
+        values = [step[name] for step in steps if name in step]
+        means[name] = sum(values) / len(values)
+    size = sum(abs(step["discriminator"]) for step in steps) / len(steps)
+    deviations = {"accuracy_deviation": _deviation([step["accuracy"] for step in steps])}
+    deviations["loss_deviation"] = _deviation([step["discriminator"] for step in steps]) / max(size, 1e-12)
+    return means | deviations
+
+
+def _deviation(values: Sequence[float]) -> float:
+    mean = sum(values) / len(values)
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def diagnose(
+    window: Sequence[Block], objective: str, batch_size: int, standing: Collection[str] = ()
+) -> list[Diagnosis]:
+    """What the last blocks show, gravest first.
+
+    Args:
+        window: Blocks of figures as ``block`` makes them, oldest first, each with the ``step`` at its end.
+        objective: Name of the loss.
+        batch_size: Images in a step.
+        standing: Names of the failures that were found before.
+    """
+    found = [_divergence(window[-2:], objective, standing)]
+    settled = [b for b in window if b["step"] > SETTLING and "generator" in b]
+    if len(settled) >= WINDOW:
+        saturated = None if objective == "wasserstein" else _saturation(settled, standing)
+        found += [saturated, _vanishing(settled, standing)]
+        if not any(found):  # else the generator has not learnt yet, and its samples are alike for that reason
+            found.append(_collapse(settled, standing))
+        found.append(_instability(settled, batch_size, standing))
+    return [d for d in found if d is not None]
+
+
+DIVERGENCE, SATURATION, VANISHING = "divergence", "saturated discriminator", "vanished generator gradient"
+COLLAPSE, INSTABILITY, MEMORISATION = "collapse", "unstable steps", "memorisation"
+
+
+def _divergence(window: Sequence[Block], objective: str, standing: Collection[str]) -> Diagnosis | None:
+    remedy = "a tenth of learning_rate and discriminator_learning_rate, penalty=r1 or discriminator_norm=spectral"
+    for name in ("discriminator", "generator", "real_logit", "fake_logit", "generator_gradient_norm"):
+        if not math.isfinite(value := window[-1].get(name, 0.0)):
+            return Diagnosis(DIVERGENCE, f"{name.replace('_', ' ')} is {value}", remedy)
+    gaps = [abs(_gap(b)) for b in window]
+    losses = [abs(b["discriminator"]) for b in window]
+    limits = DIVERGED_GAP if objective == "wasserstein" else DIVERGED_LOSS
+    was = DIVERGENCE in standing
+    if len(window) < 2 or not (_beyond(losses, limits, was) or _beyond(gaps, DIVERGED_GAP, was)):
+        return None
+    observed = f"discriminator's loss {losses[-1]:.3g}, its logits of real and fake {gaps[-1]:.3g} apart"
+    return Diagnosis(DIVERGENCE, observed, remedy)
+
+
+def _saturation(window: Sequence[Block], standing: Collection[str]) -> Diagnosis | None:
+    was = SATURATION in standing
+    sure = _beyond([b["accuracy"] for b in window], SATURATED_ACCURACY, was)
+    far = _beyond([_gap(b) for b in window], SATURATED_GAP, was)
+    easy = _beyond([-b["discriminator"] for b in window], (-SATURATED_LOSS[0], -SATURATED_LOSS[1]), was)
+    stuck = _beyond([_growth([_gap(b) for b in window])], STUCK_GAP, was)
+    if not (sure and (far or easy or stuck)):
+        return None
+    last = window[-1]
+    return Diagnosis(
+        SATURATION,
+        f"accuracy {last['accuracy']:.3f}, logits {_gap(last):.3g} apart, loss {last['discriminator']:.2g}",
+        "discriminator_steps=1, a lower discriminator_learning_rate, penalty=r1 or discriminator_norm=spectral",
+    )
+
+
+def _vanishing(window: Sequence[Block], standing: Collection[str]) -> Diagnosis | None:
+    norms = [b["generator_gradient_norm"] for b in window]
+    limits = (-VANISHED_GRADIENT[0], -VANISHED_GRADIENT[1])
+    if not _beyond([-norm for norm in norms], limits, VANISHING in standing):
+        return None
+    return Diagnosis(
+        VANISHING,
+        f"norm {norms[-1]:.1e}, with fakes at logit {window[-1]['fake_logit']:.3g}",
+        "objective=non-saturating, whose slope is largest where fakes are poor; what helps a saturated discriminator",
+    )
+
+
+def _collapse(window: Sequence[Block], standing: Collection[str]) -> Diagnosis | None:
+    ratios = [b["sample_diversity"] for b in window if math.isfinite(b["sample_diversity"])]
+    limits = (-COLLAPSED_DIVERSITY[0], -COLLAPSED_DIVERSITY[1])
+    was = COLLAPSE in standing
+    if len(ratios) < len(window) or not _beyond([-ratio for ratio in ratios], limits, was):
+        return None
+    if not was and _growth(ratios) > RECOVERING:
+        return None
+    return Diagnosis(
+        COLLAPSE,
+        f"two samples differ {ratios[-1]:.2f} times as much as two pictures of the data",
+        "objective=relativistic penalty=r1+r2, a larger batch_size, a lower learning_rate",
+    )
+
+
+def _instability(window: Sequence[Block], batch_size: int, standing: Collection[str]) -> Diagnosis | None:
+    was = INSTABILITY in standing
+    accuracy, loss = (_middle([b[f"{name}_deviation"] for b in window]) for name in ("accuracy", "loss"))
+    small = batch_size < SMALL_BATCH
+    if small and _beyond([loss], UNSTABLE_LOSS, was):
+        observed = f"discriminator's loss varies by ±{loss:.0%} from step to step"
+    elif _beyond([accuracy], UNSTABLE_ACCURACY, was):
+        observed = f"accuracy varies by ±{accuracy:.2f} from step to step"
+    else:
+        return None
+    remedy = "a larger batch_size (64)" if small else "a lower learning_rate, penalty=r1, beta1=0"
+    return Diagnosis(INSTABILITY, f"{observed}, {batch_size} images each", remedy)
+
+
+def _growth(values: Sequence[float]) -> float:
+    """Sum of the second half by that of the first."""
+    half = len(values) // 2
+    return sum(values[half:]) / max(sum(values[:half]), 1e-12)
+
+
+def _middle(values: Sequence[float]) -> float:
+    """The median: one calm block acquits nobody."""
+    ordered, n = sorted(values), len(values)
+    return (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """How near samples lie to the training pictures, beside held-out pictures.
+
+    Attributes:
+        samples: Median L2 distance of a sample to its nearest training picture, pixels in [0, 1].
+        held_out: The same of held-out pictures.
+        share: Of the samples, those nearer than 99 % of the held-out pictures.
+    """
+
+    samples: float
+    held_out: float
+    share: float
+
+
+def nearness(samples: Tensor, held_out: Tensor) -> Nearness:
+    """Of the distances ``(N,)`` and ``(M,)`` of samples and of held-out pictures to their nearest training pictures."""
+    share = (samples < held_out.quantile(0.01)).double().mean()
+    return Nearness(float(samples.median()), float(held_out.median()), float(share))
+
+
+def memorisation(measured: Nearness) -> Diagnosis | None:
+    """Whether samples lie so near to training pictures that they must have been learnt by heart."""
+    if measured.share < MEMORISED_SHARE:
+        return None
+    return Diagnosis(
+        MEMORISATION,
+        f"{measured.share:.0%} of the samples are nearer to a training picture than 99 % of unseen pictures "
+        f"(median distance {measured.samples:.2f}, of unseen pictures {measured.held_out:.2f})",
+        "more pictures, fewer features, a shorter run, penalty=r1",
+    )
+
+
+def _names(diagnoses: Collection[Diagnosis]) -> tuple[str, ...]:
+    return tuple(d.name for d in diagnoses)
+
+
+def _gap(b: Block) -> float:
+    return b["real_logit"] - b["fake_logit"]
+
+
+def _beyond(values: Sequence[float], limits: tuple[float, float], was: bool) -> bool:
+    """Whether all ``values`` reach the first limit or, where it ``was`` so before, their mean the second."""
+    return sum(values) / len(values) >= limits[1] if was else min(values) >= limits[0]

@@ -1,0 +1,64 @@
+"""What `limner evaluate` measures: the likelihood, if there is one, and the fidelity of samples, if asked or if not."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limner import display
+from limner.data import ImageSet
+from limner.errors import LimnerError
+from limner.evaluation import Inception, feature_network, measure_fidelity, measure_likelihood
+from limner.evaluation.fidelity import set_size
+from limner.models import Samples, Scores
+
+if TYPE_CHECKING:
+    from limner.workbench.run import Run
+
+__all__ = ["FEATURES", "measured"]
+
+FEATURES = ".features"  # beside the runs, which share what they are looked at with
+
+
+def measured(
+    run: Run,
+    images: ImageSet,
+    *,
+    split: str,
+    importance_samples: int,
+    with_fidelity: bool,
+    limit: int | None,
+    seed: int,
+    features: Path | None,
+    quiet: bool,
+) -> dict[str, Any]:
+    """The figures of a run on a split, those that apply; the arguments are those of ``Run.evaluate``."""
+    model = run.model
+    figures: dict[str, Any] = {}
+    if isinstance(model, Scores):
+        with display.bar(f"scoring {split}", quiet) as update:
+            likelihood = measure_likelihood(
+                model,
+                images.split(split),
+                importance_samples=importance_samples,
+                limit=limit,
+                seed=seed,
+                on_progress=update,
+            )
+        figures |= asdict(likelihood)
+    elif not isinstance(model, Samples):
+        raise LimnerError(f"a {run.config.model} has no likelihood, nor a bound of one, and draws no samples")
+    elif importance_samples > 1:
+        raise LimnerError(f"importance samples tighten a bound; a {run.config.model} has no likelihood")
+    if with_fidelity or not isinstance(model, Scores):
+        inception = Inception(Path(where), model.device) if (where := os.environ.get("LIMNER_INCEPTION")) else None
+        n = set_size(images, split, limit)  # too few: said before the network is trained
+        with display.stages(quiet) as progress:
+            network = feature_network(
+                images, features or run.folder.parent / FEATURES, device=model.device, on_progress=progress
+            )
+        samples = run.sample(n, seed=seed, quiet=quiet)
+        figures |= asdict(measure_fidelity(samples, images, network, split=split, seed=seed, inception=inception))
+    return {name: value for name, value in figures.items() if value is not None}

@@ -1,0 +1,194 @@
+import math
+
+import pytest
+import torch
+
+from limner.data.imageset import ImageSet, MemoryStore, Split
+from limner.errors import LimnerError
+from limner.evaluation import Inception, measure_fidelity
+from limner.evaluation.fidelity import class_figures, frechet_distance, kernel_distance, precision_recall
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+def gaussian(n, mean, deviations, generator):
+    """Features whose sample mean and covariance are exactly these."""
+    x = torch.randn(n, len(mean), generator=generator, dtype=torch.float64)
+    x = x - x.mean(0)
+    x = x @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(x.T))).T
+    return x * torch.tensor(deviations, dtype=torch.float64) + torch.tensor(mean, dtype=torch.float64)
+
+
+def test_frechet_distance_of_gaussians_is_the_closed_form(generator):
+    a = gaussian(100, [0.0, 1.0, 2.0], [1.0, 2.0, 3.0], generator)
+    b = gaussian(70, [1.0, 1.0, 0.0], [2.0, 2.0, 0.5], generator)
+    # independent coordinates: Σ (μ − ν)² + (σ − τ)²
+    assert frechet_distance(a, b) == pytest.approx(1 + 0 + 4 + 1 + 0 + 6.25, rel=1e-9)
+    turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))
+    assert frechet_distance(a @ turn, b @ turn) == pytest.approx(12.25, rel=1e-6)
+    assert frechet_distance(b, a) == pytest.approx(12.25, rel=1e-6)
+
+
+def test_kernel_distance_of_points_is_the_closed_form():
+    a, b = torch.zeros(40, 2), torch.ones(40, 2)  # k: 1 within a, (2 / 2 + 1)³ within b, 1 between
+    mean, deviation = kernel_distance(a, b)
+    assert mean == pytest.approx(1 + 8 - 2)
+    assert deviation == pytest.approx(0, abs=1e-12)
+
+
+def test_kernel_distance_is_about_nothing_for_equal_distributions(generator):
+    a, b = (torch.randn(400, 8, generator=generator) for _ in range(2))
+    mean, deviation = kernel_distance(a, b)
+    assert abs(mean) < deviation
+    assert kernel_distance(a, b) == (mean, deviation)
+    shifted, _ = kernel_distance(a, b + 1)
+    assert shifted > 10 * deviation
+
+
+def test_identical_sets(generator):
+    a = torch.randn(200, 8, generator=generator)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-8)
+    assert precision_recall(a, a) == (1.0, 1.0)
+    twice = a[:50].repeat(4, 1)  # balls of radius 0
+    assert precision_recall(twice, twice) == (1.0, 1.0)
+
+
+def test_disjoint_sets(generator):
+    a = torch.randn(200, 8, generator=generator)
+    assert precision_recall(a, a + 100) == (0.0, 0.0)
+
+
+def test_the_order_of_pictures_means_nothing(generator):
+    a, b = (torch.randn(100, 8, generator=generator) for _ in range(2))
+    shuffled = a[torch.randperm(100, generator=generator)]
+    assert frechet_distance(shuffled, b) == pytest.approx(frechet_distance(a, b), rel=1e-9)
+    assert precision_recall(shuffled, b) == precision_recall(a, b)
+
+
+def test_precision_and_recall_tell_quality_from_variety(generator):
+    data = torch.cat([torch.randn(100, 4, generator=generator) + 20 * side for side in (0, 1)])
+    half = torch.randn(200, 4, generator=generator)  # one of two modes
+    precision, recall = precision_recall(half, data)
+    assert precision > 0.8
+    assert recall < 0.55
+    noisy = torch.cat([data[::2] + 0.01, 20 * torch.randn(100, 4, generator=generator) - 100])  # half is rubbish
+    precision, recall = precision_recall(noisy, data)
+    assert precision == 0.5
+    assert recall > 0.8
+
+
+def test_class_figures():
+    labels = torch.arange(4).repeat(5)
+    assert class_figures(labels, labels, 4) == (4, 0.0)
+    covered, kl = class_figures(torch.tensor([0, 0, 0, 1]), labels, 4)
+    assert covered == 2
+    assert kl == pytest.approx(0.75 * math.log(3) + 0.25 * math.log(1))
+
+
+def test_real_pictures_are_as_near_as_the_data(digits, network):
+    f = measure_fidelity(digits.split("validation").first(250), digits, network)
+    assert (f.samples, f.classes_covered) == (250, 10)
+    assert 0.6 < f.frechet_ratio < 1.6
+    assert f.frechet_ratio == pytest.approx(f.frechet / f.data_frechet)
+    assert f.precision == pytest.approx(f.data_precision, abs=0.1)
+    assert f.recall == pytest.approx(f.data_recall, abs=0.1)
+    assert f.class_kl < 0.05
+
+
+def test_the_reference_itself_is_at_no_distance(digits, network):
+    f = measure_fidelity(digits.split("test").first(250), digits, network)
+    assert f.frechet_ratio == pytest.approx(0, abs=1e-6)
+    assert (f.precision, f.recall) == (1.0, 1.0)
+
+
+def test_collapse_is_seen(digits, network):
+    train = digits.split("train")
+    threes = train.take((train.labels == 3).nonzero().flatten())
+    f = measure_fidelity(threes.repeat(2, 1, 1, 1)[:250], digits, network)
+    assert f.classes_covered < 6
+    assert f.class_kl == pytest.approx(math.log(10), abs=0.5)
+    assert f.recall < 0.3
+    assert f.precision > 0.7
+    assert f.frechet_ratio > 5
+
+
+def test_noise_is_seen(digits, network, generator):
+    noise = torch.randint(0, 256, (250, 1, 8, 8), generator=generator).byte()
+    f = measure_fidelity(noise, digits, network)
+    assert f.frechet_ratio > 20
+    assert f.precision < 0.1
+
+
+def test_the_choice_of_pictures_is_the_seeds(digits, network):
+    samples = digits.split("validation").first(100)
+    first, again, other = (measure_fidelity(samples, digits, network, seed=seed) for seed in (0, 0, 1))
+    assert first.frechet == again.frechet
+    assert first.kernel == again.kernel
+    assert first.frechet != other.frechet
+
+
+def test_too_few_pictures(digits, network):
+    with pytest.raises(LimnerError, match="49 samples: fidelity needs at least 50"):
+        measure_fidelity(digits.split("validation").first(49), digits, network)
+    few = ImageSet("x", digits.shape, 17, {**digits.splits, "test": Split(MemoryStore(digits.split("test").first(9)))})
+    with pytest.raises(LimnerError, match="split 'test' of x has 9 pictures: fidelity needs 50"):
+        measure_fidelity(digits.split("validation").first(250), few, network)
+
+
+def test_training_pictures_are_compared_with_others(digits, network):
+    f = measure_fidelity(digits.split("validation").first(250), digits, network, split="train")
+    assert f.samples == 250
+    whole = measure_fidelity(digits.split("train").first(9999), digits, network, split="train")
+    assert whole.samples == 648  # one half beside the other
+    assert f.data_frechet > whole.data_frechet > 0.1
+
+
+def test_samples_of_another_shape(digits, network):
+    with pytest.raises(LimnerError, match=r"samples are \(3, 8, 8\)"):
+        measure_fidelity(torch.zeros(60, 3, 8, 8, dtype=torch.uint8), digits, network)
+
+
+def test_a_torchvision_that_does_not_fit_is_named(monkeypatch):
+    import builtins
+
+    before = builtins.__import__
+
+    def broken(name, *words, **more):
+        if name.startswith("torchmetrics"):
+            raise RuntimeError("operator torchvision::nms does not exist")
+        return before(name, *words, **more)
+
+    monkeypatch.setattr(builtins, "__import__", broken)
+    with pytest.raises(LimnerError, match=r"torchmetrics cannot be imported \(operator torchvision::nms"):
+        frechet_distance(torch.zeros(5, 2), torch.ones(5, 2))
+
+
+class Means(torch.nn.Module):
+    """The rows' means of three channels."""
+
+    def forward(self, x: torch.Tensor, return_features: bool = False) -> torch.Tensor:
+        assert x.size(1) == 3
+        assert x.dtype == torch.uint8
+        return x.float().mean(3).flatten(1) / 255 if return_features else x.new_zeros(x.size(0), 1).float()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_inception_is_used_where_it_is_at_hand(digits, network, tmp_path):
+    torch.jit.script(Means()).save(tmp_path / "means.pt")
+    inception = Inception(tmp_path / "means.pt")
+    assert inception(digits.split("test").first(7)).shape == (7, 24)
+    f = measure_fidelity(digits.split("validation").first(250), digits, network, inception=inception)
+    assert (f.inception, f.feature_task, f.classes_covered) == ("means.pt", "labels", 10)
+    assert 0.5 < f.frechet_ratio < 2
+    assert f.frechet != measure_fidelity(digits.split("validation").first(250), digits, network).frechet
+
+
+def test_a_file_that_is_no_inception(tmp_path):
+    (tmp_path / "x.pt").write_bytes(b"no archive")
+    with pytest.raises(LimnerError, match=r"LIMNER_INCEPTION=.*x\.pt is no TorchScript"):
+        Inception(tmp_path / "x.pt")
+    with pytest.raises(LimnerError, match="there is no such file"):
+        Inception(tmp_path / "y.pt")

@@ -1,0 +1,118 @@
+"""`limner evaluate --fidelity` and `limner compare`, for models with a likelihood and without."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from limner import workbench
+from limner.evaluation import features
+from limner.evaluation.features import data_digest
+
+LIKELIHOOD = {"n", "nats_per_image", "nats_standard_error", "bits_per_dim", "bound", "seconds"}
+FIDELITY = {
+    "samples", "frechet", "data_frechet", "frechet_ratio", "kernel", "kernel_deviation", "precision", "recall",
+    "data_precision", "data_recall", "feature_task", "feature_accuracy", "fidelity_seconds",
+}  # fmt: skip
+CLASSES = {"classes_covered", "class_kl"}
+NAMED = {"run", "model", "step", "data", "split"}
+
+
+@pytest.fixture
+def home(home, digits, network):
+    """The trained runs, with the feature network beside them."""
+    (home / "runs" / ".features").mkdir()
+    network.save(home / "runs" / ".features" / f"{data_digest(digits)}.safetensors")
+    return home
+
+
+@pytest.mark.parametrize("model", ["vae", "pixelcnn"])
+def test_any_model_that_samples_is_compared_with_the_data(home, limner, model):
+    said = limner("evaluate", model, "--fidelity", "--json")
+    assert said.err == ""
+    assert set(said.record) == NAMED | LIKELIHOOD | FIDELITY | CLASSES
+    assert said.record["samples"] == said.record["n"] == 250
+    assert said.record["frechet_ratio"] > 2  # an epoch makes no digits
+    assert 0 <= said.record["precision"] <= 1
+    assert 1 <= said.record["classes_covered"] <= 10
+
+
+def test_the_samples_are_those_of_the_seed(home, limner):
+    records = [limner("evaluate", "vae", "--fidelity", "--seed", seed, "--json").record for seed in (0, 0, 1)]
+    assert records[0]["frechet"] == records[1]["frechet"] != records[2]["frechet"]
+
+
+def test_without_a_likelihood_fidelity_is_what_there_is(home, limner):
+    said = limner("evaluate", "gan", "--json")
+    assert set(said.record) == NAMED | FIDELITY | CLASSES
+    lines = (home / "runs" / "gan" / "evaluations.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1]) == said.record
+    row = next(row for row in limner("runs", "--json").record if row["run"] == "gan")
+    assert "test_nats" not in row
+    said = limner("evaluate", "gan", "--limit", "60")
+    assert "gan (gan) on digits, test, 60 samples:\n  no likelihood\n" in said.out
+    assert re.search(r"Fréchet distance [0-9.]+ \([0-9.]+\), ratio [0-9.]+\n", said.out)
+    assert "tells labels with accuracy 0.9" in said.out
+
+
+def test_inception_comes_from_the_environment(home, limner, refused, monkeypatch):
+    monkeypatch.setenv("LIMNER_INCEPTION", "nowhere.pt")
+    assert "LIMNER_INCEPTION=nowhere.pt: there is no such file" in refused("evaluate", "vae", "--fidelity")
+    assert limner("evaluate", "vae", "--json").code == 0
+
+
+def test_importance_samples_need_a_bound(home, refused):
+    assert "a gan has no likelihood" in refused("evaluate", "gan", "--importance-samples", "5")
+
+
+def test_pages_say_what_was_measured(home, limner):
+    record = limner("evaluate", "pixelcnn", "--fidelity", "--json").record
+    page = workbench.open_run("pixelcnn").report().read_text(encoding="utf-8")
+    assert "Fidelity of samples" in page
+    assert f"{record['frechet']:.3f} ({record['data_frechet']:.3f})" in page
+    card = (home / "runs" / "pixelcnn" / "README.md").read_text(encoding="utf-8")
+    assert f"| {record['frechet_ratio']:.2f} | {record['precision']:.3f} | {record['recall']:.3f} |" in card
+    assert "Fidelity of samples" not in workbench.open_run("vae").report().read_text(encoding="utf-8")
+
+
+def test_compare_puts_all_families_on_one_page(home, limner):
+    said = limner("compare", "pixelcnn", "vae", "gan", "--importance-samples", "2", "--json")
+    assert said.err == ""
+    exact, bound, implicit = said.record
+    assert set(exact) == NAMED | LIKELIHOOD | FIDELITY | CLASSES  # measured because one has no likelihood
+    assert set(bound) >= NAMED | LIKELIHOOD | FIDELITY | CLASSES
+    assert set(implicit) == NAMED | FIDELITY | CLASSES
+    page = (home / "comparison.html").read_text(encoding="utf-8")
+    assert "no likelihood" in page
+    assert f"{exact['nats_per_image']:.2f}" in page
+    for record in said.record:
+        assert f"{record['frechet']:.3f} ({record['data_frechet']:.3f})" in page
+        assert record["data_frechet"] == exact["data_frechet"]  # the same yardstick
+    said = limner("compare", "gan")
+    assert re.search(r"gan +gan +no likelihood  Fréchet ratio [0-9.]+, precision [0-9.]+, recall [0-9.]+\n", said.out)
+
+
+def test_compare_measures_likelihoods_alone_unless_asked(home, limner):
+    assert "frechet" not in limner("compare", "vae", "--importance-samples", "2", "--json").record[0]
+    assert "frechet" in limner("compare", "vae", "--importance-samples", "2", "--fidelity", "--json").record[0]
+
+
+def test_too_few_samples_are_refused_before_anything_is_trained(home, refused):
+    (file,) = (home / "runs" / ".features").iterdir()
+    file.unlink()
+    assert "20 samples: fidelity needs at least 50" in refused("evaluate", "vae", "--fidelity", "--limit", "20")
+    assert list((home / "runs" / ".features").iterdir()) == []
+
+
+def test_other_data_are_their_own_yardstick(home, digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "MOST_STEPS", 3)
+    images = torch.cat([split.first(9999) for split in digits.splits.values()])
+    np.save(tmp_path / "unlabelled.npy", images.squeeze(1).numpy())
+    run = workbench.open_run("vae")
+    other = workbench.load_data(tmp_path / "unlabelled.npy", levels=17)
+    record = run.evaluate(other, fidelity=True, features=tmp_path / "elsewhere")
+    assert set(record) == NAMED | LIKELIHOOD | FIDELITY  # no labels, no classes
+    assert record["feature_task"] == "orientation"
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 1

@@ -1,0 +1,106 @@
+"""The players: any size and number of channels, levels, classes through a projection, normalisations."""
+
+import pytest
+import torch
+
+from limner.errors import LimnerError
+from limner.models import Reconstructs, Samples, Scores
+from limner.models.contracts import Latents
+from limner.models.gan import GAN, GANConfig
+from limner.recipes import Recipe, default_recipe
+from limner.settings import with_settings
+from limner.training.config import AdversarialConfig
+
+
+def gan(shape=(1, 8, 8), levels=256, **config):
+    torch.manual_seed(0)
+    return GAN(GANConfig(**({"latent": 5, "hidden": 8, "features": 4} | config)), shape, levels)
+
+
+def test_it_samples_and_has_no_likelihood():
+    model = gan()
+    assert isinstance(model, Samples)
+    assert isinstance(model, Latents)
+    assert not isinstance(model, Scores)
+    assert not isinstance(model, Reconstructs)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 28, 28), (1, 20, 28), (3, 32, 32), (3, 64, 64), (2, 9, 13), (1, 5, 4), (2, 1, 1)]
+)
+@pytest.mark.parametrize("network", ["dense", "dcgan", "residual"])
+def test_any_size_and_channels(network, shape):
+    model = gan(shape, network=network)
+    fakes = model.draw(model.latents(3))
+    assert fakes.shape == (3, *shape)
+    assert fakes.abs().max() <= 1
+    assert model.logits(fakes).shape == (3,)
+    assert model.sample(2).shape == (2, *shape)
+
+
+def test_pictures_are_the_nearest_levels():
+    model = gan(levels=5)
+    model.generator.layers = torch.nn.Unflatten(1, (1, 1, 5))
+    wanted = torch.tensor([-1.0, -0.7, -0.2, 0.3, 0.99])
+    z = torch.atanh(wanted.clamp(-0.999999, 0.999999))[None]
+    assert model.decode(z).flatten().tolist() == [0, 64, 128, 191, 255]  # levels 0, 1, 2, 3, 4 of 0 .. 255
+
+
+def test_a_class_moves_the_logit_by_its_projection():
+    model = gan(classes=3).eval()
+    x = model.draw(model.latents(4), torch.tensor([0, 1, 2, 0]))
+    features = torch.nn.functional.leaky_relu(model.discriminator.layers(x), 0.2)
+    with torch.no_grad():
+        for y in range(3):
+            gain = model.logits(x, torch.full((4,), y)) - model.logits(x)
+            assert torch.allclose(gain, features @ model.discriminator.classes.weight[y], atol=1e-6)
+
+
+def test_a_class_changes_the_picture_and_must_be_known():
+    model = gan(classes=3).eval()
+    z = model.latents(1)
+    assert not torch.equal(model.draw(z, torch.tensor([0])), model.draw(z, torch.tensor([1])))
+    assert model.sample(4, labels=torch.arange(4) % 3).shape == (4, 1, 8, 8)
+    with pytest.raises(LimnerError, match="give labels"):
+        model.draw(z)
+    with pytest.raises(LimnerError, match="classes are 0 to 2"):
+        model.draw(z, torch.tensor([3]))
+    with pytest.raises(LimnerError, match="no classes"):
+        gan().sample(1, labels=torch.tensor([0]))
+
+
+@pytest.mark.parametrize("network", ["dense", "dcgan", "residual"])
+def test_spectral_norm_bounds_every_layer_of_the_discriminator_alone(network):
+    model = gan(network=network, classes=2, discriminator_norm="spectral")
+    x = torch.randn(4, 1, 8, 8)
+    for _ in range(60):  # power iterations
+        model.discriminator(x, torch.tensor([0, 1, 0, 1]))
+    weights = [m.weight for m in model.discriminator.modules() if isinstance(getattr(m, "weight", None), torch.Tensor)]
+    assert len(weights) >= 4
+    for weight in weights:
+        assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, abs=0.05)
+    assert not any("parametrizations" in name for name, _ in model.generator.named_parameters())
+
+
+def test_only_a_dcgan_has_batchnorm_and_the_discriminator_only_where_asked():
+    kinds = torch.nn.modules.batchnorm._BatchNorm
+
+    def counts(**config):
+        model = gan((1, 28, 28), **config)
+        return [sum(isinstance(m, kinds) for m in part.modules()) for part in (model.generator, model.discriminator)]
+
+    assert counts(network="residual") == counts(network="dense") == [0, 0]
+    assert counts(network="dcgan") == [2, 0]
+    assert counts(network="dcgan", discriminator_norm="batch") == [2, 1]
+    with pytest.raises(LimnerError, match="network=dcgan"):
+        GANConfig(network="residual", discriminator_norm="batch")
+
+
+def test_a_penalty_a_picture_needs_logits_a_picture():
+    recipe = default_recipe("gan", (1, 28, 28))
+    with pytest.raises(LimnerError, match=r"penalty=r1\+r2: with BatchNorm"):
+        with_settings(recipe, ["discriminator_norm=batch", "objective=relativistic"])
+    kept = with_settings(recipe, ["discriminator_norm=batch", "objective=non-saturating"])
+    assert kept.training.chosen_penalty == "none"
+    assert isinstance(kept, Recipe)
+    assert isinstance(kept.training, AdversarialConfig)

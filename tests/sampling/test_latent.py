@@ -1,0 +1,105 @@
+"""Spherical walks, arithmetic on averaged latents, the plane: on models so simple that the answer is known."""
+
+import pytest
+import torch
+
+from limner import sampling
+from limner.errors import LimnerError
+from limner.sampling.latent import LabelledLatents
+
+FACTORS = torch.tensor([[40.0, 0.0, 0.0], [0.0, 40.0, 0.0], [0.0, 0.0, 40.0]])
+
+
+class Linear:
+    """A decoder of one factor a pixel, 100 + 40 z, without an encoder: z is read off the picture."""
+
+    def latents(self, n, *, generator=None):
+        return torch.randn(n, 3, generator=generator)
+
+    def decode(self, z, labels=None):
+        return (100 + z @ FACTORS).round().clamp(0, 255).to(torch.uint8).view(-1, 1, 1, 3)
+
+
+class Encoder(Linear):
+    """The same with its inverse."""
+
+    def encode(self, images):
+        return (images.flatten(1).float() - 100) / 40
+
+
+def angle(a, b):
+    return torch.acos((torch.nn.functional.normalize(a, dim=-1) * torch.nn.functional.normalize(b, dim=-1)).sum(-1))
+
+
+def test_slerp_keeps_ends_norms_and_pace():
+    a, b = torch.randn(2, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    b = b * a.norm() / b.norm()
+    t = torch.linspace(0, 1, 11, dtype=torch.float64)
+    walk = sampling.slerp(a, b, t)
+    torch.testing.assert_close(walk[0], a)
+    torch.testing.assert_close(walk[-1], b)
+    torch.testing.assert_close(walk.norm(dim=1), a.norm().expand(11))
+    torch.testing.assert_close(angle(walk[:-1], walk[1:]), (angle(a, b) / 10).expand(10))
+
+
+def test_slerp_of_different_lengths_passes_evenly_between_them():
+    a, b = torch.tensor([2.0, 0.0]), torch.tensor([0.0, 4.0])
+    walk = sampling.slerp(a, b, torch.tensor([0.0, 0.5, 1.0]))
+    torch.testing.assert_close(walk, torch.tensor([[2.0, 0.0], [4.5**0.5, 4.5**0.5], [0.0, 4.0]]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("b", [[3.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]])
+def test_slerp_along_a_line(b):
+    a, b = torch.tensor([1.0, 0.0]), torch.tensor(b)
+    walk = sampling.slerp(a, b, torch.tensor([0.0, 0.25, 1.0]))
+    torch.testing.assert_close(walk, torch.stack([a, 0.75 * a + 0.25 * b, b]))
+
+
+def test_interpolation_starts_and_ends_where_it_should():
+    model = Linear()
+    a, b = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])
+    images = sampling.interpolate(model, a, b, 3)
+    assert images.flatten(1).tolist() == [[140, 100, 100], [128, 128, 100], [100, 140, 100]]
+    with pytest.raises(LimnerError, match="not 1"):
+        sampling.interpolate(model, a, b, 1)
+
+
+def picture(*pixels):
+    return torch.tensor(pixels, dtype=torch.uint8).view(-1, 1, 1, 3)
+
+
+def test_arithmetic_on_codes_is_arithmetic_on_pictures():
+    """What a linear model decodes of mean z is the mean picture, so a - b + c can be said in pixels."""
+    images = picture([140, 100, 100], [160, 100, 100], [100, 120, 100], [100, 100, 180], [100, 140, 160])
+    labels = torch.tensor([0, 0, 1, 2, 2])
+    codes = sampling.labelled_latents(Encoder(), images, labels)
+    assert codes.encoded
+    found = sampling.analogy(Encoder(), codes, (0, 1, 2))
+    assert found.counts == (2, 1, 2)
+    assert found.means.flatten(1).tolist() == [[150, 100, 100], [100, 120, 100], [100, 120, 170], [150, 100, 170]]
+    assert torch.equal(found.before, images[3:])
+    assert found.after.flatten(1).tolist() == [[150, 80, 180], [150, 120, 160]]
+
+
+def test_drawn_latents_get_the_class_of_their_neighbours():
+    """Training pictures whose class is the sign of the first factor: so is that of the latents."""
+    model = Linear()
+    images = model.decode(model.latents(3000, generator=torch.Generator().manual_seed(1)))
+    labels = (images[:, 0, 0, 0] > 100).long()
+    found = sampling.labelled_latents(model, images, labels, 500, generator=torch.Generator().manual_seed(2))
+    assert not found.encoded
+    assert 300 < len(found.z) < 500  # those at the border are left out
+    assert ((found.z[:, 0] > 0).long() == found.labels).double().mean() > 0.99
+
+
+def test_averages_of_drawn_latents_are_brought_to_their_length():
+    z = torch.tensor([[0.1, 0.0, 0.0], [0.0, 0.1, 0.0], [0.0, 0.0, 0.1]])
+    found = sampling.analogy(Linear(), LabelledLatents(z, torch.arange(3), encoded=False), (0, 1, 2))
+    assert found.means[0].flatten().tolist() == [169, 100, 100]  # 40 √3
+    assert found.means[3].flatten().tolist() == [140, 60, 140]
+
+
+def test_a_class_without_latents_is_named():
+    codes = sampling.labelled_latents(Encoder(), picture([100, 100, 100]), torch.tensor([4]))
+    with pytest.raises(LimnerError, match="class 7"):
+        sampling.analogy(Encoder(), codes, (4, 7, 4))

@@ -1,0 +1,115 @@
+"""What the report says of how a run came about: curves, samples over time, the doctor's table."""
+
+import json
+import re
+
+import pytest
+from PIL import Image
+
+from limner import pictures, workbench
+from limner.pages import training
+
+SICK = {"name": "collapse", "observed": "0.11 times", "remedy": "a larger batch"}
+PLAYERS = {"discriminator": 1.2, "generator": 0.9, "real_logit": 0.5, "fake_logit": -0.4, "accuracy": 0.7}
+
+
+def journal(run, diagnoses):
+    """A GAN's journal, of a line a hundred steps with the names of its diagnoses, in place of the run's own."""
+    lines = []
+    for i, names in enumerate(diagnoses, 1):
+        line = {"step": 100 * i, "seconds": 2.0 * i, "train": PLAYERS}
+        standing = [SICK | {"name": name, "observed": f"at {100 * i}"} for name in names]
+        lines.append(line | ({"diagnoses": standing} if names else {}))
+    lines.append({"step": 100 * len(diagnoses), "seconds": 9.0, "validation": {"real_logit": 0.4, "accuracy": 0.7}})
+    (run.folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.fixture
+def run(home):
+    return workbench.open_run("vae")
+
+
+def test_curves_of_a_likelihood_are_one_plot(run):
+    (block,) = training.curves([run.portrait()])
+    assert b"bits/dim" in block.data
+
+
+def test_curves_of_a_gan_are_losses_and_logits(run):
+    journal(run, [[], [], []])
+    (row,) = training.curves([run.portrait()])
+    losses, logits = row.blocks
+    assert b"loss" in losses.data
+    assert b"logit" in logits.data
+    assert "each player" in losses.caption
+
+
+def test_both_kinds_stand_side_by_side(home, run):
+    journal(run, [[], []])
+    blocks = training.curves([workbench.open_run("pixelcnn").portrait(), run.portrait()])
+    assert [type(block).__name__ for block in blocks] == ["Svg", "Row"]
+    assert blocks[1].blocks[0].caption.startswith("vae: ")
+
+
+def test_only_a_gan_has_a_doctor(run):
+    assert training.doctor(run.portrait()) == []
+
+
+def test_the_doctor_found_nothing(run):
+    journal(run, [[], [], []])
+    (section,) = training.doctor(run.portrait())
+    assert "Nothing was found in 300 steps" in section.blocks[0].text
+
+
+def test_spells_of_a_failure_have_their_steps(run):
+    journal(run, [[], ["collapse"], ["collapse", "divergence"], ["divergence"], [], ["collapse"]])
+    (section,) = training.doctor(run.portrait())
+    assert [row[:3] for row in section.blocks[0].rows] == [
+        ["collapse", "200 to 300", "at 300"],
+        ["divergence", "300 to 400", "at 400"],
+        ["collapse", "600 to 600", "at 600"],
+    ]
+
+
+def test_the_report_of_a_gan_has_it_all(run):
+    journal(run, [[], ["collapse"], []])
+    text = run.report().read_text()
+    titles = re.findall(r"<h2[^>]*>(.*?)</h2>", text)
+    assert titles[-3:] == ["Learning curves", "The doctor", "Configuration"]
+    assert "collapse" in text
+    assert "samples at the steps below them" in text
+
+
+@pytest.mark.parametrize("model", ["pixelcnn", "vae"])
+def test_reports_without_a_gan_have_no_doctor(home, model):
+    run = workbench.open_run(model)
+    text = run.report().read_text()
+    assert "The doctor" not in text
+    assert text.count("samples at the steps below them") == 1
+
+
+def test_the_strip_shows_every_evaluation(run):
+    files = sorted((run.folder / "samples").glob("*.png"))
+    assert len(files) == 4
+    (picture,) = training.over_time(run.portrait())
+    with Image.open(files[0]) as sheet:
+        each = pictures.first_columns(sheet, (8, 8), 6, scale=5)  # the sheets have 2
+    assert each.width == 5 * (2 * 9 + 1)
+    assert picture.image.width == 4 * each.width + 3 * 6
+    assert picture.image.height > each.height
+    assert picture.image.crop((0, 0, *each.size)).tobytes() == each.convert(picture.image.mode).tobytes()
+    for file in files[1:]:
+        file.unlink()
+    assert training.over_time(run.portrait()) == []
+
+
+def test_many_evaluations_are_spread(run):
+    first = sorted((run.folder / "samples").glob("*.png"))[0]
+    for step in range(1, 40):
+        (run.folder / "samples" / f"{step:06d}.png").write_bytes(first.read_bytes())
+    (picture,) = training.over_time(run.portrait())
+    assert 900 < picture.image.width < 1300
+
+
+@pytest.mark.parametrize(("step", "said"), [(7, "7"), (4321, "4,321"), (10_000, "10k"), (123_456, "123k")])
+def test_captions_are_short(step, said):
+    assert training._steps(step) == said
