@@ -11,7 +11,7 @@ from limner.errors import LimnerError
 from limner.models.multiscale import MultiScalePixelRNN, MultiScalePixelRNNConfig
 from limner.sampling import sample
 
-SIZES = {"hidden": 6, "small_hidden": 6, "context": 6, "head_features": 12, "first_kernel": 3}
+SIZES = {"hidden": 9, "small_hidden": 6, "context": 24, "head_features": 36, "first_kernel": 3}
 
 
 @pytest.fixture(params=["diagonal", "row"])
