@@ -136,7 +136,7 @@ def demo_recipe(model: str) -> Recipe:
             network = PixelCNNConfig(features=64, blocks=5, first_kernel=5)
             return Recipe(network, replace(training, learning_rate=3e-3, epochs=20))
         case "gan":
-            two = AdversarialConfig(batch_size=64, precision="float32", learning_rate=1e-3, epochs=100)
+            two = AdversarialConfig(batch_size=64, precision="float32", learning_rate=1e-3, epochs=60)
             return Recipe(GANConfig(network="dense", latent=16, hidden=128), two)
         case _:
             return Recipe(
