@@ -110,7 +110,7 @@ def test_what_cannot_be(home, refused, tiny, folder, tmp_path):
     assert "blocks=0" in refused("train", "gated-pixelcnn", "--conditional", "--set", "blocks=0")
     assert "trained without --conditional" in refused("sample", "pixelcnn", "--label", "0")
     assert "trained without --conditional" in refused("sample", "vae", "--label", "0")
-    assert {p.name for p in (home / "runs").iterdir()} == {*MODELS, "vae"}
+    assert {p.name for p in (home / "runs").iterdir()} == {*MODELS, "vae", "gan"}
 
 
 def test_labels_out_of_range(runs, refused):

@@ -26,7 +26,7 @@ def manifold(model: Latents, side: int = 20) -> Tensor:
     Raises:
         LimnerError: The latent space has not two dimensions.
     """
-    like = model.latents(1)
+    like = model.latents(1, generator=torch.Generator())  # the caller's random state stays as it is
     if like.shape[1] != 2:
         raise LimnerError(
             f"the latent plane needs 2 dimensions, this model has {like.shape[1]}: train one with --set latent=2"
