@@ -29,8 +29,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        _parse(_gather_settings(list(sys.argv[1:] if argv is None else argv)))()
-        sys.stdout.flush()
+        try:
+            _parse(_gather_settings(list(sys.argv[1:] if argv is None else argv)))()
+        finally:
+            sys.stdout.flush()  # also of --help, which ends in a SystemExit: nobody may be reading
     except LimnerError as error:
         _refuse(str(error))
     except KeyboardInterrupt:
