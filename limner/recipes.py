@@ -79,7 +79,8 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
         case "pixelcnn":
             return Recipe(PixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))
         case "gan":
-            return Recipe(GANConfig(), AdversarialConfig())
+            rates = AdversarialConfig(learning_rate=1e-3, discriminator_learning_rate=1e-3)
+            return Recipe(GANConfig(features=16, hidden=128), rates)
         case _:
             small = math.prod(shape) <= 1024  # MNIST: a dense step takes a tenth of a convolutional one
             network = VAEConfig(network="dense" if small else "conv")
