@@ -58,12 +58,12 @@ class Scores(Protocol):
 class Reconstructs(Protocol):
     """Encodes pictures and decodes codes."""
 
-    def encode(self, images: Tensor) -> Tensor:
-        """Codes ``(B, latent)`` of uint8 pictures."""
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Codes ``(B, latent)`` of uint8 pictures (of a class each, where there are classes)."""
         ...
 
-    def decode(self, z: Tensor) -> Tensor:
-        """The mean picture of each code, uint8 ``(B, C, H, W)``."""
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The mean picture of each code (of a class each, where there are classes), uint8 ``(B, C, H, W)``."""
         ...
 
 

@@ -166,8 +166,9 @@ class VAE(Explicit):
         return standard_normal((n, self.config.latent), generator, self.device).to(self.dtype)
 
     @torch.no_grad()
-    def encode(self, images: Tensor) -> Tensor:
-        """The mean of q(z|x), ``(B, latent)``, of uint8 pictures ``(B, C, H, W)``."""
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The mean of q(z|x), ``(B, latent)``, of uint8 pictures ``(B, C, H, W)``; it has no classes."""
+        self.checked_labels(labels, len(images))
         return self.posterior(self.checked_levels(images))[0]
 
     @torch.no_grad()
