@@ -23,6 +23,7 @@ from limner.training import loop
 __all__ = ["bar", "console", "duration", "stages", "training"]
 
 _FIGURES = {"discriminator": "D", "generator": "G", "accuracy": "accuracy", "distance": "distance"}  # of two players
+_FIGURES |= {"error": "error"}  # of a reconstruction
 
 
 def console(quiet: bool = False) -> Console:
@@ -67,7 +68,7 @@ def stages(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
 def training(
     name: str, dimensions: int, bound: str | None = "exact", quiet: bool = False
 ) -> Iterator[Callable[[loop.Progress], None]]:
-    """The training bar: likelihood (or the two players' figures), rate, time left. A line stays for each validation.
+    """The training bar: likelihood (or error, or two players' figures), rate, time left; a line for each validation.
 
     A bound of the likelihood is marked ≤: the true figure is no larger.
     """

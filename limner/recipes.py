@@ -8,6 +8,7 @@ from typing import Any
 
 from limner.errors import LimnerError
 from limner.models import family
+from limner.models.autoencoder import AutoencoderConfig
 from limner.models.gan import GANConfig
 from limner.models.gated_pixelcnn import GatedPixelCNNConfig
 from limner.models.multiscale import MultiScalePixelRNNConfig
@@ -81,6 +82,10 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
         case "gan":
             rates = AdversarialConfig(learning_rate=1e-3, discriminator_learning_rate=1e-3)
             return Recipe(GANConfig(features=16, hidden=128), rates)
+        case "autoencoder":
+            small = math.prod(shape) <= 1024  # as for the VAE
+            codes = AutoencoderConfig(network="dense" if small else "conv")
+            return Recipe(codes, TrainingConfig(batch_size=128, ema_decay=0.999))
         case _:
             small = math.prod(shape) <= 1024  # MNIST: a dense step takes a tenth of a convolutional one
             network = VAEConfig(network="dense" if small else "conv")
@@ -139,6 +144,9 @@ def demo_recipe(model: str) -> Recipe:
         case "gan":
             two = AdversarialConfig(batch_size=64, precision="float32", learning_rate=1e-3, epochs=60)
             return Recipe(GANConfig(network="dense", latent=16, hidden=128), two)
+        case "autoencoder":
+            codes = AutoencoderConfig(latent=16, network="dense", hidden=256)
+            return Recipe(codes, replace(training, learning_rate=2e-3, epochs=50))
         case _:
             return Recipe(
                 VAEConfig(latent=2, network="dense", hidden=256), replace(training, learning_rate=2e-3, epochs=50)

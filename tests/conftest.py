@@ -18,6 +18,7 @@ TINY = {
     "diagonal-bilstm": ("hidden=6", "first_kernel=3", "head_features=8", *COMMON),
     "row-lstm": ("hidden=6", "first_kernel=3", "head_features=8", *COMMON),
     "multi-scale-pixelrnn": ("hidden=8", "small_hidden=8", "context=4", "first_kernel=3", "head_features=8", *COMMON),
+    "autoencoder": ("network=dense", "hidden=16", "latent=4", *COMMON),
     "vae": ("network=dense", "hidden=16", "latent=2", *COMMON),
     "gan": ("network=dense", "hidden=16", "latent=4", "keep=last", *COMMON),
 }

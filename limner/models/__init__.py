@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from limner.errors import LimnerError
-from limner.models.contracts import Latents, Model, Reconstructs, Samples, Scores
+from limner.models.autoencoder import Autoencoder, AutoencoderConfig
+from limner.models.contracts import Features, Latents, Model, Reconstructs, Samples, Scores
 from limner.models.gan import GAN, GANConfig
 from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from limner.models.multiscale import MultiScalePixelRNN, MultiScalePixelRNNConfig
@@ -21,7 +22,9 @@ __all__ = [
     "GAN",
     "MODELS",
     "VAE",
+    "Autoencoder",
     "Family",
+    "Features",
     "Latents",
     "Model",
     "PixelCNN",
@@ -29,6 +32,7 @@ __all__ = [
     "Samples",
     "Scores",
     "family",
+    "with_article",
 ]
 
 
@@ -57,6 +61,7 @@ MODELS: dict[str, Family] = {
             MultiScalePixelRNNConfig,
             "van den Oord et al. 2016, arXiv 1601.06759",
         ),
+        Family("autoencoder", Autoencoder, AutoencoderConfig, "Hinton and Salakhutdinov 2006, Science 313"),
         Family("vae", VAE, VAEConfig, "Kingma and Welling 2013, arXiv 1312.6114"),
         Family("gan", GAN, GANConfig, "Goodfellow et al. 2014, arXiv 1406.2661"),
     )
@@ -74,3 +79,8 @@ def family(name: str) -> Family:
         hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(MODELS)}"
         raise LimnerError(f"unknown model {name!r}: {hint}")
     return MODELS[name]
+
+
+def with_article(name: str) -> str:
+    """A family's name in a sentence: "a vae", "an autoencoder"."""
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

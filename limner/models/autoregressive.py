@@ -101,6 +101,18 @@ class Autoregressive(Tractable):
             self.parameters_per_channel = self.head.count(levels)
 
     @abstractmethod
+    def maps(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The last hidden maps before the head, ``(B, F, H / patch, W / patch)``, of what ``logits`` are given."""
+
+    def features(self, images: Tensor) -> Tensor:
+        """The means of the hidden maps over a picture, ``(B, F)``, of uint8 pictures ``(B, C, H, W)``.
+
+        Raises:
+            LimnerError: Pictures of another shape or other levels than the model's, or it has classes to be told.
+        """
+        return self.maps(self.intensities(self.checked_levels(images))).mean((2, 3))
+
+    @abstractmethod
     def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Parameters ``(B, P, H, W)`` of p(x_i | x_<i, y) at every i.
 

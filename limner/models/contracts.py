@@ -22,6 +22,7 @@ __all__ = [
     "Bound",
     "ConditionalConfig",
     "Explicit",
+    "Features",
     "Latents",
     "Model",
     "Reconstructs",
@@ -29,6 +30,7 @@ __all__ = [
     "Scores",
     "describe_shape",
     "standard_normal",
+    "uniform",
 ]
 
 Bound = Literal["exact", "lower"]
@@ -64,6 +66,19 @@ class Reconstructs(Protocol):
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The mean picture of each code (of a class each, where there are classes), uint8 ``(B, C, H, W)``."""
+        ...
+
+    def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The mean picture of each picture's code, uint8 ``(B, C, H, W)``."""
+        ...
+
+
+@runtime_checkable
+class Features(Protocol):
+    """Says something of a picture in a few numbers, which `limner probe` reads labels off."""
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features ``(B, D)`` of uint8 pictures ``(B, C, H, W)``, with their gradient; nothing is drawn."""
         ...
 
 
@@ -206,3 +221,9 @@ def standard_normal(shape: tuple[int, ...], generator: torch.Generator | None, d
     """Standard normal numbers; drawn where the generator lives, so that a seed means the same everywhere."""
     source = device if generator is None else generator.device
     return torch.randn(shape, generator=generator, device=source).to(device)
+
+
+def uniform(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Numbers from [0, 1); drawn as in ``standard_normal``."""
+    source = device if generator is None else generator.device
+    return torch.rand(shape, generator=generator, device=source).to(device)

@@ -98,9 +98,13 @@ class Discriminator(nn.Module):
                 nn.init.orthogonal_(module.weight)  # a weight that starts at zero has no largest singular value
                 spectral_norm(module)
 
+    def features(self, x: Tensor) -> Tensor:
+        """φ(x), ``(B, hidden)``, of pictures in [-1, 1]."""
+        return F.leaky_relu(self.layers(x), 0.2)
+
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """See the class."""
-        features = F.leaky_relu(self.layers(x), 0.2)  # φ(x), (B, hidden)
+        features = self.features(x)
         logits = self.out(features).squeeze(1)
         if self.classes is not None and labels is not None:
             logits = logits + (self.classes(labels) * features).sum(1)
@@ -150,6 +154,10 @@ class GAN(Model):
     def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """D(x), ``(B,)``, of pictures in [-1, 1], ``(B, C, H, W)``."""
         return self.discriminator(x.to(self.device), self.checked_labels(labels, len(x)))
+
+    def features(self, images: Tensor) -> Tensor:
+        """φ(x), what the discriminator judges by, ``(B, hidden)``, of uint8 pictures ``(B, C, H, W)``."""
+        return self.discriminator.features(self.intensities(self.checked_levels(images)))
 
     @torch.no_grad()
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -107,11 +107,15 @@ class GatedPixelCNN(Autoregressive):
         self.head_2 = MaskedConv2d(config.head_features, channels * self.parameters_per_channel, 1, "B", channels)
         nn.init.zeros_(self.head_2.weight)
 
-    def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``."""
+    def maps(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """``(B, C, H, W)`` in [-1, 1] → ``(B, features, H, W)``, of the horizontal stack."""
         x = x.to(memory_format=torch.channels_last)
         v = self.first_vertical(x)
         h = self.first_horizontal(x) + self.first_link(v)
         for block in self.blocks:
             v, h = block(v, h, labels)
-        return self.head_2(F.relu(self.head_1(F.relu(h))))
+        return F.relu(h)
+
+    def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``."""
+        return self.head_2(F.relu(self.head_1(self.maps(x, labels))))

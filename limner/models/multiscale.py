@@ -127,6 +127,11 @@ class MultiScalePixelRNN(Tractable):
         _, h, w = self.shape
         return self.upsampling(self.intensities(small))[:, :, :h, :w]
 
+    def features(self, images: Tensor) -> Tensor:
+        """The means of the whole picture's hidden maps, ``(B, 2h)``, of uint8 pictures ``(B, C, H, W)``."""
+        k = self.checked_levels(images)
+        return self.large.maps(self.intensities(k), None, self.context(self.smaller(k))).mean((2, 3))
+
     def conditionals(self, k: Tensor, labels: Tensor | None = None) -> PixelDistribution:
         """p(x_i | x_<i, s, y) for every pixel and channel at once, given levels ``k`` int64 ``(B, C, H, W)``.
 

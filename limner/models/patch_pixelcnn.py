@@ -150,18 +150,29 @@ class PatchPixelCNN(Autoregressive):
         """The symbol of each patch of levels ``(B, C, H, W)``, int64 ``(B, H/p, W/p)``."""
         return (self.patches(k) * self.place_values.view(-1, 1, 1)).sum(1)
 
-    def symbol_logits(self, symbols: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Logits ``(B, S, H/p, W/p)`` of p(s_i | s_<i, y), of symbols int64 ``(B, H/p, W/p)``."""
+    def symbol_maps(self, symbols: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The last hidden maps ``(B, F, H/p, W/p)`` of symbols int64 ``(B, H/p, W/p)``."""
         x = self.embed(symbols).permute(0, 3, 1, 2)  # channels_last as it is
         x = self.label(self.first(x) + self.position[:, :, : x.shape[2]], labels)
         for block in self.blocks:
             x = block(x, labels)
-        return self.head_2(F.relu(self.head_1(normalised(x))).square())
+        return normalised(x)
+
+    def symbol_logits(self, symbols: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Logits ``(B, S, H/p, W/p)`` of p(s_i | s_<i, y), of symbols int64 ``(B, H/p, W/p)``."""
+        return self._head(self.symbol_maps(symbols, labels))
+
+    def maps(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """``(B, C, H, W)`` in [-1, 1] → ``(B, F, H/p, W/p)``."""
+        k = ((x + 1) * (0.5 * (self.levels - 1))).round().long()
+        return self.symbol_maps(self.symbols_of(k), labels)
 
     def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """``(B, C, H, W)`` in [-1, 1] → ``(B, S, H/p, W/p)``."""
-        k = ((x + 1) * (0.5 * (self.levels - 1))).round().long()
-        return self.symbol_logits(self.symbols_of(k), labels)
+        return self._head(self.maps(x, labels))
+
+    def _head(self, maps: Tensor) -> Tensor:
+        return self.head_2(F.relu(self.head_1(maps)).square())
 
     def distribution(self, parameters: Tensor, k: Tensor) -> Categorical:
         """Every value's own softmax, given the values before it in its patch, from ``(B, S, H/p, W/p)``."""

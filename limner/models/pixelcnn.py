@@ -90,10 +90,14 @@ class PixelCNN(Autoregressive):
         self.head_2 = MaskedConv2d(config.head_features, channels * self.parameters_per_channel, 1, "B", channels)
         nn.init.zeros_(self.head_2.weight)  # uniform over the levels until something is learned
 
-    def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``."""
+    def maps(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """``(B, C, H, W)`` in [-1, 1] → ``(B, features, H, W)``."""
         x = x.to(memory_format=torch.channels_last)
         x = self.first(x)
         for block in self.blocks:
             x = block(x, labels)
-        return self.head_2(F.relu(self.head_1(F.relu(x))))
+        return F.relu(x)
+
+    def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``."""
+        return self.head_2(F.relu(self.head_1(self.maps(x, labels))))

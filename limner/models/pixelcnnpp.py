@@ -145,8 +145,8 @@ class PixelCNNPP(Autoregressive):
         self.out = nn.Conv2d(2 * p, LogisticMixture.count(c, config.components), 1)
         nn.init.zeros_(self.out.weight)  # the mixture starts as its components side by side
 
-    def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """``(B, C, H, W)`` in [-1, 1] → the mixture's parameters ``(B, P, H, W)``."""
+    def maps(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """``(B, C, H, W)`` in [-1, 1] → ``(B, 2 · features, H, W)``, of the right stream."""
         x = torch.cat([x, torch.ones_like(x[:, :1])], 1).to(memory_format=torch.channels_last)
         d = self.first_down(x)
         r = self.first_above(x) + self.first_left(x)
@@ -163,7 +163,11 @@ class PixelCNNPP(Autoregressive):
                 h, w = mirrors[-1][0].shape[2:]  # where a side was odd, what was doubled is one too many
                 d, r = self.double_down[turn - 1](d)[:, :, :h, :w], self.double_right[turn - 1](r)[:, :, :h, :w]
             d, r = step(d, r, labels, mirrors.pop())
-        return self.out(concat_elu(r))
+        return concat_elu(r)
+
+    def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """``(B, C, H, W)`` in [-1, 1] → the mixture's parameters ``(B, P, H, W)``."""
+        return self.out(self.maps(x, labels))
 
     def distribution(self, parameters: Tensor, k: Tensor) -> LogisticMixture:
         """The mixtures of ``parameters`` ``(B, P, H, W)``, given the earlier channels of each pixel in ``k``."""

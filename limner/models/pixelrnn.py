@@ -230,8 +230,8 @@ class PixelRNN(Autoregressive):
         others = [n for n, _ in self.named_parameters() if n.endswith(("out.weight", "head_1.weight"))]
         return gates | dict.fromkeys(others, 1)
 
-    def logits(self, x: Tensor, labels: Tensor | None = None, context: Tensor | None = None) -> Tensor:
-        """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``; ``context`` ``(B, ·, H, W)`` where there is some.
+    def maps(self, x: Tensor, labels: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+        """``(B, C, H, W)`` in [-1, 1] → ``(B, 2h, H, W)``; ``context`` ``(B, ·, H, W)`` where there is some.
 
         Raises:
             LimnerError: There are classes and no labels.
@@ -244,8 +244,16 @@ class PixelRNN(Autoregressive):
             context = context.permute(2, 3, 0, 1)
         for layer in self.layers:
             x = layer(x, pixels, labels, context)
-        x = self.head_2(F.relu(self.head_1(F.relu(x))))
-        return x.permute(2, 3, 0, 1)
+        return F.relu(x).permute(2, 3, 0, 1)
+
+    def logits(self, x: Tensor, labels: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+        """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``; ``context`` ``(B, ·, H, W)`` where there is some.
+
+        Raises:
+            LimnerError: There are classes and no labels.
+        """
+        x = self.maps(x, labels, context).permute(2, 3, 0, 1)  # (H, W, B, 2h) again
+        return self.head_2(F.relu(self.head_1(x))).permute(2, 3, 0, 1)
 
 
 class RowLSTM(PixelRNN):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from limner.data.batches import Batch
 from limner.errors import LimnerError
-from limner.models.contracts import Model
+from limner.models.contracts import Model, Scores
 from limner.training.checkpoints import restore_module, with_prefix
 from limner.training.config import TrainingConfig
 from limner.training.doctor import Diagnosis, Doctor
@@ -141,21 +141,24 @@ class Objective(ABC, Generic[M]):
 class SingleLoss(Objective[Model]):
     """Minimise the images' mean sum of the model's terms, by AdamW or Muon, clipped, with a moving average.
 
+    The sum is called ``nats`` where it is -ln p(x) or a bound of it, else ``error``.
+
     Args:
         model: What is trained; its parameters are changed in place.
         config: The numbers.
         fabric: Device, precision and processes.
     """
 
-    figure = "nats"
+    figure: str
 
     def __init__(self, model: Model, config: TrainingConfig, fabric: Fabric) -> None:
+        self.figure = "nats" if isinstance(model, Scores) else "error"
         self.module = fabric.setup_module(model.train())
         self.optimizer = Optimizers(model, config)  # after the model is where it stays
         super().__init__(model, config, fabric, {"optimizer": self.optimizer})
 
     def step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
-        """One step with the learning rate times ``factor``; gives ``nats``, its terms, and the gradient's norm.
+        """One step with the learning rate times ``factor``; gives the loss, its terms, and the gradient's norm.
 
         Raises:
             LimnerError: A term or the gradient is not finite; no weight has been changed then.
@@ -164,16 +167,16 @@ class SingleLoss(Objective[Model]):
         check_finite(means, step)
         norm = self.descend(loss, self.optimizer, factor, step)
         self.average.update(step)
-        return {"nats": sum(means.values())} | means | {"gradient_norm": norm}
+        return {self.figure: sum(means.values())} | means | {"gradient_norm": norm}
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """The mean over the batch of the sum of all terms, and each term's mean; nats an image."""
+        """The mean over the batch of the sum of all terms, and each term's mean."""
         averages = {name: term.mean() for name, term in self.module(batch.images, self.random, batch.labels).items()}
         return torch.stack(list(averages.values())).sum(), {name: mean.item() for name, mean in averages.items()}
 
     @torch.no_grad()
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Mean of each term over ``batches`` under the averaged weights, and ``nats``, their sum; in float32.
+        """Mean of each term over ``batches`` under the averaged weights, and their sum; in float32.
 
         Of p(x|y) where the model has classes and the batches labels, else of p(x).
 
@@ -188,7 +191,7 @@ class SingleLoss(Objective[Model]):
                 sums[name] = sums.get(name, 0.0) + float(term.double().sum())
             n += len(batch.images)
         means = {name: total / n for name, total in sums.items()}
-        return {"nats": sum(means.values())} | means
+        return {self.figure: sum(means.values())} | means
 
 
 def check_finite(means: Mapping[str, float], step: int) -> None:

@@ -1,0 +1,218 @@
+"""What a trained network is worth where labels are few: a classifier from it, beside three that begin elsewhere.
+
+All four are given the same few labelled pictures and tell the classes of the same test pictures. ``fine-tuned`` begins
+at the trained network and ``scratch`` at new weights; both train all weights of its features and a linear layer on
+them, in the same way. ``frozen`` is a logistic regression on the features as they are, ``pixels`` one on the pixels.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from limner.data.imageset import Split
+from limner.errors import LimnerError
+from limner.models.contracts import Features, Model
+
+__all__ = ["METHODS", "Accuracy", "Classifier", "few_labels", "fine_tune", "linear_accuracy", "measure_probe"]
+
+Method = Literal["fine-tuned", "frozen", "scratch", "pixels"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+BATCH = 100
+RATE = 1e-3
+FEWEST_STEPS, EPOCHS, MOST_STEPS = 300, 20, 2000  # of training with labels: 20 epochs, but within these
+LOOKED_AT = 1000  # pictures that the scale of the features is of; their labels are not
+
+OnProgress = Callable[[str, int, int], None]  # (stage, done, total)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What share of the test pictures a method tells right.
+
+    Attributes:
+        labels_per_class: Pictures of each class that it was given with their labels.
+        method: One of ``METHODS``.
+        accuracies: Of each seed, which decides the labelled pictures, new weights and the order of the batches.
+    """
+
+    labels_per_class: int
+    method: Method
+    accuracies: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return fmean(self.accuracies)
+
+    @property
+    def deviation(self) -> float:
+        """The sample standard deviation over the seeds; 0 of one."""
+        return stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
+
+
+class Classifier(nn.Module):
+    """A linear layer, at first zero, on a model's features, centred and with a mean variance of 1 as it begins.
+
+    Args:
+        model: Any that has ``Features``; trained with the rest.
+        classes: K.
+        images: Pictures uint8 ``(N, C, H, W)`` that decide the features' centre and scale.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, model: Features, classes: int, images: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        with torch.no_grad():
+            z = torch.cat([model.features(part) for part in images.split(BATCH)])
+        self.register_buffer("mean", z.mean(0))
+        self.register_buffer("scale", z.var(0, correction=0).mean().sqrt().clamp_min(1e-12))
+        self.out = nn.Linear(z.shape[1], classes, device=z.device, dtype=z.dtype)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Of uint8 pictures, ``(B, D)``."""
+        return (self.model.features(images) - self.mean) / self.scale
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(B, K)`` of uint8 pictures ``(B, C, H, W)``."""
+        return self.out(self.features(images))
+
+
+def fine_tune(network: Classifier, images: Tensor, labels: Tensor, *, seed: int, steps: int | None = None) -> None:
+    """Train all of ``network`` on labelled pictures, in place; AdamW, the rate falling to zero.
+
+    Args:
+        network: Its features as trained, or new.
+        images: uint8 ``(N, C, H, W)``.
+        labels: int64 ``(N,)``.
+        seed: Of the batches.
+        steps: By default 20 epochs, 300 steps at least, 2,000 at most.
+    """
+    size = min(BATCH, len(images))
+    steps = steps or min(max(FEWEST_STEPS, EPOCHS * len(images) // size), MOST_STEPS)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
+    generator = torch.Generator().manual_seed(seed)
+    network.train()
+    order = torch.empty(0, dtype=torch.int64)
+    for _ in range(steps):
+        if len(order) < size:
+            order = torch.randperm(len(images), generator=generator)
+        batch, order = order[:size], order[size:]
+        optimizer.zero_grad()
+        logits = network(images[batch])
+        F.cross_entropy(logits, labels[batch].to(logits.device)).backward()
+        optimizer.step()
+        schedule.step()
+    network.eval()
+
+
+def few_labels(labels: Tensor, classes: int, per_class: int, seed: int) -> Tensor:
+    """Positions int64 ``(classes · per_class,)`` of so many pictures of each class; more of a seed hold the fewer.
+
+    Raises:
+        LimnerError: A class has fewer pictures.
+    """
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    members = [order[labels[order] == k][:per_class] for k in range(classes)]
+    for k, found in enumerate(members):
+        if len(found) < per_class:
+            raise LimnerError(f"{per_class} labels of each class: class {k} has {len(found)} training pictures")
+    return torch.cat(members)
+
+
+def linear_accuracy(x: Tensor, labels: Tensor, test_x: Tensor, test_labels: Tensor) -> float:
+    """Of a logistic regression fitted to features ``x`` ``(N, D)``, on ``test_x`` ``(M, D)``."""
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = LogisticRegression(max_iter=1000).fit(x.cpu().numpy(), labels.numpy())
+    return float(fitted.score(test_x.cpu().numpy(), test_labels.numpy()))
+
+
+def measure_probe(
+    model: Model,
+    fresh: Callable[[int], Model],
+    train: Split,
+    test: Split,
+    classes: int,
+    *,
+    labels_per_class: Sequence[int],
+    seeds: int = 5,
+    methods: Sequence[Method] = METHODS,
+    limit: int | None = None,
+    on_progress: OnProgress | None = None,
+) -> list[Accuracy]:
+    """Accuracies of each method with each number of labels.
+
+    Args:
+        model: The trained one.
+        fresh: Gives the same network with new weights, of a seed.
+        train: Where the labelled pictures are from.
+        test: The pictures to be told.
+        classes: K of the labels.
+        labels_per_class: How many labelled pictures of each class there are, one experiment each.
+        seeds: Experiments of each kind.
+        methods: Which of ``METHODS``.
+        limit: Only the first so many test pictures.
+        on_progress: Told ``(stage, done, total)``.
+
+    Raises:
+        LimnerError: The model has no features or is told the class, there are no labels, or too few of a class.
+    """
+    if not isinstance(model, Features) or model.classes:
+        why = "is given the class" if model.classes else "has no features to probe"
+        raise LimnerError(f"this {type(model).__name__} {why}: probe a run trained without --conditional")
+    if train.labels is None or test.labels is None:
+        raise LimnerError("a probe needs labels: sub-folders or a labels array make them")
+    few_labels(train.labels, classes, max(labels_per_class), 0)  # too few are said before anything is measured
+    m = len(test) if limit is None else min(limit, len(test))
+    test_images, test_labels = test.first(m), test.labels[:m]
+    looked_at = train.first(LOOKED_AT)
+    as_trained = Classifier(model, classes, looked_at)
+    pixels = Classifier(Pixels(), classes, looked_at)
+    accuracies: dict[tuple[int, Method], list[float]] = {(n, kind): [] for n in labels_per_class for kind in methods}
+    for done, (n, kind) in enumerate(accuracies):
+        for seed in range(seeds):
+            if on_progress is not None:
+                on_progress(f"{n} labels a class, {kind}", done * seeds + seed, len(accuracies) * seeds)
+            chosen = few_labels(train.labels, classes, n, seed)
+            images, labels = train.take(chosen), train.labels[chosen]
+            if kind in ("frozen", "pixels"):
+                network = as_trained if kind == "frozen" else pixels
+                with torch.no_grad():
+                    x, test_x = (torch.cat(list(_over(network.features, part))) for part in (images, test_images))
+                right = linear_accuracy(x, labels, test_x, test_labels)
+            else:
+                start = copy.deepcopy(model) if kind == "fine-tuned" else fresh(seed).to(model.device)
+                network = Classifier(start.requires_grad_(True).eval(), classes, looked_at)
+                fine_tune(network, images, labels, seed=seed)
+                with torch.no_grad():
+                    said = torch.cat(list(_over(network, test_images))).argmax(1).cpu()
+                right = float((said == test_labels).double().mean())
+            accuracies[n, kind].append(right)
+    return [Accuracy(n, kind, tuple(found)) for (n, kind), found in accuracies.items()]
+
+
+class Pixels(nn.Module):
+    """The pixels themselves as features."""
+
+    def features(self, images: Tensor) -> Tensor:
+        """``(B, C · H · W)`` of uint8 pictures ``(B, C, H, W)``."""
+        return images.flatten(1).float() / 255
+
+
+def _over(function: Callable[[Tensor], Tensor], images: Tensor) -> Iterator[Tensor]:
+    return (function(part) for part in images.split(BATCH))

@@ -1,0 +1,137 @@
+r"""Autoencoder (Hinton and Salakhutdinov 2006, Science 313) and denoising autoencoder (Vincent et al. 2008, ICML).
+
+An encoder makes a short code of a picture, a decoder a picture of the code, and training lets the two be alike:
+
+.. math:: z = f(\tilde x), \quad \hat x = g(z), \quad \min_{f, g} \| x - \hat x \|^2
+
+The input :math:`\tilde x` is x itself, or x with a part of its values destroyed (denoising), of which the whole picture
+is to be restored. Where it is x moved, turned and sheared a little, codes come out that do not depend on these
+(Sundermeyer et al. 2018, arXiv 1902.01275). For binary pictures the error is the cross-entropy of the pixels instead of
+the square. There is no p(z) and no p(x): nothing is drawn, and an error is no likelihood, the cross-entropy neither, as
+z is read off x.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from limner.checks import Fraction, Positive
+from limner.distributions import at_least_float32
+from limner.models.contracts import Model, standard_normal, uniform
+from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
+
+__all__ = ["Autoencoder", "AutoencoderConfig"]
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """The autoencoder."""
+
+    latent: Positive = 64
+    """Dimensions of the code z."""
+    network: Literal["dense", "conv"] = "conv"
+    """Layers of encoder and decoder: dense or convolutional."""
+    hidden: Positive = 400
+    """Units of each of the two hidden layers (dense)."""
+    features: Positive = 32
+    """Feature maps at full size, doubled at each halving (conv)."""
+    error: Literal["auto", "squared", "cross-entropy"] = "auto"
+    """What is minimised: the squared error, the cross-entropy, or auto (cross-entropy if binary, else squared)."""
+    corruption: Literal["none", "masking", "salt-and-pepper", "gaussian", "affine"] = "none"
+    """What is done to the encoder's input in training: nothing, values set to 0, values set to 0 or 1, noise added, or
+    a random affine map of the picture; anything but none makes it a denoising autoencoder."""
+    corruption_level: Fraction = 0.25
+    """Part of the values that are corrupted; the standard deviation of the noise on intensities in [0, 1]; or by how
+    much at most the entries of an affine map differ from the identity's (of a shift: in half sides of the picture)."""
+
+
+class Autoencoder(Model):
+    """See the module's text.
+
+    Args:
+        config: Its sizes.
+        shape: ``(C, H, W)``.
+        levels: Values of a pixel, L.
+
+    Attributes:
+        error: What is minimised.
+    """
+
+    config: AutoencoderConfig
+
+    def __init__(self, config: AutoencoderConfig, shape: tuple[int, int, int], levels: int) -> None:
+        super().__init__(config, shape, levels)
+        auto = "cross-entropy" if levels == 2 else "squared"
+        self.error = auto if config.error == "auto" else config.error
+        self.encoder: nn.Module
+        self.decoder: nn.Module
+        if config.network == "dense":
+            self.encoder = DenseEncoder(shape, config.hidden, config.latent)
+            self.decoder = DenseDecoder(config.latent, config.hidden, shape)
+        else:
+            self.encoder = ConvEncoder(shape, config.features, config.latent)
+            self.decoder = ConvDecoder(config.latent, config.features, shape)
+
+    def unit(self, images: Tensor) -> Tensor:
+        """Intensities in [0, 1] of uint8 pictures ``(B, C, H, W)``, the same shape."""
+        return self.checked_levels(images).to(self.dtype) / (self.levels - 1)
+
+    def errors(self, x: Tensor, given: Tensor) -> dict[str, Tensor]:
+        """Of pictures x where the encoder is given ``given``, both of intensities in [0, 1], each ``(B, C, H, W)``.
+
+        ``squared_error`` (x − x̂)² and, where pictures are binary, ``cross_entropy`` −x ln x̂ − (1 − x) ln(1 − x̂).
+        """
+        logits = at_least_float32(self.decoder(self.encoder(2 * given - 1)))
+        errors = {"squared_error": (x - torch.sigmoid(logits)).square()}
+        if self.error == "cross-entropy" or self.levels == 2:
+            errors["cross_entropy"] = F.binary_cross_entropy_with_logits(logits, x.to(logits), reduction="none")
+        return errors
+
+    def forward(
+        self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The error that is minimised, summed over a picture's values, ``(B,)``, by its name."""
+        x = self.unit(images)
+        name = "squared_error" if self.error == "squared" else "cross_entropy"
+        return {name: self.errors(x, self.corrupted(x, generator))[name].flatten(1).sum(1)}
+
+    def corrupted(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Intensities in [0, 1] ``(B, C, H, W)`` as the encoder is given them in training, the same shape."""
+        level = self.config.corruption_level
+        match self.config.corruption:
+            case "none":
+                return x
+            case "gaussian":
+                return x + level * standard_normal(tuple(x.shape), generator, x.device).to(x)
+            case "affine":
+                moved = torch.eye(2, 3).to(x) + level * (2 * uniform((len(x), 2, 3), generator, x.device).to(x) - 1)
+                places = F.affine_grid(moved, list(x.shape), align_corners=False)
+                return F.grid_sample(x, places, padding_mode="border", align_corners=False)
+        u = uniform(tuple(x.shape), generator, x.device)
+        destroyed = torch.zeros_like(x) if self.config.corruption == "masking" else (u < level / 2).to(x)
+        return torch.where(u < level, destroyed, x)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Codes ``(B, latent)`` of uint8 pictures ``(B, C, H, W)``, with their gradient."""
+        return at_least_float32(self.encoder(self.intensities(self.checked_levels(images))))
+
+    @torch.no_grad()
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Codes ``(B, latent)`` of uint8 pictures ``(B, C, H, W)``; nothing is corrupted, and there are no classes."""
+        self.checked_labels(labels, len(images))
+        return self.features(images)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The pictures of codes ``(B, latent)``, uint8 ``(B, C, H, W)``; there are no classes."""
+        self.checked_labels(labels, len(z))
+        return torch.round(torch.sigmoid(self.decoder(z.to(self.device))) * 255).to(torch.uint8)
+
+    def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Pictures encoded and decoded, uint8 ``(B, C, H, W)``."""
+        return self.decode(self.encode(images, labels), labels)
