@@ -1,0 +1,305 @@
+r"""Hierarchical variational autoencoder: a ladder (Sønderby et al. 2016, arXiv 1602.02282) of residual blocks (Child
+2021, arXiv 2011.10650).
+
+Latents z_1 .. z_L lie on maps that double in size on the way down, several layers at each size, and each layer's
+prior and posterior know all layers above:
+
+.. math:: p(x, z) = p(x \mid z) \prod_l p(z_l \mid z_{<l}), \quad q(z \mid x) = \prod_l q(z_l \mid z_{<l}, x)
+
+One deterministic pass up reads the picture; the pass down is shared by both. Both are normal, the posterior said
+relative to the prior (Vahdat and Kautz 2020, arXiv 2007.03898, equation 2):
+
+.. math:: p = N(μ, σ^2), \quad q = N(μ + σ\,Δμ, (σ\,Δσ)^2), \quad z_l = μ + σ\,ε_l
+
+so that ε is standard normal under the prior, whatever lies above, N(Δμ, Δσ²) under the posterior, and
+:math:`KL(q \| p) = \frac{1}{2} \sum (Δμ^2 + Δσ^2 - 1 - \ln Δσ^2)`. The ε of all layers in one row are a picture's code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from limner.checks import Decay, Positive
+from limner.data.levels import dequantize
+from limner.distributions import PixelDistribution, at_least_float32
+from limner.errors import LimnerError
+from limner.models.autoregressive import ClassBias
+from limner.models.bounded import Bounded, BoundedConfig, Draw, Weights
+from limner.models.contracts import standard_normal
+from limner.models.heads import HeadConfig, PixelHead
+from limner.models.vae import gaussian_kl
+from limner.nn.coders import halvings
+
+__all__ = ["LadderVAE", "LadderVAEConfig"]
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class LadderVAEConfig(BoundedConfig, HeadConfig):
+    """The hierarchical variational autoencoder."""
+
+    features: Positive = 64
+    """Feature maps at the finest size, doubled at each coarser one."""
+    latent: Positive = 8
+    """Maps of z in each layer of the finest size, doubled likewise."""
+    layers: Positive = 2
+    """Stochastic layers at each size, and residual blocks of the pass up."""
+    patch: Positive = 2
+    """Side of the squares of pixels that are one place of the finest maps."""
+    dropout: Decay = 0.0
+    """Probability that a feature is dropped in training, before the last filters of each block."""
+
+
+def _inner(width: int, outputs: int, size: Size, dropout: float) -> nn.Sequential:
+    """3×3 filters (1×1 on a map of one place), then 1×1 filters that begin at zero."""
+    kernel = 1 if size == (1, 1) else 3
+    last = nn.Conv2d(width, outputs, 1)
+    for zeros in last.parameters():
+        nn.init.zeros_(zeros)
+    middle = nn.Conv2d(width, width, kernel, padding=kernel // 2)
+    return nn.Sequential(nn.SiLU(), middle, nn.SiLU(), nn.Dropout(dropout), last)
+
+
+class Unit(nn.Module):
+    """A residual block, half as wide within."""
+
+    def __init__(self, features: int, size: Size, dropout: float) -> None:
+        super().__init__()
+        width = (features + 1) // 2
+        self.narrow = nn.Conv2d(features, width, 1)
+        self.inner = _inner(width, features, size, dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, F, H, W)`` → the same shape."""
+        return x + self.inner(self.narrow(F.silu(x)))
+
+
+class Gather(nn.Sequential):
+    """All places of maps ``(B, in, H, W)``, narrowed to a quarter, in one, ``(B, out, 1, 1)``."""
+
+    def __init__(self, inputs: int, outputs: int, size: Size) -> None:
+        width = (inputs + 3) // 4
+        joined = nn.Linear(width * size[0] * size[1], outputs)
+        super().__init__(nn.Conv2d(inputs, width, 1), nn.Flatten(), joined, nn.Unflatten(1, (outputs, 1, 1)))
+
+
+class Spread(nn.Sequential):
+    """From one place ``(B, in, 1, 1)`` to maps ``(B, out, H, W)``, the mirror of ``Gather``."""
+
+    def __init__(self, inputs: int, outputs: int, size: Size) -> None:
+        width = (outputs + 3) // 4
+        parted = nn.Linear(inputs, width * size[0] * size[1])
+        super().__init__(nn.Flatten(), parted, nn.Unflatten(1, (width, *size)), nn.Conv2d(width, outputs, 1))
+
+
+class Layer(nn.Module):
+    """One stochastic layer of the pass down.
+
+    Args:
+        features: Feature maps F.
+        latent: Maps Z of z.
+        size: H and W of both.
+        dropout: Of the residual block and the posterior.
+    """
+
+    def __init__(self, features: int, latent: int, size: Size, dropout: float) -> None:
+        super().__init__()
+        self.shape = (latent, *size)
+        width = (features + 1) // 2
+        self.unit = Unit(features, size, dropout)
+        self.prior = nn.Conv2d(features, 2 * latent, 1)
+        self.above = nn.Conv2d(features, width, 1)
+        self.below = nn.Conv2d(features, width, 1)
+        self.posterior = _inner(width, 2 * latent, size, dropout)
+        self.join = nn.Conv2d(latent, features, 1)
+
+    def relative(self, h: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Δμ and ln Δσ ``(N, Z, H, W)`` of the posterior, given h ``(N, F, H, W)`` and ``below`` of the maps up.
+
+        ``seen`` is ``(B, F/2, H, W)``, where N = S·B.
+        """
+        above = self.above(F.silu(h)).unflatten(0, (-1, len(seen)))  # (S, B, F/2, H, W)
+        return _normal(self.posterior((above + seen).flatten(0, 1)))
+
+    def forward(self, h: Tensor, choose: Choose) -> Tensor:
+        """h ``(N, F, H, W)`` → h with z = μ + σ ε let in, of the ε that ``choose`` gives."""
+        h = self.unit(h)
+        mean, log_std = _normal(self.prior(F.silu(h)))
+        z = mean + torch.exp(log_std) * choose(self, h)
+        return h + self.join(z)
+
+
+Choose = Callable[[Layer, Tensor], Tensor]
+"""Of a layer and its h ``(N, F, H, W)``: ε ``(N, Z, H, W)``."""
+
+
+class LadderVAE(Bounded):
+    """See the module's text.
+
+    Args:
+        config: Its sizes.
+        shape: ``(C, H, W)``.
+        levels: Values of a pixel, L.
+    """
+
+    config: LadderVAEConfig
+    rows = 512
+
+    def __init__(self, config: LadderVAEConfig, shape: tuple[int, int, int], levels: int) -> None:
+        super().__init__(config, shape, levels)
+        (c, h, w), p, drop = shape, config.patch, config.dropout
+        sizes = halvings(-(-h // p), -(-w // p))
+        if sizes[-1] != (1, 1):
+            sizes.append((1, 1))
+        maps = [config.features * 2**i for i in range(len(sizes))]
+        self.first = nn.Conv2d(c, maps[0], 2 * p + 1, stride=p, padding=p)
+        self.seen_label = ClassBias(config.classes, maps[0])
+        self.up = nn.ModuleList(
+            nn.Sequential(*(Unit(m, size, drop) for _ in range(config.layers)))
+            for m, size in zip(maps, sizes, strict=True)
+        )
+        self.coarser = nn.ModuleList()
+        self.finer = nn.ModuleList()
+        for (before, after), (size, smaller) in zip(pairwise(maps), pairwise(sizes), strict=True):
+            whole = smaller == (1, 1)
+            self.coarser.append(Gather(before, after, size) if whole else nn.Conv2d(before, after, 3, 2, 1))
+            self.finer.append(Spread(after, before, size) if whole else nn.ConvTranspose2d(after, before, 2, 2))
+        self.start = nn.Parameter(torch.zeros(maps[-1], 1, 1))
+        self.drawn_label = ClassBias(config.classes, maps[-1])
+        self.down = nn.ModuleList(
+            nn.ModuleList(Layer(m, config.latent * 2**i, size, drop) for _ in range(config.layers))
+            for i, (m, size) in enumerate(zip(maps, sizes, strict=True))
+        )
+        self.head = PixelHead(config, shape, levels)
+        self.out = nn.Conv2d(maps[0], self.head.maps * p * p, 3, padding=1)
+        self.sizes = sizes
+
+    @property
+    def stack(self) -> list[Layer]:
+        """The stochastic layers from the top down."""
+        return [layer for layers in reversed(self.down) for layer in layers]
+
+    def matrices(self) -> dict[str, int]:
+        """The weights that Muon takes: the filters of the blocks and between them."""
+        parts = ("up", "coarser", "down", "finer")
+        return {n: 1 for n, p in self.named_parameters() if p.dim() >= 2 and n.startswith(parts)}
+
+    def maps(self, k: Tensor, labels: Tensor | None) -> list[Tensor]:
+        """The pass up: activated maps ``(B, F, H, W)`` from the finest size to the coarsest, of levels ``k``."""
+        x = self.seen_label(self.first(self.intensities(k).to(memory_format=torch.channels_last)), labels)
+        found = []
+        for i, units in enumerate(self.up):
+            x = units(self.coarser[i - 1](F.silu(x)) if i else x)
+            found.append(F.silu(x))
+        return found
+
+    def infer(self, k: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
+        """What each layer sees of the picture, ``(B, F/2, H, W)``, from the top down."""
+        maps = self.maps(k, labels)[::-1]
+        return tuple(layer.below(x) for x, layers in zip(maps, reversed(self.down), strict=True) for layer in layers)
+
+    def descend(self, choose: Choose, n: int, labels: Tensor | None) -> Tensor:
+        """The pass down: the parameters of p(x|z), ``(n, P, H, W)``, of the ε that ``choose`` gives to each layer."""
+        h = self.drawn_label(self.start.expand(n, -1, -1, -1), labels)
+        for i in reversed(range(len(self.sizes))):
+            for layer in self.down[i]:
+                h = layer(h, choose)
+            if i:
+                rows, columns = self.sizes[i - 1]
+                h = self.finer[i - 1](F.silu(h))[:, :, :rows, :columns]
+        _, rows, columns = self.shape
+        return F.pixel_shuffle(self.out(F.silu(h)), self.config.patch)[:, :, :rows, :columns]
+
+    def likelihood(self, code: Tensor, labels: Tensor | None = None) -> PixelDistribution:
+        """p(x|z) over ``(N, C, H, W)``, of codes ε ``(N, latent)``.
+
+        Raises:
+            LimnerError: There are classes and no labels, or labels that the model does not know.
+        """
+        labels = self.checked_labels(labels, len(code))
+        if self.classes and labels is None:
+            raise LimnerError(
+                f"this LadderVAE decodes a code to a picture of one of {self.classes} classes: give labels"
+            )
+        parts = iter(code.split([math.prod(layer.shape) for layer in self.stack], 1))
+        return self.head(self.descend(lambda layer, h: next(parts).unflatten(1, layer.shape), len(code), labels))
+
+    def weights(
+        self, k: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, samples: int, draw: Draw
+    ) -> Weights:
+        """See ``Bounded.weights``: the groups of the KL are the layers from the top down."""
+        b = len(k)
+        seen = iter(inferred)
+        kl: list[Tensor] = []
+        log_ratio: list[Tensor] = []
+
+        def choose(layer: Layer, h: Tensor) -> Tensor:
+            mean, log_std = layer.relative(h, next(seen))
+            noise = draw(samples, layer.shape).flatten(0, 1).to(mean)
+            epsilon = mean + torch.exp(log_std) * noise
+            # ln p(ε) - ln q(ε|x): the 2π of both cancel, and the σ by which both are shorter than those of z.
+            log_ratio.append((0.5 * (noise**2 - epsilon**2) + log_std).flatten(1).sum(1).view(samples, b))
+            kl.append(gaussian_kl(mean, log_std).flatten(1).sum(1).view(samples, b))
+            return epsilon
+
+        repeated = None if labels is None else labels.repeat(samples)
+        p = self.head(self.descend(choose, samples * b, repeated))
+        x = k.expand(samples, *k.shape).flatten(0, 1)
+        log_x = p.log_prob(x).flatten(1).sum(1).view(samples, b)
+        return Weights(log_x, torch.stack(log_ratio).sum(0), torch.stack(kl))
+
+    def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """``n`` codes ε ~ N(0, I), ``(n, latent)``."""
+        size = sum(math.prod(layer.shape) for layer in self.stack)
+        return standard_normal((n, size), generator, self.device).to(self.dtype)
+
+    @torch.no_grad()
+    def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
+        """``n`` pictures, uint8 ``(n, C, H, W)``: ε ~ N(0, I), then x ~ p(x|z), not only its mean."""
+        labels = self.drawn_labels(n, generator, labels)
+        p = self.likelihood(self.latents(n, generator=generator), labels)
+        uniforms = torch.rand((n, *self.shape), generator=generator, dtype=torch.float64)
+        return dequantize(p.icdf(uniforms.to(self.device)), self.levels)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The maps of the pass up, averaged over their places, ``(B, D)``, of uint8 pictures, with their gradient."""
+        maps = self.maps(self.checked_levels(images), self.likeliest(images))
+        return torch.cat([x.mean((2, 3)) for x in maps], 1)
+
+    @torch.no_grad()
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The codes ε ``(B, latent)`` of uint8 pictures: Δμ of each layer, given those above.
+
+        Of a conditional model without labels: of the ``likeliest`` class.
+        """
+        k = self.checked_levels(images)
+        labels = self.likeliest(images) if labels is None else self.checked_labels(labels, len(k))
+        seen = iter(self.infer(k, labels))
+        code: list[Tensor] = []
+
+        def choose(layer: Layer, h: Tensor) -> Tensor:
+            mean, _ = layer.relative(h, next(seen))
+            code.append(mean.flatten(1))
+            return mean
+
+        self.descend(choose, len(k), labels)
+        return torch.cat(code, 1)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The mean picture of p(x|z), uint8 ``(B, C, H, W)``, of codes ε ``(B, latent)``."""
+        return torch.round(self.likelihood(z.to(self.device, self.dtype), labels).mean * 255).to(torch.uint8)
+
+
+def _normal(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and ln σ, bounded to ±7, of ``(N, 2Z, H, W)``."""
+    mean, log_std = at_least_float32(x).chunk(2, 1)
+    return mean, 7 * torch.tanh(log_std / 7)
