@@ -6,7 +6,7 @@ from limner.distributions.base import ChannelDistribution, PixelDistribution, at
 from limner.distributions.bernoulli import Bernoulli
 from limner.distributions.categorical import Categorical
 from limner.distributions.discretized_gaussian import DiscretizedGaussian
-from limner.distributions.discretized_logistic import LogisticMixture
+from limner.distributions.discretized_logistic import LogisticMixture, LogisticPixels
 
 __all__ = [
     "HEADS",
@@ -16,6 +16,7 @@ __all__ = [
     "DiscretizedGaussian",
     "Head",
     "LogisticMixture",
+    "LogisticPixels",
     "PixelDistribution",
     "at_least_float32",
     "default_head",

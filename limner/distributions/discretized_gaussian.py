@@ -32,15 +32,16 @@ class DiscretizedGaussian(ChannelDistribution):
 
     Args:
         mean: μ, ``(B, C, H, W)``; any real number.
-        log_std: ln σ before bounding, broadcastable to ``mean``; it is bounded smoothly.
+        log_std: ln σ before bounding, broadcastable to ``mean``.
         levels: L.
+        bounded: Bound ln σ smoothly; else σ is as given.
     """
 
-    def __init__(self, mean: Tensor, log_std: Tensor, levels: int) -> None:
+    def __init__(self, mean: Tensor, log_std: Tensor, levels: int, *, bounded: bool = True) -> None:
         low, high = math.log(_MIN_STD_IN_LEVELS / (levels - 1)), math.log(_MAX_STD)
         self.levels = levels
         self._mean = mean.double()
-        self.log_std = softly_bounded(log_std.double(), low, high)
+        self.log_std = softly_bounded(log_std.double(), low, high) if bounded else log_std.double()
 
     @classmethod
     def count(cls, levels: int) -> int:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from limner.distributions.base import PixelDistribution, softly_bounded
 
-__all__ = ["LogisticMixture"]
+__all__ = ["LogisticMixture", "LogisticPixels"]
 
 # s stays between 1/20 of a level (all mass in one bin) and twice the whole range.
 _MIN_SCALE_IN_LEVELS = 0.05
@@ -49,6 +49,20 @@ class LogisticMixture(PixelDistribution):
         return components * (1 + 2 * channels + channels * (channels - 1) // 2)
 
     @classmethod
+    def split(cls, parameters: Tensor, channels: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits, means, log-scales and slopes, float64, each ``(B, ·, M, H, W)``, of parameters ``(B, P, H, W)``.
+
+        They are M logits; C·M means and C·M log-scales, channel by channel; M slopes for each pair G on R, B on R, B on
+        G. All zeros are M logistics side by side over the whole range.
+        """
+        b, p, h, w = parameters.shape
+        m = p // cls.count(channels, 1)
+        parts = parameters.double().split([m, channels * m, channels * m, (channels * (channels - 1) // 2) * m], 1)
+        logits, means, log_scales, slopes = (part.view(b, -1, m, h, w) for part in parts)
+        places = (2 * torch.arange(m, dtype=torch.float64, device=parameters.device) + 1) / m - 1
+        return logits, means + places.view(-1, 1, 1), log_scales - math.log(1.5 * m), torch.tanh(slopes)
+
+    @classmethod
     def given(cls, parameters: Tensor, k: Tensor, levels: int) -> LogisticMixture:
         """p(x_c | x_1, ..., x_{c-1}) for each channel c, of a pixel whose earlier channels have the levels ``k``.
 
@@ -56,25 +70,17 @@ class LogisticMixture(PixelDistribution):
         weights π_m ∏_{c' < c} P(x_c' | m): the product over the channels is the paper's joint probability.
 
         Args:
-            parameters: ``(B, P, H, W)``: M logits; C·M means and C·M log-scales, channel by channel; M slopes for each
-                pair G on R, B on R, B on G. All zeros are M logistics side by side over the whole range.
+            parameters: ``(B, P, H, W)``, see ``split``.
             k: Levels, int64 ``(B, C, H, W)``; of the last channel none is read.
             levels: L.
         """
-        b, c, h, w = k.shape
+        c = k.shape[1]
         x = (k.double() * (2 / (levels - 1)) - 1).unsqueeze(2)  # (B, C, 1, H, W)
-        m = parameters.shape[1] // cls.count(c, 1)
-        logits, means, log_scales, slopes = (
-            part.view(b, -1, m, h, w)
-            for part in parameters.double().split([m, c * m, c * m, (c * (c - 1) // 2) * m], 1)
-        )
-        slopes = torch.tanh(slopes)  # (B, C (C - 1) / 2, M, H, W)
-        places = (2 * torch.arange(m, dtype=torch.float64, device=k.device) + 1) / m - 1
-        means = list((means + places.view(-1, 1, 1)).unbind(1))
+        logits, first, log_scales, slopes = cls.split(parameters, c)
+        means = list(first.unbind(1))
         for channel in range(1, c):
-            pairs = slice(channel * (channel - 1) // 2, channel * (channel + 1) // 2)
-            means[channel] = means[channel] + (slopes[:, pairs] * x[:, :channel]).sum(1)
-        p = cls(logits, torch.stack(means, 1), log_scales - math.log(1.5 * m), levels)
+            means[channel] = means[channel] + (slopes[:, _pairs(channel)] * x[:, :channel]).sum(1)
+        p = cls(logits, torch.stack(means, 1), log_scales, levels)
         if c > 1:
             explained = p.log_components(k)[:, :-1].cumsum(1)  # (B, C - 1, M, H, W)
             later = F.log_softmax(p.log_weights[:, 1:] + explained, 2)
@@ -130,3 +136,62 @@ class LogisticMixture(PixelDistribution):
             survival = 1 - self.cdf(torch.full(first.shape, level, device=first.device))
             first, second = first + survival, second + (2 * level + 1) * survival
         return first / (self.levels - 1), second / (self.levels - 1) ** 2
+
+
+class LogisticPixels(PixelDistribution):
+    """The joint distribution of a pixel's channels that ``LogisticMixture.given`` factorises.
+
+    Args:
+        parameters: ``(B, P, H, W)``, see ``LogisticMixture.split``.
+        channels: C.
+        levels: L.
+    """
+
+    def __init__(self, parameters: Tensor, channels: int, levels: int) -> None:
+        self.parameters, self.channels, self.levels = parameters, channels, levels
+
+    def log_prob(self, k: Tensor) -> Tensor:
+        """ln p of levels ``k`` int64 ``(B, C, H, W)``, each channel given those before it."""
+        return LogisticMixture.given(self.parameters, k, self.levels).log_prob(k)
+
+    def icdf(self, u: Tensor) -> Tensor:
+        """Channel after channel."""
+        k = torch.zeros(u.shape, dtype=torch.int64, device=u.device)
+        for channel in range(self.channels):
+            k[:, channel] = LogisticMixture.given(self.parameters, k, self.levels).icdf(u)[:, channel]
+        return k
+
+    @property
+    def mean(self) -> Tensor:
+        """Of the underlying logistics, within [0, 1]."""
+        return ((self._moments()[0] + 1) / 2).clamp(0, 1)
+
+    @property
+    def variance(self) -> Tensor:
+        """Of the underlying logistics."""
+        return self._moments()[1] / 4
+
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and variance in [-1, 1]. In a component x_c = μ_c + Σ_{c' < c} α x_c' + e_c, with Var e = (s π)² / 3."""
+        logits, first, log_scales, slopes = LogisticMixture.split(self.parameters, self.channels)
+        p = LogisticMixture(logits, first, log_scales, self.levels)
+        noise = (math.pi / p.per_scale) ** 2 / 3  # (B, C, M, H, W)
+        means: list[Tensor] = []
+        shares: list[Tensor] = []  # of each e in x_c, (B, C, M, H, W)
+        for channel, mean in enumerate(first.unbind(1)):
+            share = torch.zeros_like(noise)
+            share[:, channel] = 1
+            for before, slope in enumerate(slopes[:, _pairs(channel)].unbind(1)):
+                mean = mean + slope * means[before]
+                share = share + slope.unsqueeze(1) * shares[before]
+            means.append(mean)
+            shares.append(share)
+        each, weights = torch.stack(means, 1), torch.exp(p.log_weights)
+        variances = torch.stack([(share**2 * noise).sum(1) for share in shares], 1)
+        mean = (weights * each).sum(2)
+        return mean, (weights * (variances + each**2)).sum(2) - mean**2
+
+
+def _pairs(channel: int) -> slice:
+    """The slopes of ``channel`` on those before it."""
+    return slice(channel * (channel - 1) // 2, channel * (channel + 1) // 2)

@@ -17,8 +17,8 @@ from limner.data.batches import sequential
 from limner.data.imageset import Split
 from limner.errors import LimnerError
 from limner.models.autoregressive import Tractable
+from limner.models.bounded import Bounded
 from limner.models.contracts import Bound, Model, Scores
-from limner.models.vae import VAE
 
 __all__ = ["Likelihood", "bits_per_dim", "measure_likelihood"]
 
@@ -76,10 +76,11 @@ def measure_likelihood(
     Args:
         model: Any model that ``Scores``.
         split: Its images, in order.
-        importance_samples: K of the bound for a VAE (1: the ELBO).
+        importance_samples: K of a VAE's bound (1: the ELBO).
         batch_size: Images scored together.
         limit: Only the first so many images.
-        seed: Of a bound's noise; nothing is drawn where the likelihood is exact.
+        seed: Of a bound's noise, which is a function of it and the image's place in the split: the batch size changes
+            no figure. Nothing is drawn where the likelihood is exact.
         on_progress: Called with images done and images in all.
 
     Raises:
@@ -91,32 +92,33 @@ def measure_likelihood(
         raise LimnerError(f"importance samples must be 1 or more, not {importance_samples}")
     if limit is not None and limit < 1:
         raise LimnerError(f"the limit of images must be 1 or more, not {limit}")
-    if importance_samples > 1 and not isinstance(model, VAE):
+    if importance_samples > 1 and not isinstance(model, Bounded):
         raise LimnerError(
             f"importance samples tighten a bound; the likelihood of a {type(model).__name__} is exact already"
         )
     start = time.perf_counter()
     model.eval()
-    generator = torch.Generator(model.device).manual_seed(seed)
     scores: list[Tensor] = []
     elbos: list[Tensor] = []
     effective: list[Tensor] = []
     conditional: list[Tensor] = []
     done, total = 0, len(split) if limit is None else min(limit, len(split))
     for batch in sequential(split, batch_size, limit):
-        if isinstance(model, VAE):
-            bound = model.importance_bound(batch.images, importance_samples, generator=generator)
-            scores.append(bound.log_prob if importance_samples > 1 else bound.elbo)
+        given_class = None  # ln p(x|y), (B, classes)
+        if isinstance(model, Bounded):
+            bound = model.importance_bound(batch.images, importance_samples, seed=seed, first=done)
+            scores.append(bound.log_prob)
             elbos.append(bound.elbo)
             effective.append(bound.effective_samples)
+            given_class = bound.class_log_probs
         elif isinstance(model, Tractable) and model.classes:
-            given_class = model.class_log_probs(batch.images)  # (B, K)
+            given_class = model.class_log_probs(batch.images)
             scores.append(torch.logsumexp(given_class, 1) - math.log(model.classes))
-            labels = model.checked_labels(batch.labels, len(given_class))
-            if labels is not None:
-                conditional.append(given_class.gather(1, labels[:, None]).squeeze(1))
         else:
-            scores.append(model.log_prob(batch.images, generator=generator))
+            scores.append(model.log_prob(batch.images))
+        if given_class is not None and batch.labels is not None:
+            labels = model.checked_labels(batch.labels, len(given_class))
+            conditional.append(given_class.gather(1, labels[:, None]).squeeze(1))
         done += len(batch.images)
         if on_progress is not None:
             on_progress(done, total)

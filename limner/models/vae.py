@@ -1,37 +1,39 @@
-r"""Variational autoencoder (Kingma and Welling 2013, arXiv 1312.6114) and its importance bound (IWAE, 1509.00519).
+r"""Variational autoencoder (Kingma and Welling 2013, arXiv 1312.6114); its bounds are in ``bounded.py``.
 
 Encoder and decoder are both Gaussian, each with a mean and a (diagonal) covariance:
 
 .. math:: q(z \mid x) = N(μ_z(x), \mathrm{diag}\,σ_z^2(x)), \quad p(x \mid z) = N(μ_x(z), \mathrm{diag}\,σ_x^2(z))
 
 where the decoder's normal is integrated over each level's bin, so that it is a likelihood of discrete pictures
-(for binary pictures it is a Bernoulli, whose variance p(1 - p) follows from its mean). Training ascends the ELBO
-
-.. math:: \ln p(x) \ge E_q[\ln p(x \mid z)] - KL(q(z \mid x) \,\|\, N(0, I))
-
-and K importance samples tighten it: :math:`\ln p(x) \ge E \ln \frac{1}{K} \sum_k p(x, z_k) / q(z_k \mid x)`.
+(for binary pictures it is a Bernoulli, whose variance p(1 - p) follows from its mean). The prior p(z) is N(0, I), whose
+KL has a closed form, or a learned mixture (``priors.py``). Given a class y: q(z|x, y), p(x|z, y), and p(z) as it is.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.checks import Positive
+from limner.checks import Decay, Positive
 from limner.data.levels import dequantize
-from limner.distributions import HEADS, Head, PixelDistribution, at_least_float32, default_head
-from limner.models.contracts import Bound, Explicit, standard_normal
+from limner.distributions import PixelDistribution, at_least_float32
+from limner.errors import LimnerError
+from limner.models.bounded import Bounded, BoundedConfig, Draw, Weights
+from limner.models.contracts import standard_normal
+from limner.models.heads import HeadConfig, PixelHead
+from limner.models.priors import GaussianMixture
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
 
-__all__ = ["VAE", "ImportanceBound", "VAEConfig"]
+__all__ = ["VAE", "VAEConfig"]
 
 
 @dataclass(frozen=True)
-class VAEConfig:
+class VAEConfig(HeadConfig, BoundedConfig):
     """The variational autoencoder."""
 
     latent: Positive = 40
@@ -40,144 +42,156 @@ class VAEConfig:
     """Layers of encoder and decoder: dense (as published) or convolutional."""
     hidden: Positive = 400
     """Units of each of the two hidden layers (dense)."""
+    activation: Literal["gelu", "tanh"] = "gelu"
+    """After each hidden layer (dense); tanh is the published one."""
     features: Positive = 32
     """Feature maps at full size, doubled at each halving (conv)."""
-    head: Head = "auto"
-    """p(x|z): sigmoid (Bernoulli), gaussian (discretized, mean and variance), softmax, or auto."""
+    input_dropout: Decay = 0.0
+    """Part of the values that the encoder does not see in training: the bound stays one, and the encoder learns less by
+    heart (1805.08913)."""
+    prior: Literal["normal", "mixture", "vamp"] = "normal"
+    """p(z): N(0, I), a learned mixture of Gaussians, or the VampPrior (1705.07120)."""
+    prior_components: Positive = 100
+    """Gaussians of the learned prior."""
 
 
-@dataclass(frozen=True)
-class ImportanceBound:
-    """The K-sample bound of ln p(x) for each image.
-
-    Attributes:
-        log_prob: ln 1/K Σ w_k, nats ``(B,)``, a lower bound in expectation.
-        elbo: The ELBO from the same K samples with the closed-form KL, nats ``(B,)``.
-        effective_samples: (Σ w)² / Σ w², between 1 and K, ``(B,)``.
-    """
-
-    log_prob: Tensor
-    elbo: Tensor
-    effective_samples: Tensor
-
-
-class VAE(Explicit):
+class VAE(Bounded):
     """See the module's text.
 
     Args:
         config: Its sizes.
         shape: ``(C, H, W)``.
         levels: Values of a pixel, L.
+
+    Raises:
+        LimnerError: A head that is not for these pictures.
     """
 
-    bound: ClassVar[Bound] = "lower"
     config: VAEConfig
 
     def __init__(self, config: VAEConfig, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__(config, shape, levels)
-        self.head = HEADS[default_head(levels, "gaussian") if config.head == "auto" else config.head]
-        out = (shape[0] * self.head.count(levels), *shape[1:])
+        c, h, w = shape
+        self.head = PixelHead(config, shape, levels)
+        seen, codes = (c + (self.classes > 0), h, w), config.latent + self.classes
         self.encoder: nn.Module
         self.decoder: nn.Module
         if config.network == "dense":
-            self.encoder = DenseEncoder(shape, config.hidden, 2 * config.latent)
-            self.decoder = DenseDecoder(config.latent, config.hidden, out)
+            activation = {"gelu": nn.GELU, "tanh": nn.Tanh}[config.activation]
+            self.encoder = DenseEncoder(seen, config.hidden, 2 * config.latent, activation)
+            self.decoder = DenseDecoder(codes, config.hidden, (self.head.maps, h, w), activation)
         else:
-            self.encoder = ConvEncoder(shape, config.features, 2 * config.latent)
-            self.decoder = ConvDecoder(config.latent, config.features, out)
+            self.encoder = ConvEncoder(seen, config.features, 2 * config.latent)
+            self.decoder = ConvDecoder(codes, config.features, (self.head.maps, h, w))
+        self.planes = nn.Embedding(self.classes, h * w) if self.classes else None  # what the encoder sees of a class
+        m, d = config.prior_components, config.latent
+        match config.prior:
+            case "mixture":
+                self.mixture_logits = nn.Parameter(torch.zeros(m))
+                self.mixture_mean = nn.Parameter(torch.randn(m, d))
+                self.mixture_log_std = nn.Parameter(torch.zeros(m, d))
+            case "vamp":
+                self.pseudo_inputs = nn.Parameter(torch.randn(m, *shape))
 
-    def posterior(self, k: Tensor) -> tuple[Tensor, Tensor]:
-        """μ and ln σ of q(z|x), each ``(B, latent)``, of levels int64 ``(B, C, H, W)``; ln σ bounded to ±7."""
-        mean, log_std = at_least_float32(self.encoder(self.intensities(k))).chunk(2, 1)
+    def posterior(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """μ and ln σ of q(z|x), each ``(B, latent)``, of intensities ``(B, C, H, W)``; ln σ bounded to ±7."""
+        if self.planes is not None:
+            x = torch.cat([x, self.planes(labels).view(-1, 1, *self.shape[1:])], 1)
+        mean, log_std = at_least_float32(self.encoder(x)).chunk(2, 1)
         return mean, 7 * torch.tanh(log_std / 7)
 
-    def likelihood(self, z: Tensor) -> PixelDistribution:
-        """p(x|z) over ``(B, C, H, W)``, of codes ``(B, latent)``."""
-        c, h, w = self.shape
-        return self.head.from_parameters(self.decoder(z).reshape(len(z), c, -1, h, w), self.levels)
-
-    def loss_terms(
-        self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """``reconstruction`` = -ln p(x|z) of one z ~ q and ``kl``, nats, each ``(B,)``; their sum is -ELBO."""
-        k = self.checked_levels(images)
-        mean, log_std = self.posterior(k)
-        z = mean + torch.exp(log_std) * standard_normal(mean.shape, generator, mean.device).to(mean)
-        reconstruction = -self.likelihood(z).log_prob(k).flatten(1).sum(1)
-        return {"reconstruction": reconstruction, "kl": gaussian_kl(mean, log_std)}
-
-    def log_prob(
-        self, images: Tensor, *, generator: torch.Generator | None = None, importance_samples: int = 1
-    ) -> Tensor:
-        """A lower bound of ln p(x), nats an image ``(B,)``: the ELBO, or the K-sample bound where K > 1.
+    def likelihood(self, z: Tensor, labels: Tensor | None = None) -> PixelDistribution:
+        """p(x|z) over ``(B, C, H, W)``, of codes ``(B, latent)``.
 
         Raises:
-            LimnerError: Pictures of another shape or other levels than the model's.
+            LimnerError: There are classes and no labels, or labels that the model does not know.
         """
-        bound = self.importance_bound(images, importance_samples, generator=generator)
-        return bound.log_prob if importance_samples > 1 else bound.elbo
+        labels = self.checked_labels(labels, len(z))
+        if self.classes:
+            if labels is None:
+                raise LimnerError(f"this VAE decodes a code to a picture of one of {self.classes} classes: give labels")
+            z = torch.cat([z, F.one_hot(labels, self.classes).to(z)], 1)
+        return self.head(self.decoder(z))
 
-    @torch.no_grad()
-    def importance_bound(
-        self, images: Tensor, samples: int, *, generator: torch.Generator | None = None, rows: int = 8192
-    ) -> ImportanceBound:
-        """The ``samples``-sample bound (IWAE equation 8) of uint8 pictures ``(B, C, H, W)``.
+    def prior(self) -> GaussianMixture | None:
+        """The learned p(z); None is N(0, I)."""
+        match self.config.prior:
+            case "mixture":
+                return GaussianMixture(
+                    torch.log_softmax(self.mixture_logits, 0),
+                    self.mixture_mean,
+                    7 * torch.tanh(self.mixture_log_std / 7),
+                )
+            case "vamp":
+                m = self.config.prior_components
+                classes = torch.arange(m, device=self.device) % self.classes if self.classes else None
+                mean, log_std = self.posterior(torch.tanh(self.pseudo_inputs), classes)
+                return GaussianMixture(torch.full_like(mean[:, 0], -math.log(m)), mean, log_std)
+        return None
 
-        All images' samples go through the decoder together, (images × K) rows at a time: at most ``rows``, so that
-        memory does not grow with K. The weights are kept as running log-sums.
+    def infer(self, k: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """μ and ln σ of q(z|x), each ``(B, latent)``."""
+        return self.posterior(F.dropout(self.intensities(k), self.config.input_dropout, self.training), labels)
 
-        Raises:
-            LimnerError: Pictures of another shape or other levels than the model's.
-        """
-        k = self.checked_levels(images)
-        b = len(k)
-        mean, log_std = (t.double() for t in self.posterior(k))
-        log_w = torch.full((b,), -math.inf, dtype=torch.float64, device=k.device)
-        log_w2, reconstruction = log_w.clone(), torch.zeros_like(log_w)
-        chunk = max(1, rows // b)
-        for start in range(0, samples, chunk):
-            s = min(chunk, samples - start)
-            noise = standard_normal((s, *mean.shape), generator, k.device)  # (S, B, latent)
-            z = mean + torch.exp(log_std) * noise
-            p = self.likelihood(z.flatten(0, 1).to(self.dtype))  # (S·B, C, H, W)
-            x = k.expand(s, *k.shape).flatten(0, 1)
-            log_x = p.log_prob(x).double().flatten(1).sum(1).view(s, b)
-            # ln p(z) - ln q(z|x): the 2π of both cancel.
-            log_ratio = (-0.5 * z**2 + 0.5 * noise.double() ** 2 + log_std).sum(2)
-            w = log_x + log_ratio
-            log_w = torch.logaddexp(log_w, torch.logsumexp(w, 0))
-            log_w2 = torch.logaddexp(log_w2, torch.logsumexp(2 * w, 0))
-            reconstruction += log_x.sum(0)
-        return ImportanceBound(
-            log_prob=log_w - math.log(samples),
-            elbo=reconstruction / samples - gaussian_kl(mean, log_std),
-            effective_samples=torch.exp(2 * log_w - log_w2),
-        )
+    def weights(
+        self, k: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, samples: int, draw: Draw
+    ) -> Weights:
+        """See ``Bounded``; the groups of latents are the dimensions of z."""
+        mean, log_std = inferred
+        noise = draw(samples, mean.shape[1:]).to(mean)
+        z = mean + torch.exp(log_std) * noise  # (S, B, latent)
+        x = k.expand(samples, *k.shape).flatten(0, 1)
+        y = None if labels is None else labels.repeat(samples)
+        p = self.likelihood(z.flatten(0, 1), y)  # of (S·B, C, H, W)
+        log_x = p.log_prob(x).flatten(1).sum(1).view(samples, -1)
+        prior = self.prior()
+        if prior is None:  # the 2π of ln p(z) - ln q(z|x) cancel
+            log_ratio = (0.5 * (noise**2 - z**2) + log_std).sum(2)
+            return Weights(log_x, log_ratio, gaussian_kl(mean, log_std).T.unsqueeze(1))
+        log_q = -(0.5 * noise**2 + log_std + 0.5 * math.log(2 * math.pi)).sum(2)
+        log_ratio = prior.log_prob(z) - log_q
+        return Weights(log_x, log_ratio, -log_ratio.unsqueeze(0))
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
-        """``n`` pictures, uint8 ``(n, C, H, W)``: z ~ N(0, I), then x ~ p(x|z), not only its mean."""
-        p = self.likelihood(self.latents(n, generator=generator))
+        """``n`` pictures, uint8 ``(n, C, H, W)``: z ~ p(z), then x ~ p(x|z), not only its mean.
+
+        Of ``labels`` int64 ``(n,)``, or of classes drawn uniformly where the model has classes.
+
+        Raises:
+            LimnerError: Labels that the model does not know.
+        """
+        labels = self.drawn_labels(n, generator, labels)
+        p = self.likelihood(self.latents(n, generator=generator), labels)
         uniforms = torch.rand((n, *self.shape), generator=generator, dtype=torch.float64)
         return dequantize(p.icdf(uniforms.to(self.device)), self.levels)
 
+    @torch.no_grad()
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
-        """``n`` codes z ~ N(0, I), ``(n, latent)``."""
+        """``n`` codes z ~ p(z), ``(n, latent)``: standard normal unless the prior is learned."""
+        prior = self.prior()
+        if prior is not None:
+            return prior.sample(n, generator)
         return standard_normal((n, self.config.latent), generator, self.device).to(self.dtype)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The mean of q(z|x), ``(B, latent)``, of uint8 pictures ``(B, C, H, W)``, with its gradient."""
+        return self.posterior(self.intensities(self.checked_levels(images)), self.likeliest(images))[0]
 
     @torch.no_grad()
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The mean of q(z|x), ``(B, latent)``, of uint8 pictures ``(B, C, H, W)``; it has no classes."""
-        self.checked_labels(labels, len(images))
-        return self.posterior(self.checked_levels(images))[0]
+        """The mean of q(z|x, y), ``(B, latent)``, of uint8 pictures; without labels of the ``likeliest`` class."""
+        labels = self.checked_labels(labels, len(images))
+        if labels is None:
+            return self.features(images)
+        return self.posterior(self.intensities(self.checked_levels(images)), labels)[0]
 
     @torch.no_grad()
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The mean picture of p(x|z), uint8 ``(B, C, H, W)``, of codes ``(B, latent)``; it has no classes."""
-        self.checked_labels(labels, len(z))
-        return torch.round(self.likelihood(z.to(self.device)).mean * 255).to(torch.uint8)
+        """The mean picture of p(x|z), uint8 ``(B, C, H, W)``, of codes ``(B, latent)``; see ``likelihood``."""
+        return torch.round(self.likelihood(z.to(self.device, self.dtype), labels).mean * 255).to(torch.uint8)
 
 
 def gaussian_kl(mean: Tensor, log_std: Tensor) -> Tensor:
-    """KL(N(μ, σ²) ‖ N(0, I)) in closed form (1312.6114, appendix B), nats ``(B,)``, of μ and ln σ ``(B, latent)``."""
-    return 0.5 * (mean**2 + torch.exp(2 * log_std) - 1 - 2 * log_std).sum(1)
+    """KL(N(μ, σ²) ‖ N(0, 1)) in closed form (1312.6114, appendix B), nats, of μ and ln σ, of each dimension."""
+    return 0.5 * (mean**2 + torch.exp(2 * log_std) - 1) - log_std

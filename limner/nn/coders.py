@@ -24,25 +24,25 @@ Shape = tuple[int, int, int]
 class DenseEncoder(nn.Sequential):
     """``(B, C, H, W)`` → ``(B, outputs)`` through two hidden layers."""
 
-    def __init__(self, shape: Shape, hidden: int, outputs: int) -> None:
+    def __init__(self, shape: Shape, hidden: int, outputs: int, activation: type[nn.Module] = nn.GELU) -> None:
         c, h, w = shape
-        super().__init__(nn.Flatten(), *_dense(c * h * w, hidden, outputs))
+        super().__init__(nn.Flatten(), *_dense(c * h * w, hidden, outputs, activation))
 
 
 class DenseDecoder(nn.Sequential):
     """``(B, latent)`` → ``(B, *out)`` through two hidden layers."""
 
-    def __init__(self, latent: int, hidden: int, out: Shape) -> None:
+    def __init__(self, latent: int, hidden: int, out: Shape, activation: type[nn.Module] = nn.GELU) -> None:
         c, h, w = out
-        super().__init__(*_dense(latent, hidden, c * h * w), nn.Unflatten(1, out))
+        super().__init__(*_dense(latent, hidden, c * h * w, activation), nn.Unflatten(1, out))
 
 
-def _dense(inputs: int, hidden: int, outputs: int) -> list[nn.Module]:
+def _dense(inputs: int, hidden: int, outputs: int, activation: type[nn.Module]) -> list[nn.Module]:
     return [
         nn.Linear(inputs, hidden),
-        nn.GELU(),
+        activation(),
         nn.Linear(hidden, hidden),
-        nn.GELU(),
+        activation(),
         nn.Linear(hidden, outputs),
     ]
 

@@ -10,7 +10,8 @@ from typing import Any
 from limner import pages
 from limner.errors import LimnerError
 from limner.files import check_place
-from limner.models import VAE, Scores
+from limner.models import Samples, Scores
+from limner.models.bounded import Bounded
 from limner.workbench.measuring import FEATURES
 from limner.workbench.run import Run, open_run
 
@@ -35,7 +36,7 @@ def compare(
         out: The page to write.
         split: Which pictures are scored.
         importance_samples: K of a VAE's bound.
-        fidelity: Compare samples with the split as well; done anyway where one of the runs has no likelihood.
+        fidelity: Compare samples with the split as well; done anyway where one of the runs that draw has no likelihood.
         title: Of the page.
         introduction: A text above the table.
         quiet: No progress.
@@ -53,13 +54,14 @@ def compare(
     opened = [item if isinstance(item, Run) else open_run(item) for item in runs]
     for run in opened:
         _ = run.model  # all can be used: said before the first is measured
-    fidelity = fidelity or not all(isinstance(run.model, Scores) for run in opened)
+    sampling = [run.model for run in opened if isinstance(run.model, Samples)]
+    fidelity = fidelity or not all(isinstance(model, Scores) for model in sampling)
     rows: list[tuple[pages.Portrait, dict[str, Any]]] = []
     for run in opened:
         record = run.evaluate(
             split=split,
-            importance_samples=importance_samples if isinstance(run.model, VAE) else 1,
-            fidelity=fidelity,
+            importance_samples=importance_samples if isinstance(run.model, Bounded) else 1,
+            fidelity=fidelity and isinstance(run.model, Samples),
             features=opened[0].folder.parent / FEATURES,  # all are looked at with the same network
             quiet=quiet,
         )

@@ -1,0 +1,282 @@
+r"""Models p(x, z) of which ln p(x) is bounded from below with an encoder q(z|x): variational autoencoders.
+
+.. math:: \ln p(x) \ge E_q\left[\ln p(x \mid z)\right] - KL(q(z \mid x) \,\|\, p(z))
+
+is the ELBO (Kingma and Welling 2013, arXiv 1312.6114), and K importance samples tighten it (Burda et al. 2015, arXiv
+1509.00519, equation 8):
+
+.. math:: \ln p(x) \ge E \ln \frac{1}{K} \sum_k w_k, \quad w_k = p(x, z_k) / q(z_k \mid x)
+
+The gradient of the latter, K > 1 in training, is :math:`E \sum_k \tilde w_k ∇ \ln w_k` with normalised weights
+(equation 13). Given a class y everything is of p(x|y); without one :math:`p(x) = \frac{1}{K} \sum_y p(x \mid y)`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from limner.checks import NotNegativeReal, Positive
+from limner.errors import LimnerError
+from limner.models.contracts import Bound, ConditionalConfig, Explicit, standard_normal
+
+__all__ = ["Bounded", "BoundedConfig", "Draw", "ImportanceBound", "Weights"]
+
+Draw = Callable[[int, tuple[int, ...]], Tensor]
+"""``draw(S, shape)``: standard normal numbers of S samples of each picture, ``(S, B, *shape)``."""
+
+SAMPLES = 50
+"""Samples of a picture in one pass: a constant, as a picture's noise must not depend on who is measured with it."""
+
+
+@dataclass(frozen=True)
+class BoundedConfig(ConditionalConfig):
+    """Which bound is trained."""
+
+    importance_samples: Positive = 1
+    """K of the bound that is trained: 1 is the ELBO, more the IWAE (1509.00519)."""
+    beta: NotNegativeReal = 1.0
+    """β, the weight of the KL in training (1804.03599); the training loss is a bound where it is 1."""
+    free_bits: NotNegativeReal = 0.0
+    """λ: nats below which the KL of each group of latents, a batch's mean, is not pushed down in training (1606.04934,
+    equation 15); the training loss is a bound where it is 0."""
+
+    def __post_init__(self) -> None:
+        if self.importance_samples > 1 and (self.beta != 1 or self.free_bits):
+            raise LimnerError(
+                f"importance_samples={self.importance_samples}: beta and free_bits change the ELBO; "
+                "leave them at 1 and 0, or importance_samples at 1"
+            )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of S samples z ~ q(z|x) for each of B pictures, in nats.
+
+    Attributes:
+        log_x: ln p(x|z), ``(S, B)``.
+        log_ratio: ln p(z) - ln q(z|x), ``(S, B)``.
+        kl: KL(q ‖ p) of each of G groups of latents, ``(G, S, B)`` or ``(G, 1, B)``: in closed form, given the sample
+            of the groups above; -log_ratio, as one group, where there is no closed form.
+    """
+
+    log_x: Tensor
+    log_ratio: Tensor
+    kl: Tensor
+
+    @property
+    def total_kl(self) -> Tensor:
+        """Over all groups, the samples' mean, ``(B,)``."""
+        return self.kl.sum(0).mean(0)
+
+    @property
+    def bound(self) -> Tensor:
+        """The ELBO where S is 1, else ln 1/S Σ w_s, ``(B,)``."""
+        s = len(self.log_x)
+        if s == 1:
+            return self.log_x[0] - self.total_kl
+        return torch.logsumexp(self.log_x + self.log_ratio, 0) - math.log(s)
+
+
+@dataclass(frozen=True)
+class ImportanceBound:
+    """The K-sample bound of ln p(x) for each image.
+
+    Attributes:
+        log_prob: ln 1/K Σ w_k, or the ELBO where K is 1, nats float64 ``(B,)``, a lower bound in expectation.
+        elbo: The ELBO from the same K samples with the closed-form KL, nats float64 ``(B,)``.
+        effective_samples: (Σ w)² / Σ w², between 1 and K (times the classes), ``(B,)``.
+        class_log_probs: The bounds of ln p(x|y) for each class y, ``(B, classes)``; None without classes.
+    """
+
+    log_prob: Tensor
+    elbo: Tensor
+    effective_samples: Tensor
+    class_log_probs: Tensor | None = None
+
+
+class Bounded(Explicit):
+    """A model with an encoder, trained and measured by a lower bound.
+
+    Attributes:
+        rows: Most samples (images × S) that go through the decoder together when nothing is differentiated.
+
+    Args:
+        config: Its sizes.
+        shape: ``(C, H, W)``.
+        levels: Values of a pixel, L.
+    """
+
+    bound: ClassVar[Bound] = "lower"
+    config: BoundedConfig
+    rows: int = 8192
+
+    def __init__(self, config: Any, shape: tuple[int, int, int], levels: int) -> None:
+        super().__init__(config, shape, levels)
+        self.classes = config.classes
+
+    @abstractmethod
+    def infer(self, k: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
+        """What q(z|x) needs of levels ``k`` int64 ``(B, C, H, W)``: tensors ``(B, ...)``, computed once an image."""
+
+    @abstractmethod
+    def weights(
+        self, k: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, samples: int, draw: Draw
+    ) -> Weights:
+        """``samples`` z ~ q(z|x) for each picture, and what the bounds are made of.
+
+        Args:
+            k: Levels int64 ``(B, C, H, W)``.
+            inferred: What ``infer`` gave.
+            labels: Classes int64 ``(B,)`` of a conditional model.
+            samples: S.
+            draw: The only source of noise.
+        """
+
+    @abstractmethod
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The code of each picture, ``(B, latent)``; a conditional model without labels takes ``likeliest``."""
+
+    @abstractmethod
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The mean picture of each code, uint8 ``(B, C, H, W)``; a conditional model needs the classes."""
+
+    @property
+    def loss_note(self) -> str | None:
+        """Why the training loss is no bound of -ln p(x); None where it is one."""
+        beta, free = self.config.beta, self.config.free_bits
+        changes = [f"beta={beta:g}"] * (beta != 1) + [f"free_bits={free:g}"] * (free > 0)
+        return f"{' and '.join(changes)}: the training loss is no bound of -ln p(x)" if changes else None
+
+    def loss_terms(
+        self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """``reconstruction`` = -ln p(x|z) of one z ~ q and ``kl``, nats, each ``(B,)``; their sum is -ELBO.
+
+        With K > 1 importance samples only ``nll``, minus their bound, and likewise of a conditional model without
+        labels. In training also what the loss is more than -ELBO: ``beta``, (β - 1) KL, and ``free_bits``,
+        β Σ_g max(0, λ - KL_g).
+        """
+        samples = self.config.importance_samples
+        if samples > 1 or (self.classes and labels is None):
+            return {"nll": -self.log_prob(images, labels=labels, generator=generator)}
+        k = self.checked_levels(images)
+        w = self._weights(k, self.checked_labels(labels, len(k)), generator)
+        terms = {"reconstruction": -w.log_x[0], "kl": w.total_kl}
+        if self.training and self.config.beta != 1:
+            terms["beta"] = (self.config.beta - 1) * w.total_kl
+        if self.training and self.config.free_bits:
+            missing = (self.config.free_bits - w.kl.flatten(1).mean(1)).relu().sum()  # the groups' means of the batch
+            terms["free_bits"] = (self.config.beta * missing).expand_as(w.total_kl)
+        return terms
+
+    def log_prob(
+        self, images: Tensor, *, labels: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """The bound of ln p(x|y) that is trained, the ELBO or that of K samples, nats an image ``(B,)``.
+
+        Without labels: of ln p(x), of a conditional model ln 1/K Σ_y p(x|y).
+
+        Raises:
+            LimnerError: Pictures of another shape or other levels than the model's, or labels it does not know.
+        """
+        k = self.checked_levels(images)
+        labels = self.checked_labels(labels, len(k))
+        ys = self._each_class(k) if labels is None else [labels]
+        bounds = torch.stack([self._weights(k, y, generator).bound for y in ys])
+        return torch.logsumexp(bounds, 0) - math.log(len(ys))
+
+    @torch.no_grad()
+    def importance_bound(self, images: Tensor, samples: int, *, seed: int = 0, first: int = 0) -> ImportanceBound:
+        """The ``samples``-sample bound (IWAE equation 8) of uint8 pictures ``(B, C, H, W)``.
+
+        At most ``rows`` samples go through the decoder together, so that memory does not grow with K; the weights are
+        kept as running log-sums. Of a conditional model: of ln p(x) = ln 1/K Σ_y p(x|y), and of each class.
+
+        Args:
+            images: The pictures.
+            samples: K.
+            seed: Of the noise, which is a function of it, of the picture's index, and of the sample.
+            first: Index of the first picture.
+
+        Raises:
+            LimnerError: Pictures of another shape or other levels than the model's.
+        """
+        k = self.checked_levels(images)
+        together = max(1, self.rows // min(samples, SAMPLES))
+        parts = [
+            torch.stack([self._sums(part, y, samples, seed, first + i * together) for y in self._each_class(part)])
+            for i, part in enumerate(k.split(together))
+        ]
+        log_w, log_w2, elbo = torch.cat(parts, 2).unbind(1)  # each (classes, B)
+        given_class = log_w - math.log(samples) if samples > 1 else elbo
+        return ImportanceBound(
+            log_prob=torch.logsumexp(given_class, 0) - math.log(len(elbo)),
+            elbo=torch.logsumexp(elbo, 0) - math.log(len(elbo)),
+            effective_samples=torch.exp(2 * torch.logsumexp(log_w, 0) - torch.logsumexp(log_w2, 0)),
+            class_log_probs=given_class.T if self.classes else None,
+        )
+
+    @torch.no_grad()
+    def likeliest(self, images: Tensor) -> Tensor | None:
+        """The class int64 ``(B,)`` whose ELBO, at the mean of q(z|x, y), is largest; None without classes."""
+        if not self.classes:
+            return None
+        k = self.checked_levels(images)
+        noiseless = partial(_zeros, len(k), k.device)
+        weights = [self.weights(k, self.infer(k, y), y, 1, noiseless) for y in self._each_class(k)]
+        return torch.stack([w.bound for w in weights]).argmax(0)
+
+    def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The mean picture of each picture's code, uint8 ``(B, C, H, W)``."""
+        labels = self.likeliest(images) if labels is None else labels
+        return self.decode(self.encode(images, labels), labels)
+
+    def _each_class(self, k: Tensor) -> list[Tensor | None]:
+        """The labels ``(B,)`` of each class; ``[None]`` without classes."""
+        return [torch.full_like(k[:, 0, 0, 0], y) for y in range(self.classes)] or [None]
+
+    def _weights(self, k: Tensor, labels: Tensor | None, generator: torch.Generator | None) -> Weights:
+        """Of as many samples as the training bound has."""
+
+        def draw(s: int, shape: tuple[int, ...]) -> Tensor:
+            return standard_normal((s, len(k), *shape), generator, k.device)
+
+        return self.weights(k, self.infer(k, labels), labels, self.config.importance_samples, draw)
+
+    def _sums(self, k: Tensor, labels: Tensor | None, samples: int, seed: int, first: int) -> Tensor:
+        """ln Σ w, ln Σ w² and the ELBO over ``samples`` samples, float64 ``(3, B)``."""
+        y = "" if labels is None else f"/{int(labels[0])}"
+        noise = [_generator(f"{seed}/{first + i}{y}") for i in range(len(k))]
+
+        def draw(s: int, shape: tuple[int, ...]) -> Tensor:
+            return torch.stack([torch.randn((s, *shape), generator=g) for g in noise], 1).to(k.device)
+
+        inferred = self.infer(k, labels)
+        log_w, log_w2, elbo = [], [], torch.zeros(len(k), dtype=torch.float64, device=k.device)
+        for start in range(0, samples, SAMPLES):
+            s = min(SAMPLES, samples - start)
+            w = self.weights(k, inferred, labels, s, draw)
+            log = w.log_x.double() + w.log_ratio.double()
+            log_w.append(torch.logsumexp(log, 0))
+            log_w2.append(torch.logsumexp(2 * log, 0))
+            elbo += (w.log_x.double().mean(0) - w.total_kl.double()) * (s / samples)
+        return torch.stack([torch.logsumexp(torch.stack(sums), 0) for sums in (log_w, log_w2)] + [elbo])
+
+
+def _zeros(b: int, device: torch.device, s: int, shape: tuple[int, ...]) -> Tensor:
+    return torch.zeros(s, b, *shape, device=device)
+
+
+def _generator(name: str) -> torch.Generator:
+    """Of the noise called ``name``; neighbours are not alike."""
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
