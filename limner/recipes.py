@@ -11,6 +11,7 @@ from limner.models import family
 from limner.models.autoencoder import AutoencoderConfig
 from limner.models.gan import GANConfig
 from limner.models.gated_pixelcnn import GatedPixelCNNConfig
+from limner.models.ladder_vae import LadderVAEConfig
 from limner.models.multiscale import MultiScalePixelRNNConfig
 from limner.models.patch_pixelcnn import PatchPixelCNNConfig
 from limner.models.pixelcnn import PixelCNNConfig
@@ -86,6 +87,9 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
             small = math.prod(shape) <= 1024  # as for the VAE
             codes = AutoencoderConfig(network="dense" if small else "conv")
             return Recipe(codes, TrainingConfig(batch_size=128, ema_decay=0.999))
+        case "ladder-vae":
+            training = replace(_MUON, batch_size=128, warmup_steps=100, ema_decay=0.999)
+            return Recipe(LadderVAEConfig(), training)
         case _:
             small = math.prod(shape) <= 1024  # MNIST: a dense step takes a tenth of a convolutional one
             network = VAEConfig(network="dense" if small else "conv")
@@ -147,6 +151,8 @@ def demo_recipe(model: str) -> Recipe:
         case "autoencoder":
             codes = AutoencoderConfig(latent=16, network="dense", hidden=256)
             return Recipe(codes, replace(training, learning_rate=2e-3, epochs=50))
+        case "ladder-vae":
+            return Recipe(LadderVAEConfig(features=16, latent=4), replace(training, learning_rate=2e-3, epochs=20))
         case _:
             return Recipe(
                 VAEConfig(latent=2, network="dense", hidden=256), replace(training, learning_rate=2e-3, epochs=50)

@@ -20,6 +20,7 @@ TINY = {
     "multi-scale-pixelrnn": ("hidden=8", "small_hidden=8", "context=4", "first_kernel=3", "head_features=8", *COMMON),
     "autoencoder": ("network=dense", "hidden=16", "latent=4", *COMMON),
     "vae": ("network=dense", "hidden=16", "latent=2", *COMMON),
+    "ladder-vae": ("features=4", "latent=1", "layers=1", *COMMON),
     "gan": ("network=dense", "hidden=16", "latent=4", "keep=last", *COMMON),
 }
 

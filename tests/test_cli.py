@@ -67,7 +67,7 @@ def test_python_m(home):
     )
     assert (done.returncode, done.stdout) == (2, "")
     here = (
-        "diagonal-bilstm, gan, gated-pixelcnn, multi-scale-pixelrnn, patch-pixelcnn, pixelcnn, pixelcnn++, row-lstm …"
+        "autoencoder, diagonal-bilstm, gan, gated-pixelcnn, ladder-vae, multi-scale-pixelrnn, patch-pixelcnn, pixelcnn …"
     )
     assert done.stderr == f"limner: no run 'nothing' in runs/ (runs here: {here})\n"
 

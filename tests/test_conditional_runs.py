@@ -18,6 +18,7 @@ MODELS = (
     "diagonal-bilstm",
     "row-lstm",
     "multi-scale-pixelrnn",
+    "ladder-vae",
 )
 
 

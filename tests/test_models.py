@@ -10,6 +10,7 @@ from limner.models import GAN, MODELS, Features, Reconstructs, Samples, Scores
 from limner.models.autoencoder import AutoencoderConfig
 from limner.models.gan import GANConfig
 from limner.models.gated_pixelcnn import GatedPixelCNNConfig
+from limner.models.ladder_vae import LadderVAEConfig
 from limner.models.multiscale import MultiScalePixelRNNConfig
 from limner.models.patch_pixelcnn import PatchPixelCNNConfig
 from limner.models.pixelcnn import PixelCNNConfig
@@ -61,6 +62,9 @@ CASES = {
     ),
     "vae dense binary": ("vae", VAEConfig(latent=3, network="dense", hidden=16), (1, 6, 7), 2),
     "vae conv rgb": ("vae", VAEConfig(latent=3, network="conv", features=4), (3, 9, 8), 256),
+    "ladder binary": ("ladder-vae", LadderVAEConfig(features=4, latent=1, layers=1), (1, 6, 7), 2),
+    "ladder rgb": ("ladder-vae", LadderVAEConfig(features=3, latent=1, dropout=0.2), (3, 9, 8), 256),
+    "ladder of a class": ("ladder-vae", LadderVAEConfig(features=3, latent=2, layers=1, classes=2), (1, 5, 4), 17),
     "gan dense of a class": ("gan", GANConfig(latent=3, network="dense", hidden=16, classes=2), (1, 6, 7), 2),
     "gan dcgan": ("gan", GANConfig(latent=3, features=4, hidden=8, discriminator_norm="batch"), (3, 9, 8), 256),
     "gan residual of a class": (

@@ -11,6 +11,7 @@ from limner.models.autoencoder import Autoencoder, AutoencoderConfig
 from limner.models.contracts import Features, Latents, Model, Reconstructs, Samples, Scores
 from limner.models.gan import GAN, GANConfig
 from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
+from limner.models.ladder_vae import LadderVAE, LadderVAEConfig
 from limner.models.multiscale import MultiScalePixelRNN, MultiScalePixelRNNConfig
 from limner.models.patch_pixelcnn import PatchPixelCNN, PatchPixelCNNConfig
 from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
@@ -63,6 +64,7 @@ MODELS: dict[str, Family] = {
         ),
         Family("autoencoder", Autoencoder, AutoencoderConfig, "Hinton and Salakhutdinov 2006, Science 313"),
         Family("vae", VAE, VAEConfig, "Kingma and Welling 2013, arXiv 1312.6114"),
+        Family("ladder-vae", LadderVAE, LadderVAEConfig, "Sønderby et al. 2016, arXiv 1602.02282"),
         Family("gan", GAN, GANConfig, "Goodfellow et al. 2014, arXiv 1406.2661"),
     )
 }

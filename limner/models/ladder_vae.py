@@ -1,5 +1,4 @@
-r"""Hierarchical variational autoencoder: a ladder (Sønderby et al. 2016, arXiv 1602.02282) of residual blocks (Child
-2021, arXiv 2011.10650).
+r"""Hierarchical VAE: a ladder (Sønderby et al. 2016, arXiv 1602.02282) of residual blocks (Child 2021, 2011.10650).
 
 Latents z_1 .. z_L lie on maps that double in size on the way down, several layers at each size, and each layer's
 prior and posterior know all layers above:
@@ -21,6 +20,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -167,16 +167,17 @@ class LadderVAE(Bounded):
             for m, size in zip(maps, sizes, strict=True)
         )
         self.coarser = nn.ModuleList()
-        self.finer = nn.ModuleList()
+        self.finer = nn.ModuleList()  # from the top down
         for (before, after), (size, smaller) in zip(pairwise(maps), pairwise(sizes), strict=True):
             whole = smaller == (1, 1)
             self.coarser.append(Gather(before, after, size) if whole else nn.Conv2d(before, after, 3, 2, 1))
-            self.finer.append(Spread(after, before, size) if whole else nn.ConvTranspose2d(after, before, 2, 2))
+            self.finer.insert(0, Spread(after, before, size) if whole else nn.ConvTranspose2d(after, before, 2, 2))
         self.start = nn.Parameter(torch.zeros(maps[-1], 1, 1))
         self.drawn_label = ClassBias(config.classes, maps[-1])
         self.down = nn.ModuleList(
-            nn.ModuleList(Layer(m, config.latent * 2**i, size, drop) for _ in range(config.layers))
-            for i, (m, size) in enumerate(zip(maps, sizes, strict=True))
+            Layer(config.features * 2**i, config.latent * 2**i, sizes[i], drop)
+            for i in reversed(range(len(sizes)))
+            for _ in range(config.layers)
         )
         self.head = PixelHead(config, shape, levels)
         self.out = nn.Conv2d(maps[0], self.head.maps * p * p, 3, padding=1)
@@ -185,7 +186,7 @@ class LadderVAE(Bounded):
     @property
     def stack(self) -> list[Layer]:
         """The stochastic layers from the top down."""
-        return [layer for layers in reversed(self.down) for layer in layers]
+        return cast("list[Layer]", list(self.down))
 
     def matrices(self) -> dict[str, int]:
         """The weights that Muon takes: the filters of the blocks and between them."""
@@ -204,17 +205,17 @@ class LadderVAE(Bounded):
     def infer(self, k: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
         """What each layer sees of the picture, ``(B, F/2, H, W)``, from the top down."""
         maps = self.maps(k, labels)[::-1]
-        return tuple(layer.below(x) for x, layers in zip(maps, reversed(self.down), strict=True) for layer in layers)
+        return tuple(layer.below(maps[i // self.config.layers]) for i, layer in enumerate(self.stack))
 
     def descend(self, choose: Choose, n: int, labels: Tensor | None) -> Tensor:
         """The pass down: the parameters of p(x|z), ``(n, P, H, W)``, of the ε that ``choose`` gives to each layer."""
         h = self.drawn_label(self.start.expand(n, -1, -1, -1), labels)
-        for i in reversed(range(len(self.sizes))):
-            for layer in self.down[i]:
-                h = layer(h, choose)
-            if i:
-                rows, columns = self.sizes[i - 1]
-                h = self.finer[i - 1](F.silu(h))[:, :, :rows, :columns]
+        for i, layer in enumerate(self.down):
+            turn, within = divmod(i, self.config.layers)
+            if turn and not within:
+                rows, columns = self.sizes[-1 - turn]  # where a side is odd, what was doubled is one too many
+                h = self.finer[turn - 1](F.silu(h))[:, :, :rows, :columns]
+            h = layer(h, choose)
         _, rows, columns = self.shape
         return F.pixel_shuffle(self.out(F.silu(h)), self.config.patch)[:, :, :rows, :columns]
 
@@ -250,10 +251,8 @@ class LadderVAE(Bounded):
             kl.append(gaussian_kl(mean, log_std).flatten(1).sum(1).view(samples, b))
             return epsilon
 
-        repeated = None if labels is None else labels.repeat(samples)
-        p = self.head(self.descend(choose, samples * b, repeated))
-        x = k.expand(samples, *k.shape).flatten(0, 1)
-        log_x = p.log_prob(x).flatten(1).sum(1).view(samples, b)
+        p = self.head(self.descend(choose, samples * b, None if labels is None else labels.repeat(samples)))
+        log_x = p.log_prob(k.repeat(samples, 1, 1, 1)).flatten(1).sum(1).view(samples, b)
         return Weights(log_x, torch.stack(log_ratio).sum(0), torch.stack(kl))
 
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
