@@ -100,7 +100,8 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
     """The recipe ``name`` of ``limner train MODEL --recipe NAME`` for pictures of ``shape`` (C, H, W).
 
     ``small`` (pixelcnn) draws thousands of samples a second; ``strong`` (patch-pixelcnn) is regularised for more than
-    the ten minutes in which its default begins to overfit binary 28×28 pictures (LOG.md).
+    the ten minutes in which its default begins to overfit binary 28×28 pictures (LOG.md); ``augmented`` (autoencoder)
+    is to undo small affine maps of a picture, which makes codes that tell what it shows (docs/probe.md).
 
     Raises:
         LimnerError: No such model, or it has no such recipe.
@@ -109,12 +110,19 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
     match model, name:
         case _, "default":
             return default
+        case "autoencoder", "augmented":
+            network = replace(default.network, corruption="affine", corruption_level=0.25)
+            return replace(default, network=network)
         case "pixelcnn", "small":
             return replace(default, network=PixelCNNConfig(features=32, blocks=6, head_features=32))
         case "patch-pixelcnn", "strong":
             network = replace(default.network, blocks=12, dropout=0.2)
             return Recipe(network, replace(default.training, ema_decay=0.9995, weight_decay=0.1))
-    own = {"pixelcnn": ["default", "small"], "patch-pixelcnn": ["default", "strong"]}.get(model, ["default"])
+    own = {
+        "autoencoder": ["default", "augmented"],
+        "pixelcnn": ["default", "small"],
+        "patch-pixelcnn": ["default", "strong"],
+    }.get(model, ["default"])
     raise LimnerError(f"--recipe {name}: {model} has {', '.join(own)}")
 
 

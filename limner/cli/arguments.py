@@ -12,12 +12,14 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 __all__ = [
     "Count",
+    "Counts",
     "Epochs",
     "Fit",
     "Flag",
     "Label",
     "Levels",
     "Limit",
+    "Methods",
     "Minutes",
     "Model",
     "Name",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _MOST = 1_000_000_000
+METHODS = ("fine-tuned", "frozen", "scratch", "pixels")  # as limner.evaluation.probe has them, which loads torch
 
 
 def whole_number(text: str, low: int, high: int) -> int:
@@ -59,6 +62,18 @@ def _amount(text: str) -> float:
     return value
 
 
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(whole_number(part, 1, _MOST) for part in text.split(","))
+
+
+def _methods(text: str) -> tuple[str, ...]:
+    words = tuple(text.split(","))
+    for word in words:
+        if word not in METHODS:
+            raise ValueError(f"choose of {','.join(METHODS)}, not {word!r}")
+    return words
+
+
 def _spec(metavar: str, parse: Callable[[str], Any]) -> PrimitiveConstructorSpec[Any]:
     return PrimitiveConstructorSpec(
         nargs=1,
@@ -75,6 +90,8 @@ _COUNT = _spec("N", lambda text: whole_number(text, 1, _MOST))
 Count = Annotated[int, _COUNT]
 Levels = Annotated[int | None, _spec("L", lambda text: whole_number(text, 2, 256)), _NO_HINT]
 Limit = Annotated[int | None, _COUNT, _NO_HINT]
+Counts = Annotated[tuple[int, ...] | None, _spec("N,N,...", _counts), _NO_HINT]
+Methods = Annotated[Any, _spec("METHOD,...", _methods), _NO_HINT]
 Label = Annotated[int | None, _spec("K", lambda text: whole_number(text, 0, _MOST)), _NO_HINT]
 NotNegative = Annotated[int, _spec("N", lambda text: whole_number(text, 0, _MOST))]
 Seed = Annotated[int, _spec("N", lambda text: whole_number(text, 0, 2**53))]

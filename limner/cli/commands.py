@@ -29,6 +29,7 @@ from limner.cli.completing import complete
 from limner.cli.latent import latent
 from limner.cli.measuring import compare, evaluate
 from limner.cli.printing import describe, figure, print_json, print_table, said, size_of, spread
+from limner.cli.probing import probe
 
 if TYPE_CHECKING:
     from limner.workbench import Run
@@ -98,7 +99,7 @@ def train(
 
     Args:
         model: pixelcnn, gated-pixelcnn, pixelcnn++, patch-pixelcnn, diagonal-bilstm, row-lstm,
-            multi-scale-pixelrnn, vae or gan.
+            multi-scale-pixelrnn, vae, ladder-vae or gan.
         data: SOURCE, see `limner data --help`.
         name: Of the run, the folder runs/NAME; by default MODEL-DATA-N.
         size: Bring every picture to this size: S (square) or WIDTHxHEIGHT.
@@ -221,4 +222,5 @@ def _print_outcome(run: Run) -> None:
     print(run.folder / "report.html")
 
 
-COMMANDS = {f.__name__: f for f in (demo, data, train, resume, runs, sample, complete, latent, evaluate, compare)}
+ALL = (demo, data, train, resume, runs, sample, complete, latent, evaluate, probe, compare)
+COMMANDS = {f.__name__: f for f in ALL}

@@ -26,6 +26,7 @@ def evaluate(
 
     With --fidelity, and for models without a likelihood, as many samples are drawn and compared with these images:
     Fréchet and kernel distance, precision, recall, classes. The first time, a feature network is trained on the data.
+    Of an autoencoder, which has no likelihood and draws no samples, the errors of reconstructions are measured.
 
     Args:
         run: Name (in runs/) or folder.
@@ -51,12 +52,14 @@ def evaluate(
     if json:
         print_json(record)
         return
-    amount = f"{record['n']:,} images" if "bound" in record else f"{record['samples']:,} samples"
+    amount = f"{record['n']:,} images" if "n" in record else f"{record['samples']:,} samples"
     print(f"{record['run']} ({record['model']}) on {record['data']}, {record['split']}, {amount}:")
     if "bound" in record:
         _print_likelihood(record)
     else:
         print("  no likelihood")
+    if "mse" in record:
+        _print_reconstruction(record)
     if "frechet" in record:
         _print_fidelity(record)
 
@@ -75,6 +78,17 @@ def _print_likelihood(record: Mapping[str, Any]) -> None:
     if "elbo_nats_per_image" in record:
         elbo, effective = record["elbo_nats_per_image"], record["effective_samples"]
         print(f"  ELBO ≤ {elbo:.3f} nats; effective samples {effective:.1f} of {k}")
+
+
+def _print_reconstruction(record: Mapping[str, Any]) -> None:
+    error = f" ± {record['mse_standard_error']:.5f}" if "mse_standard_error" in record else ""
+    ratio = f", PSNR {record['psnr']:.2f} dB" if "psnr" in record else ""
+    print(f"  reconstructions: squared error {record['mse']:.5f}{error} a value, intensities in [0, 1]{ratio}")
+    if "cross_entropy" in record:
+        print(f"  cross-entropy {record['cross_entropy']:.4f} nats a value; no likelihood, as the code is read off x")
+    if "denoised_mse" in record:
+        before, after = record["corrupted_mse"], record["denoised_mse"]
+        print(f"  corrupted pictures, squared error {before:.5f}: {after:.5f} is left")
 
 
 def _print_fidelity(record: Mapping[str, Any]) -> None:
@@ -106,7 +120,7 @@ def compare(
         runs: Names (in runs/) or folders.
         split: Which split of each run's data is scored.
         importance_samples: K of a VAE's bound.
-        fidelity: Compare samples with the split as well; done anyway where one of the runs has no likelihood.
+        fidelity: Compare samples with the split as well; done anyway where one of the runs that draw has no likelihood.
         out: The page.
         json: Print one JSON list.
     """
@@ -126,5 +140,6 @@ def compare(
             if "frechet" in r
             else ""
         )
-        print(f"{r['run']:24} {r['model']:12} {nats or 'no likelihood'}{samples}")
+        again = f"  squared error {r['mse']:.5f} a value" if "mse" in r else ""
+        print(f"{r['run']:24} {r['model']:12} {nats or 'no likelihood'}{samples}{again}")
     print(path)

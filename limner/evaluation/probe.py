@@ -1,14 +1,16 @@
 """What a trained network is worth where labels are few: a classifier from it, beside three that begin elsewhere.
 
-All four are given the same few labelled pictures and tell the classes of the same test pictures. ``fine-tuned`` begins
-at the trained network and ``scratch`` at new weights; both train all weights of its features and a linear layer on
-them, in the same way. ``frozen`` is a logistic regression on the features as they are, ``pixels`` one on the pixels.
+All are a linear layer on features, given the same few labelled pictures, and tell the classes of the same test
+pictures. The layer is fitted by logistic regression to the features as they are: of the trained network (``frozen``),
+or the pixels (``pixels``). Then all weights are trained: from the trained ones (``fine-tuned``), or from new ones in
+the same way (``scratch``). A layer that is fitted before anything else moves spares the features the large first steps
+towards it (Kumar et al. 2022, arXiv 2202.10054).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal, get_args
@@ -21,7 +23,7 @@ from limner.data.imageset import Split
 from limner.errors import LimnerError
 from limner.models.contracts import Features, Model
 
-__all__ = ["METHODS", "Accuracy", "Classifier", "few_labels", "fine_tune", "linear_accuracy", "measure_probe"]
+__all__ = ["METHODS", "Accuracy", "Classifier", "few_labels", "fine_tune", "measure_probe"]
 
 Method = Literal["fine-tuned", "frozen", "scratch", "pixels"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -60,7 +62,7 @@ class Accuracy:
 
 
 class Classifier(nn.Module):
-    """A linear layer, at first zero, on a model's features, centred and with a mean variance of 1 as it begins.
+    """A linear layer on a model's features, which are centred and have a mean variance of 1 as it begins.
 
     Args:
         model: Any that has ``Features``; trained with the rest.
@@ -74,13 +76,10 @@ class Classifier(nn.Module):
     def __init__(self, model: Features, classes: int, images: Tensor) -> None:
         super().__init__()
         self.model = model
-        with torch.no_grad():
-            z = torch.cat([model.features(part) for part in images.split(BATCH)])
+        z = _over(model.features, images)
         self.register_buffer("mean", z.mean(0))
         self.register_buffer("scale", z.var(0, correction=0).mean().sqrt().clamp_min(1e-12))
         self.out = nn.Linear(z.shape[1], classes, device=z.device, dtype=z.dtype)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
 
     def features(self, images: Tensor) -> Tensor:
         """Of uint8 pictures, ``(B, D)``."""
@@ -89,6 +88,19 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(B, K)`` of uint8 pictures ``(B, C, H, W)``."""
         return self.out(self.features(images))
+
+    @torch.no_grad()
+    def fit_head(self, images: Tensor, labels: Tensor) -> None:
+        """Set the linear layer to the logistic regression of ``labels`` int64 ``(N,)`` on the features as they are."""
+        from sklearn.linear_model import LogisticRegression
+
+        z = _over(self.features, images).double().cpu().numpy()
+        fitted = LogisticRegression(max_iter=1000).fit(z, labels.numpy())
+        weight, bias = torch.from_numpy(fitted.coef_), torch.from_numpy(fitted.intercept_)
+        if len(weight) == 1:  # of two classes, the logit of the second
+            weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+        self.out.weight.copy_(weight)
+        self.out.bias.copy_(bias)
 
 
 def fine_tune(network: Classifier, images: Tensor, labels: Tensor, *, seed: int, steps: int | None = None) -> None:
@@ -134,14 +146,6 @@ def few_labels(labels: Tensor, classes: int, per_class: int, seed: int) -> Tenso
     return torch.cat(members)
 
 
-def linear_accuracy(x: Tensor, labels: Tensor, test_x: Tensor, test_labels: Tensor) -> float:
-    """Of a logistic regression fitted to features ``x`` ``(N, D)``, on ``test_x`` ``(M, D)``."""
-    from sklearn.linear_model import LogisticRegression
-
-    fitted = LogisticRegression(max_iter=1000).fit(x.cpu().numpy(), labels.numpy())
-    return float(fitted.score(test_x.cpu().numpy(), test_labels.numpy()))
-
-
 def measure_probe(
     model: Model,
     fresh: Callable[[int], Model],
@@ -178,32 +182,32 @@ def measure_probe(
     if train.labels is None or test.labels is None:
         raise LimnerError("a probe needs labels: sub-folders or a labels array make them")
     few_labels(train.labels, classes, max(labels_per_class), 0)  # too few are said before anything is measured
-    m = len(test) if limit is None else min(limit, len(test))
-    test_images, test_labels = test.first(m), test.labels[:m]
+    test_images = test.first(len(test) if limit is None else limit)
+    test_labels = test.labels[: len(test_images)]
     looked_at = train.first(LOOKED_AT)
-    as_trained = Classifier(model, classes, looked_at)
-    pixels = Classifier(Pixels(), classes, looked_at)
-    accuracies: dict[tuple[int, Method], list[float]] = {(n, kind): [] for n in labels_per_class for kind in methods}
-    for done, (n, kind) in enumerate(accuracies):
+    fixed = {"frozen": Classifier(model, classes, looked_at), "pixels": Classifier(Pixels(), classes, looked_at)}
+    seen = {kind: _over(fixed[kind].features, test_images) for kind in methods if kind in fixed}
+
+    def accuracy(kind: Method, images: Tensor, labels: Tensor, seed: int) -> float:
+        if kind in fixed:
+            fixed[kind].fit_head(images, labels)
+            logits = _over(fixed[kind].out, seen[kind])
+        else:
+            start = copy.deepcopy(model) if kind == "fine-tuned" else fresh(seed).to(model.device)
+            network = Classifier(start.requires_grad_(True).eval(), classes, looked_at)  # type: ignore[arg-type]
+            network.fit_head(images, labels)
+            fine_tune(network, images, labels, seed=seed)
+            logits = _over(network, test_images)
+        return float((logits.argmax(1).cpu() == test_labels).double().mean())
+
+    found: dict[tuple[int, Method], list[float]] = {(n, kind): [] for n in labels_per_class for kind in methods}
+    for done, (n, kind) in enumerate(found):
         for seed in range(seeds):
             if on_progress is not None:
-                on_progress(f"{n} labels a class, {kind}", done * seeds + seed, len(accuracies) * seeds)
+                on_progress(f"{n} labels a class, {kind}", done * seeds + seed, len(found) * seeds)
             chosen = few_labels(train.labels, classes, n, seed)
-            images, labels = train.take(chosen), train.labels[chosen]
-            if kind in ("frozen", "pixels"):
-                network = as_trained if kind == "frozen" else pixels
-                with torch.no_grad():
-                    x, test_x = (torch.cat(list(_over(network.features, part))) for part in (images, test_images))
-                right = linear_accuracy(x, labels, test_x, test_labels)
-            else:
-                start = copy.deepcopy(model) if kind == "fine-tuned" else fresh(seed).to(model.device)
-                network = Classifier(start.requires_grad_(True).eval(), classes, looked_at)
-                fine_tune(network, images, labels, seed=seed)
-                with torch.no_grad():
-                    said = torch.cat(list(_over(network, test_images))).argmax(1).cpu()
-                right = float((said == test_labels).double().mean())
-            accuracies[n, kind].append(right)
-    return [Accuracy(n, kind, tuple(found)) for (n, kind), found in accuracies.items()]
+            found[n, kind].append(accuracy(kind, train.take(chosen), train.labels[chosen], seed))
+    return [Accuracy(n, kind, tuple(rates)) for (n, kind), rates in found.items()]
 
 
 class Pixels(nn.Module):
@@ -214,5 +218,6 @@ class Pixels(nn.Module):
         return images.flatten(1).float() / 255
 
 
-def _over(function: Callable[[Tensor], Tensor], images: Tensor) -> Iterator[Tensor]:
-    return (function(part) for part in images.split(BATCH))
+@torch.no_grad()
+def _over(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    return torch.cat([function(part) for part in images.split(BATCH)])

@@ -39,7 +39,7 @@ class Reconstruction:
         n: Images.
         mse: Mean squared error a value.
         mse_standard_error: Over the images: sample standard deviation over √n; None for one image.
-        psnr: −10 log₁₀ of the ``mse``, dB.
+        psnr: −10 log₁₀ of the ``mse``, dB; None where that is 0.
         cross_entropy: Mean cross-entropy of the values of binary pictures, nats; None of others.
         corrupted_mse: Of a denoising autoencoder's inputs with noise as in training, as they are; else None.
         denoised_mse: Of what it makes of these; else None.
@@ -49,7 +49,7 @@ class Reconstruction:
     n: int
     mse: float
     mse_standard_error: float | None
-    psnr: float
+    psnr: float | None
     cross_entropy: float | None
     corrupted_mse: float | None
     denoised_mse: float | None
@@ -107,7 +107,7 @@ def measure_reconstruction(
         n=len(squared),
         mse=means["squared_error"],
         mse_standard_error=float(squared.std()) / math.sqrt(len(squared)) if len(squared) > 1 else None,
-        psnr=psnr(means["squared_error"]),
+        psnr=psnr(means["squared_error"]) if means["squared_error"] > 0 else None,
         cross_entropy=means.get("cross_entropy"),
         corrupted_mse=means.get("corrupted"),
         denoised_mse=means.get("denoised"),

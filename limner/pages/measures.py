@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.evaluation import bits_per_dim
-from limner.models import Scores
+from limner.models import Samples, Scores, with_article
 from limner.pages.portrait import Portrait
 from limner.report import Block, Section, Table, Text
 from limner.training.journal import read_metrics
@@ -18,9 +18,9 @@ __all__ = ["fidelity_sections", "likelihood", "likelihood_table", "looked_at_wit
 def likelihood(run: Portrait, evaluations: Sequence[Mapping[str, Any]]) -> list[Block]:
     """What one run's likelihood is, or that it has none."""
     if not isinstance(run.model, Scores):
-        return [
-            Text(f"A {run.config.model} has no likelihood, nor a bound of one: what its samples are like is measured.")
-        ]
+        told = "what its samples are like" if isinstance(run.model, Samples) else "how well it reconstructs"
+        name = with_article(run.config.model).capitalize()
+        return [Text(f"{name} has no likelihood, nor a bound of one: {told} is measured."), *validation_note(run)]
     scored = [(run, e) for e in evaluations if "bound" in e]
     if not scored:
         unscored = Text("Not measured on the test split yet: limner evaluate does it, and counts every image.")
@@ -115,14 +115,17 @@ def over_classes(evaluation: Mapping[str, Any]) -> str:
 
 
 def validation_note(run: Portrait) -> list[Text]:
-    """The figure that chose the weights, where it is a likelihood."""
-    seen = [(r["validation"]["nats"], r["step"]) for r in read_metrics(run.folder) if "nats" in r.get("validation", {})]
+    """The figure that chose the weights, where it is a likelihood or an error."""
+    figure = "nats" if isinstance(run.model, Scores) else "error"
+    seen = [(r["validation"][figure], r["step"]) for r in read_metrics(run.folder) if figure in r.get("validation", {})]
     if not seen:
         return []
     nats, step = min(seen)
     n = run.config.recipe.training.validation_images
+    split = f"the first {n:,} images of the validation split" if n else "the validation split"
+    if figure == "error":
+        return [Text(f"Best on {split}: an error of {nats:.4g} an image at step {step:,}; it chose the weights.")]
     bits = bits_per_dim(nats, run.model.dimensions)
     sign = "≤ " if isinstance(run.model, Scores) and run.model.bound == "lower" else ""
-    split = f"the first {n:,} images of the validation split" if n else "the validation split"
     figures = f"{sign}{nats:.2f} nats ({sign}{bits:.4f} bits/dim{' given the class' if run.model.classes else ''})"
     return [Text(f"Best on {split}: {figures} at step {step:,}; it chose the weights.")]

@@ -18,23 +18,36 @@ COLUMNS, FRAMES, WIDEST = 24, 12, 1100  # of the strip of samples over time: pic
 
 
 def curves(runs: Sequence[Portrait]) -> list[Block]:
-    """The likelihoods of all runs that have one in one plot, and two plots for each GAN: losses, logits."""
+    """The likelihoods of all runs that have one in one plot, the errors of all others that have one in another.
+
+    And two plots for each GAN: losses, logits.
+    """
     records = [(run, read_metrics(run.folder)) for run in runs]
     scored = [(run, lines) for run, lines in records if any("nats" in r.get("train", {}) for r in lines)]
     playing = [(run, lines) for run, lines in records if any("discriminator" in r.get("train", {}) for r in lines)]
-    several = len(runs) > 1
-    series: dict[str, list[tuple[float, float]]] = {}
-    for run, lines in scored:
-        for part, name in (("train", "training"), ("validation", "validation")):
-            points = [(t, bits_per_dim(nats, run.model.dimensions)) for t, nats in _points(lines, part, "nats")]
-            series[f"{run.name}: {name}" if several else name] = points
+    rebuilding = [(run, lines) for run, lines in records if any("error" in r.get("train", {}) for r in lines)]
+
+    def losses(of: Sequence[tuple[Portrait, Sequence[Record]]], figure: str) -> dict[str, list[tuple[float, float]]]:
+        return {
+            f"{run.name}: {name}" if len(runs) > 1 else name: [
+                (t, bits_per_dim(y, run.model.dimensions) if figure == "nats" else y / run.model.dimensions)
+                for t, y in _points(lines, part, figure)
+            ]
+            for run, lines in of
+            for part, name in (("train", "training"), ("validation", "validation"))
+        }
+
     blocks: list[Block] = []
-    if scored or not playing:
-        svg = pictures.curves(series, xlabel="seconds of training", ylabel="bits/dim")
+    if scored or not (playing or rebuilding):
+        svg = pictures.curves(losses(scored, "nats"), xlabel="seconds of training", ylabel="bits/dim")
         caption = "Loss in bits/dim (exact, or the ELBO's bound); validation is of the averaged weights."
         blocks.append(Svg(svg, caption, "learning curves"))
+    if rebuilding:
+        svg = pictures.curves(losses(rebuilding, "error"), xlabel="seconds of training", ylabel="error a value")
+        caption = "Error of reconstructions (squared, or cross-entropy in nats) a value of the pictures, no likelihood."
+        blocks.append(Svg(svg, caption, "learning curves"))
     for run, lines in playing:
-        blocks.append(Row(_players(lines, f"{run.name}: " if several else "")))
+        blocks.append(Row(_players(lines, f"{run.name}: " if len(runs) > 1 else "")))
     return blocks
 
 

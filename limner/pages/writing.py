@@ -10,9 +10,9 @@ import torch
 
 from limner import pictures, sampling
 from limner.files import write_text
-from limner.models import Latents, Reconstructs, Samples, family
+from limner.models import Latents, Reconstructs, Samples, Scores, family, with_article
 from limner.models.contracts import describe_shape
-from limner.pages import measures, training
+from limner.pages import codes, measures, training
 from limner.pages.portrait import SAMPLES, Portrait
 from limner.report import Code, Picture, Row, Section, Text, render, write
 from limner.runs import read_evaluations
@@ -26,9 +26,11 @@ def write_run_pages(run: Portrait) -> Path:
     """Write ``report.html`` and ``README.md`` into the run's folder; gives the report's path."""
     evaluations = read_evaluations(run.folder)
     sections = [
-        Section("Samples", [Row([_data_picture(run), *_samples(run)])]),
+        Section("Samples" if isinstance(run.model, Samples) else "Data", [Row([_data_picture(run), *_samples(run)])]),
         *_latent_sections([run]),
+        *codes.probe_sections(run, evaluations),
         Section("Likelihood", measures.likelihood(run, evaluations)),
+        *codes.reconstruction_sections([(run, e) for e in evaluations]),
         *measures.fidelity_sections([(run, e) for e in evaluations]),
         Section("Learning curves", [*training.curves([run]), *training.over_time(run)]),
         *training.doctor(run),
@@ -52,6 +54,7 @@ def write_comparison(
     strips = [picture for run in portraits for picture in training.over_time(run)]
     sections = [
         Section("Likelihood", [*([Text(introduction)] if introduction else []), measures.likelihood_table(runs)]),
+        *codes.reconstruction_sections(runs),
         *measures.fidelity_sections(runs),
         Section("Samples", [Row([_data_picture(portraits[0]), *(p for run in portraits for p in _samples(run))])]),
         *_latent_sections(portraits),
@@ -90,8 +93,9 @@ def _latent_sections(runs: Sequence[Portrait]) -> list[Section]:
     for run in runs:
         if isinstance(run.model, Reconstructs):
             originals = run.held_out[:30]
-            again = run.model.decode(run.model.encode(originals)).cpu()
-            caption = f"{run.name}: held-out pictures, each above its reconstruction (the mean of p(x|z))"
+            again = run.model.reconstruct(originals).cpu()
+            what = "the mean of p(x|z)" if isinstance(run.model, Scores) else "its code, decoded"
+            caption = f"{run.name}: held-out pictures, each above its reconstruction ({what})"
             rebuilt.append(Picture(pictures.pairs(originals, again), caption, "originals and reconstructions"))
         if isinstance(run.model, Latents) and not run.model.classes and run.model.config.latent == 2:
             image = pictures.grid(sampling.manifold(run.model).cpu(), columns=20, gap=0)
@@ -106,11 +110,11 @@ def _latent_sections(runs: Sequence[Portrait]) -> list[Section]:
 
 
 def _model_card(run: Portrait, evaluations: Sequence[Mapping[str, Any]]) -> str:
-    paper = family(run.config.model).paper
+    name, paper = with_article(run.config.model), family(run.config.model).paper
     lines = [
         f"# {run.name}",
         "",
-        f"A {run.config.model} ({paper}) trained by limner on `{run.config.data.source}`: {_subtitle(run)}.",
+        f"{name.capitalize()} ({paper}) trained by limner on `{run.config.data.source}`: {_subtitle(run)}.",
         "",
         *(t.text for t in measures.validation_note(run)),
         "",
@@ -128,6 +132,15 @@ def _model_card(run: Portrait, evaluations: Sequence[Mapping[str, Any]]) -> str:
     for e in compared:
         figures = f"{e['frechet_ratio']:.2f} | {e['precision']:.3f} | {e['recall']:.3f}"
         lines.append(f"| {e['data']} | {e['split']} | {e['samples']} | {figures} |")
+    rebuilt = [e for e in evaluations if "mse" in e]
+    if rebuilt:
+        lines += ["", "| data | split | images | squared error a value |", "|---|---|---|---|"]
+    lines += [f"| {e['data']} | {e['split']} | {e['n']} | {e['mse']:.5f} |" for e in rebuilt]
+    use = (
+        "images = run.sample(16)        # uint8 (16, C, H, W)"
+        if isinstance(run.model, Samples)
+        else "again = run.reconstruct(images)  # both uint8 (B, C, H, W)"
+    )
     lines += [
         "",
         "`config.toml` trains it again; `model.safetensors` holds the weights; use it with",
@@ -135,7 +148,7 @@ def _model_card(run: Portrait, evaluations: Sequence[Mapping[str, Any]]) -> str:
         "```python",
         "import limner",
         f'run = limner.open_run("{run.name}")',
-        "images = run.sample(16)        # uint8 (16, C, H, W)",
+        use,
         "```",
     ]
     return "\n".join(lines) + "\n"

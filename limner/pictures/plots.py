@@ -1,4 +1,4 @@
-"""Curves as SVG: what a run, or several, did over time; and how such an SVG goes into a page."""
+"""Curves, and points with error bars, as SVG; and how such an SVG goes into a page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +14,9 @@ from limner.errors import LimnerError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["curves", "inline_svg"]
+__all__ = ["curves", "error_bars", "inline_svg"]
 
 # Eight hues that keep a contrast of at least 3 : 1 both on white and on near-black paper.
 COLOURS = ("#3d84c6", "#d9702a", "#2f9a6b", "#c0559c", "#8870d0", "#9b8412", "#d1504f", "#6b8794")
@@ -75,27 +76,76 @@ def curves(
             xlabel += f"  ({beyond} {'point lies' if beyond == 1 else 'points lie'} beyond the plot)"
         if max(np.nanmax(points[:, 0]) for points in arrays.values()) >= 10_000:
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        names = [f"\u200b{name}" if name.startswith("_") else name for name in arrays]  # matplotlib drops "_"
-        legend = axes.legend(
-            lines,
-            names,
-            loc="lower left",  # above the plot, where it covers no curve
-            bbox_to_anchor=(0, 1),
-            ncols=max(1, min(4, len(names), int(12 * size[0] / (6 + max(map(len, names)))))),
-            frameon=False,
-            fontsize=9,
-            labelcolor=_CURRENT,
-        )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        _legend(axes, lines, list(arrays), size[0])
     else:
         axes.text(0.5, 0.5, "nothing measured yet", transform=axes.transAxes, ha="center", color=_CURRENT)
     _dress(axes, xlabel, ylabel)
+    return _svg(figure)
+
+
+def error_bars(
+    series: Mapping[str, Sequence[tuple[float, float, float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    size: tuple[float, float] = (7.2, 4.0),
+    png: bool = False,
+) -> bytes:
+    """Points with error bars, a line through those of each name, over a logarithmic x.
+
+    Args:
+        series: ``(x, y, half the bar's length)`` by name, in any order; names share their x, and stand side by side.
+        xlabel: What x is, with its unit.
+        ylabel: What y is, with its unit.
+        size: Width and height in inches.
+        png: A PNG on white paper instead of an SVG as that of ``curves``.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
+
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot(xscale="log")
+    lines = []
+    for i, points in enumerate(series.values()):
+        x, y, half = np.asarray(sorted(points), dtype=float).T
+        beside = 1.035 ** (i - (len(series) - 1) / 2)
+        colour = COLOURS[i % len(COLOURS)]
+        lines.append(axes.errorbar(x * beside, y, half, color=colour, linewidth=1.6, marker="o", ms=4, capsize=3))
+    places = sorted({x for points in series.values() for x, _, _ in points})
+    axes.set_xticks(places, [f"{x:,g}" for x in places])
+    axes.xaxis.set_minor_locator(NullLocator())
+    _legend(axes, lines, list(series), size[0])
+    _dress(axes, xlabel, ylabel)
+    if not png:
+        return _svg(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()
+
+
+def _svg(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     silent = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(buffer, format="svg", transparent=True, metadata=silent)
     svg = buffer.getvalue().replace(_CURRENT.encode(), b"currentColor")
     return svg[svg.index(b"<svg") :]  # the document type names an outside address
+
+
+def _legend(axes: Axes, lines: Sequence[Any], names: Sequence[str], width: float) -> None:
+    """Above the plot, where it covers no curve."""
+    names = [f"\u200b{name}" if name.startswith("_") else name for name in names]  # matplotlib drops "_"
+    legend = axes.legend(
+        lines,
+        names,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=max(1, min(4, len(names), int(12 * width / (6 + max(map(len, names)))))),
+        frameon=False,
+        fontsize=9,
+        labelcolor=_CURRENT,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def inline_svg(data: bytes, prefix: str, label: str) -> str:

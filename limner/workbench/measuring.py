@@ -1,4 +1,7 @@
-"""What `limner evaluate` measures: the likelihood, if there is one, and the fidelity of samples, if asked or if not."""
+"""What `limner evaluate` measures: the likelihood, if there is one; the fidelity of samples, if asked or if not.
+
+Of an autoencoder, which has neither, the errors of its reconstructions.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,15 @@ from typing import TYPE_CHECKING, Any
 from limner import display
 from limner.data import ImageSet
 from limner.errors import LimnerError
-from limner.evaluation import Inception, feature_network, measure_fidelity, measure_likelihood
+from limner.evaluation import (
+    Inception,
+    feature_network,
+    measure_fidelity,
+    measure_likelihood,
+    measure_reconstruction,
+)
 from limner.evaluation.fidelity import set_size
-from limner.models import Samples, Scores
+from limner.models import Autoencoder, Samples, Scores, with_article
 
 if TYPE_CHECKING:
     from limner.workbench.run import Run
@@ -48,11 +57,16 @@ def measured(
                 on_progress=update,
             )
         figures |= asdict(likelihood)
-    elif not isinstance(model, Samples):
-        raise LimnerError(f"a {run.config.model} has no likelihood, nor a bound of one, and draws no samples")
     elif importance_samples > 1:
-        raise LimnerError(f"importance samples tighten a bound; a {run.config.model} has no likelihood")
-    if with_fidelity or not isinstance(model, Scores):
+        raise LimnerError(f"importance samples tighten a bound; {with_article(run.config.model)} has no likelihood")
+    elif isinstance(model, Autoencoder):
+        if with_fidelity:
+            raise LimnerError("an autoencoder draws no samples to compare with the data: leave --fidelity out")
+        with display.bar(f"reconstructing {split}", quiet) as update:
+            figures |= asdict(
+                measure_reconstruction(model, images.split(split), limit=limit, seed=seed, on_progress=update)
+            )
+    if with_fidelity or (isinstance(model, Samples) and not isinstance(model, Scores)):
         inception = Inception(Path(where), model.device) if (where := os.environ.get("LIMNER_INCEPTION")) else None
         n = set_size(images, split, limit)  # too few: said before the network is trained
         with display.stages(quiet) as progress:

@@ -14,7 +14,7 @@ from limner.configuration import DataConfig, RunConfig, read_run_config
 from limner.data import ImageSet, load
 from limner.data.options import FitMode
 from limner.errors import LimnerError
-from limner.models import MODELS, Model, Reconstructs, Samples, Scores
+from limner.models import MODELS, Model, Reconstructs, Samples, Scores, with_article
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import describe_shape
 from limner.runs import find_run, record_evaluation
@@ -33,12 +33,13 @@ class Run:
         folder: ``runs/NAME``.
         config: Its configuration.
         outcome: How training ended, where it ended in this process.
+        step: At which the weights of ``model`` were kept, once it is loaded.
     """
 
     def __init__(self, folder: Path, config: RunConfig, data: ImageSet | None = None) -> None:
         self.folder, self.config, self._data = folder, config, data
         self.outcome: Outcome | None = None
-        self._step = 0  # at which the weights of ``model`` were kept
+        self.step = 0
 
     @property
     def name(self) -> str:
@@ -58,7 +59,7 @@ class Run:
                 f"go on with `limner resume {self.name}`"
             )
         model = self.config.build()
-        self._step = int(load_model(self.folder, model).get("step", 0))
+        self.step = int(load_model(self.folder, model).get("step", 0))
         return model.to(device()).requires_grad_(False).eval()
 
     def data(self, *, quiet: bool = True) -> ImageSet:
@@ -87,7 +88,7 @@ class Run:
         if n < 1:
             raise LimnerError(f"the number of samples must be 1 or more, not {n}")
         if not isinstance(self.model, Samples):
-            raise LimnerError(f"a {self.config.model} does not draw samples")
+            raise LimnerError(f"{with_article(self.config.model)} does not draw samples")
         self.check_label(label)
         labels = None if label is None else torch.full((n,), label)
         generator = torch.Generator().manual_seed(seed)
@@ -144,7 +145,9 @@ class Run:
         """
         if not isinstance(self.model, Autoregressive):
             able = ", ".join(f.name for f in MODELS.values() if issubclass(f.model, Autoregressive))
-            raise LimnerError(f"a {self.config.model} has no p(missing | given) row by row to complete with: {able} do")
+            raise LimnerError(
+                f"{with_article(self.config.model)} has no p(missing | given) row by row to complete with: {able} do"
+            )
         picture = image if isinstance(image, torch.Tensor) else picture_of(self, image)
         missing = mask if isinstance(mask, torch.Tensor) else missing_part(mask, self.model.shape[1:])
         with display.stages(quiet) as progress:
@@ -168,7 +171,7 @@ class Run:
             LimnerError: The model has no likelihood, or the pictures are not like those it was trained on.
         """
         if not isinstance(self.model, Scores):
-            raise LimnerError(f"a {self.config.model} has no likelihood, nor a bound of one")
+            raise LimnerError(f"{with_article(self.config.model)} has no likelihood, nor a bound of one")
         with torch.no_grad():
             return self.model.log_prob(images, generator=torch.Generator(self.model.device).manual_seed(0)).cpu()
 
@@ -179,8 +182,8 @@ class Run:
             LimnerError: The model has no encoder, or the pictures do not fit.
         """
         if not isinstance(self.model, Reconstructs):
-            raise LimnerError(f"a {self.config.model} has no encoder")
-        return self.model.decode(self.model.encode(images)).cpu()
+            raise LimnerError(f"{with_article(self.config.model)} has no encoder")
+        return self.model.reconstruct(images).cpu()
 
     def evaluate(
         self,
@@ -209,12 +212,16 @@ class Run:
         Returns:
             ``run, model, step`` (of the weights), ``data, split``; of a likelihood ``n, nats_per_image,
             nats_standard_error, bits_per_dim, bound, seconds`` and what else applies; of samples the fields of
-            ``evaluation.Fidelity``. The same is added to the run's ``evaluations.jsonl``.
+            ``evaluation.Fidelity``, of an autoencoder those of ``evaluation.Reconstruction``. The same is added to the
+            run's ``evaluations.jsonl``.
 
         Raises:
             LimnerError: There is nothing to measure, the pictures do not fit, or there are too few of them.
         """
-        images = self._images(data, quiet)
+        if data is None:
+            images = self.data(quiet=quiet)
+        else:
+            images = self.matching(data if isinstance(data, ImageSet) else load_data(data, quiet=quiet))
         figures = measured(
             self,
             images,
@@ -227,7 +234,7 @@ class Run:
             quiet=quiet,
         )
         source = DataConfig.of(images, "crop").source
-        record = {"run": self.name, "model": self.config.model, "step": self._step, "data": source, "split": split}
+        record = {"run": self.name, "model": self.config.model, "step": self.step, "data": source, "split": split}
         record |= figures
         record_evaluation(self.folder, record)
         return record
@@ -240,10 +247,12 @@ class Run:
         """The run as the pages show it."""
         return pages.Portrait(self.name, self.folder, self.config, self.model, self.data())
 
-    def _images(self, data: str | os.PathLike[str] | ImageSet | None, quiet: bool) -> ImageSet:
-        if data is None:
-            return self.data(quiet=quiet)
-        images = data if isinstance(data, ImageSet) else load_data(data, quiet=quiet)
+    def matching(self, images: ImageSet) -> ImageSet:
+        """``images``, which are of the shape and the levels of those it was trained on.
+
+        Raises:
+            LimnerError: They are not.
+        """
         ours = self.config.data
         if (images.shape, images.levels) != (tuple(ours.shape), ours.levels):
             raise LimnerError(

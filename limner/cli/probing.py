@@ -1,0 +1,70 @@
+"""`limner probe`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from limner.cli.arguments import Count, Counts, Flag, Limit, Methods, OtherSource, OutFile, RunName
+from limner.cli.printing import print_json, print_table
+
+__all__ = ["probe"]
+
+
+def probe(
+    run: RunName,
+    data: OtherSource = None,
+    labels_per_class: Counts = None,
+    seeds: Count = 5,
+    methods: Methods = None,
+    limit: Limit = None,
+    out: OutFile = None,
+    json: Flag = False,
+    quiet: Flag = False,
+) -> None:
+    """Tell the test pictures' labels after training with few: what the run's encoder is worth there.
+
+    fine-tuned: a classifier that begins at the run's encoder. frozen: logistic regression on its features as they are.
+    scratch: the same network from new weights. pixels: logistic regression on the pixels. Each several times, with
+    other labelled pictures; accuracies go into a plot with error bars, and into the run's report.html.
+
+    Args:
+        run: Name (in runs/) or folder; any model trained without --conditional.
+        data: Another SOURCE with labels, brought to the run's size and levels; by default the run's own.
+        labels_per_class: Labelled pictures of each class; by default those of 1,10,100,1000 that the data has.
+        seeds: How many times each.
+        methods: Only these, as in frozen,pixels; fine-tuning a PixelCNN takes long.
+        limit: Only the first so many test pictures.
+        out: The plot; by default probe.png in the run folder.
+        json: Print one JSON object.
+        quiet: No progress.
+    """
+    from limner import workbench
+
+    path, record = workbench.probe(
+        workbench.open_run(run),
+        data,
+        labels_per_class=labels_per_class,
+        seeds=seeds,
+        **({"methods": methods} if methods else {}),
+        limit=limit,
+        out=out,
+        quiet=quiet or json,
+    )
+    if json:
+        print_json(record | {"out": str(path)})
+        return
+    _print_probe(record)
+    print(path)
+
+
+def _print_probe(record: Mapping[str, Any]) -> None:
+    r = record
+    print(f"{r['run']} ({r['model']}) on {r['data']}: {r['n']:,} test pictures told right, %, over {r['seeds']} seeds")
+    cells: dict[str, list[str]] = {"labels a class": []}
+    for a in record["accuracies"]:
+        n = f"{a['labels_per_class']:,}"
+        if n not in cells["labels a class"]:
+            cells["labels a class"].append(n)
+        cells.setdefault(a["method"], []).append(f"{100 * a['mean']:.1f} ± {100 * a['deviation']:.1f}")
+    print_table([(name, "".join(f"{text:>14}" for text in texts)) for name, texts in cells.items()])

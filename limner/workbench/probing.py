@@ -1,0 +1,117 @@
+"""What a run's encoder is worth where labels are few; the words of `limner probe`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from limner import display
+from limner.configuration import DataConfig
+from limner.errors import LimnerError
+from limner.evaluation import measure_probe
+from limner.evaluation.probe import METHODS, Method
+from limner.files import check_place, write_bytes
+from limner.models import Model
+from limner.pages.codes import probe_plot
+from limner.runs import record_evaluation
+from limner.workbench.run import Run, load_data
+
+__all__ = ["LABELS_PER_CLASS", "probe"]
+
+LABELS_PER_CLASS = (1, 10, 100, 1000)
+
+
+def probe(
+    run: Run,
+    data: str | os.PathLike[str] | None = None,
+    *,
+    labels_per_class: Sequence[int] | None = None,
+    seeds: int = 5,
+    methods: Sequence[Method] = METHODS,
+    limit: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    quiet: bool = True,
+) -> tuple[Path, dict[str, Any]]:
+    """Classifiers from few labels: from the run's encoder, from new weights, from pixels; see ``evaluation.probe``.
+
+    The test split is told, labelled pictures are from the training split. The report is written anew.
+
+    Args:
+        run: Whose features are probed.
+        data: Another SOURCE with labels, brought to the run's size and levels; by default the run's own data.
+        labels_per_class: Numbers of labelled pictures of each class; by default those of 1, 10, 100, 1,000 that there
+            are.
+        seeds: Experiments of each kind.
+        methods: Which of ``evaluation.probe.METHODS``.
+        limit: Only the first so many test pictures.
+        out: The plot, a PNG; by default ``probe.png`` in the run folder.
+        quiet: No progress.
+
+    Returns:
+        The plot's path, and ``run, model, step, data, split, n, seeds, seconds, accuracies``: of each number and
+        method ``labels_per_class, method, mean, deviation, accuracies`` (one a seed). The same is added to the run's
+        ``evaluations.jsonl``.
+
+    Raises:
+        LimnerError: The model has no features or is told the class; the data has no labels, or too few of a class.
+    """
+    path = Path(out) if out is not None else run.folder / "probe.png"
+    check_place(path)
+    config, model = run.config, run.model
+    if data is None:
+        images = run.data(quiet=quiet)
+    else:
+        _, h, w = config.data.shape
+        images = run.matching(load_data(data, size=(h, w), levels=config.data.levels, quiet=quiet))
+    train, test = images.split("train"), images.split("test")
+    if train.labels is None:
+        raise LimnerError(
+            f"{images.source} has no labels to probe with; give data of the same shape that has, as in --data mnist"
+        )
+    counts = train.labels.bincount(minlength=len(images.label_names))
+    chosen = labels_per_class or [n for n in LABELS_PER_CLASS if n <= int(counts.min())]
+    if not chosen:
+        raise LimnerError(f"{images.source} has no training picture of {images.label_names[int(counts.argmin())]!r}")
+
+    def fresh(seed: int) -> Model:
+        training = config.recipe.training
+        reseeded = replace(training, seed=training.seed + 1 + seed)
+        return replace(config, recipe=replace(config.recipe, training=reseeded)).build()
+
+    start = time.perf_counter()
+    with display.stages(quiet) as progress:
+        found = measure_probe(
+            model,
+            fresh,
+            train,
+            test,
+            len(images.label_names),
+            labels_per_class=sorted(set(chosen)),
+            seeds=seeds,
+            methods=methods,
+            limit=limit,
+            on_progress=progress,
+        )
+    record = {
+        **{"run": run.name, "model": config.model, "step": run.step, "data": DataConfig.of(images, "crop").source},
+        **{"split": "test", "n": len(test) if limit is None else min(limit, len(test)), "seeds": seeds},
+        "seconds": time.perf_counter() - start,
+        "accuracies": [
+            {
+                "labels_per_class": a.labels_per_class,
+                "method": a.method,
+                "mean": a.mean,
+                "deviation": a.deviation,
+                "accuracies": a.accuracies,
+            }
+            for a in found
+        ],
+    }
+    record_evaluation(run.folder, record)
+    write_bytes(path, probe_plot(record, png=True))
+    run.report()
+    return path, record
