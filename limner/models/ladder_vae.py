@@ -36,10 +36,9 @@ from limner.models.contracts import standard_normal
 from limner.models.heads import HeadConfig, PixelHead
 from limner.models.vae import gaussian_kl
 from limner.nn.coders import halvings
+from limner.nn.ladder import Gather, Inner, Size, Spread, Unit
 
 __all__ = ["LadderVAE", "LadderVAEConfig"]
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -55,49 +54,7 @@ class LadderVAEConfig(BoundedConfig, HeadConfig):
     patch: Positive = 2
     """Side of the squares of pixels that are one place of the finest maps."""
     dropout: Decay = 0.0
-    """Probability that a feature is dropped in training, before the last filters of each block."""
-
-
-def _inner(width: int, outputs: int, size: Size, dropout: float) -> nn.Sequential:
-    """3×3 filters (1×1 on a map of one place), then 1×1 filters that begin at zero."""
-    kernel = 1 if size == (1, 1) else 3
-    last = nn.Conv2d(width, outputs, 1)
-    for zeros in last.parameters():
-        nn.init.zeros_(zeros)
-    middle = nn.Conv2d(width, width, kernel, padding=kernel // 2)
-    return nn.Sequential(nn.SiLU(), middle, nn.SiLU(), nn.Dropout(dropout), last)
-
-
-class Unit(nn.Module):
-    """A residual block, half as wide within."""
-
-    def __init__(self, features: int, size: Size, dropout: float) -> None:
-        super().__init__()
-        width = (features + 1) // 2
-        self.narrow = nn.Conv2d(features, width, 1)
-        self.inner = _inner(width, features, size, dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, F, H, W)`` → the same shape."""
-        return x + self.inner(self.narrow(F.silu(x)))
-
-
-class Gather(nn.Sequential):
-    """All places of maps ``(B, in, H, W)``, narrowed to a quarter, in one, ``(B, out, 1, 1)``."""
-
-    def __init__(self, inputs: int, outputs: int, size: Size) -> None:
-        width = (inputs + 3) // 4
-        joined = nn.Linear(width * size[0] * size[1], outputs)
-        super().__init__(nn.Conv2d(inputs, width, 1), nn.Flatten(), joined, nn.Unflatten(1, (outputs, 1, 1)))
-
-
-class Spread(nn.Sequential):
-    """From one place ``(B, in, 1, 1)`` to maps ``(B, out, H, W)``, the mirror of ``Gather``."""
-
-    def __init__(self, inputs: int, outputs: int, size: Size) -> None:
-        width = (outputs + 3) // 4
-        parted = nn.Linear(inputs, width * size[0] * size[1])
-        super().__init__(nn.Flatten(), parted, nn.Unflatten(1, (width, *size)), nn.Conv2d(width, outputs, 1))
+    """Probability that a feature map is dropped in training, before the last filters of each block."""
 
 
 class Layer(nn.Module):
@@ -118,27 +75,30 @@ class Layer(nn.Module):
         self.prior = nn.Conv2d(features, 2 * latent, 1)
         self.above = nn.Conv2d(features, width, 1)
         self.below = nn.Conv2d(features, width, 1)
-        self.posterior = _inner(width, 2 * latent, size, dropout)
+        self.posterior = Inner(width, 2 * latent, size, dropout)
         self.join = nn.Conv2d(latent, features, 1)
 
     def relative(self, h: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Δμ and ln Δσ ``(N, Z, H, W)`` of the posterior, given h ``(N, F, H, W)`` and ``below`` of the maps up.
+        """Δμ and ln Δσ ``(N, Z, H, W)`` of the posterior.
 
-        ``seen`` is ``(B, F/2, H, W)``, where N = S·B.
+        Args:
+            h: Activated features of what lies above, ``(N, F, H, W)``, N = S·B.
+            seen: ``below`` of the maps of the pass up, ``(B, F/2, H, W)``.
         """
-        above = self.above(F.silu(h)).unflatten(0, (-1, len(seen)))  # (S, B, F/2, H, W)
+        above = self.above(h).unflatten(0, (-1, len(seen)))  # (S, B, F/2, H, W)
         return _normal(self.posterior((above + seen).flatten(0, 1)))
 
     def forward(self, h: Tensor, choose: Choose) -> Tensor:
         """h ``(N, F, H, W)`` → h with z = μ + σ ε let in, of the ε that ``choose`` gives."""
         h = self.unit(h)
-        mean, log_std = _normal(self.prior(F.silu(h)))
-        z = mean + torch.exp(log_std) * choose(self, h)
+        activated = F.silu(h)
+        mean, log_std = _normal(self.prior(activated))
+        z = mean + torch.exp(log_std) * choose(self, activated)
         return h + self.join(z)
 
 
 Choose = Callable[[Layer, Tensor], Tensor]
-"""Of a layer and its h ``(N, F, H, W)``: ε ``(N, Z, H, W)``."""
+"""Of a layer and its activated features ``(N, F, H, W)``: ε ``(N, Z, H, W)``."""
 
 
 class LadderVAE(Bounded):
