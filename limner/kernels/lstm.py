@@ -22,31 +22,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from limner.kernels import digest
-from limner.kernels.tile import ROWS, VECTOR_BYTES, VECTORS, tile
+from limner.kernels.product import product
+from limner.kernels.tile import VECTOR_BYTES
 from limner.kernels.vectors import FAST, I64, Vectors
 
 __all__ = ["backward", "forward"]
-
-
-@njit(**FAST)
-def _product(like, rows, width, found, count, inputs, weights, start, by_start, out, by_out):
-    """``out = start + Σ taps`` for ``rows`` rows of ``width`` bytes; ``weights`` lie in panels as wide as a tile."""
-    done, panel = 0, weights
-    while done < width:
-        vectors = VECTORS[-1]
-        for v in VECTORS:
-            if v * VECTOR_BYTES <= width - done:
-                vectors = v
-                break
-        row, left = 0, (rows + ROWS - 1) // ROWS
-        while row < rows:
-            high = (rows - row + left - 1) // left
-            tile(like, high, vectors, found, count, row, panel, start + row * by_start + done, by_start,
-                 out + row * by_out + done, by_out)  # fmt: skip
-            row += high
-            left -= 1
-        done += vectors * VECTOR_BYTES
-        panel += vectors * VECTOR_BYTES * inputs
 
 
 @njit(**FAST)
@@ -70,8 +50,8 @@ def _forward(
                 found[t, 1] = by_state if inside else 0
                 found[t, 2] = features
             p = (i * columns + j) * images
-            _product(inputs, m, width * size, found.ctypes.data, taps, taps * features, weights.ctypes.data,
-                     at_inputs + p * by_gate, by_gate, at_gates + p * by_gate, by_gate)  # fmt: skip
+            product(inputs, m, width * size, found.ctypes.data, taps, taps * features, weights.ctypes.data,
+                    at_inputs + p * by_gate, by_gate, at_gates + p * by_gate, by_gate)  # fmt: skip
             a, b = i + cell[0], j + cell[1]
             inside = 0 <= a < rows and 0 <= b < columns
             before = at_cells + (a * columns + b) * images * by_state if inside else nothing
@@ -109,9 +89,9 @@ def _backward(
                 found[t, 2] = width
             p, below = (i * columns + j) * images, ((i + lower) * columns + j) * images
             inside = i + lower < rows
-            _product(gates, m, by_total, found.ctypes.data, taps, taps * width, weights.ctypes.data,
-                     at_gradient + below * by_total if inside else nothing, by_total if inside else 0,
-                     into.ctypes.data, by_total)  # fmt: skip
+            product(gates, m, by_total, found.ctypes.data, taps, taps * width, weights.ctypes.data,
+                    at_gradient + below * by_total if inside else nothing, by_total if inside else 0,
+                    into.ctypes.data, by_total)  # fmt: skip
             a, b = i + cell[0], j + cell[1]
             inside = 0 <= a < rows and 0 <= b < columns
             before = at_cells + (a * columns + b) * images * by_state if inside else nothing

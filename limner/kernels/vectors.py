@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from llvmlite import ir
@@ -28,6 +29,7 @@ _EXP64_P = (1.26177193074810590878e-4, 3.02994407707441961300e-2, 9.999999999999
 _EXP64_Q = (
     3.00198505138664455042e-6, 2.52448340349684104192e-3, 2.27265548208155028766e-1, 2.00000000000000000009e0,
 )  # fmt: skip
+_ERF = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
 _LN2 = {4: (0.693359375, -2.12194440e-4), 8: (6.93145751953125e-1, 1.42860682030941723212e-6)}
 # Type of the exponent, its bias, where it begins, and the largest argument.
 _BITS = {4: (_I32, 127, 23, 87.0), 8: (I64, 1023, 52, 708.0)}
@@ -141,6 +143,14 @@ class Vectors:
         one = self.all(1.0)
         s = self.exp(self.mul(self.within(x, -20.0, 20.0), self.all(-2.0)))
         return self.add(self.b.fdiv(self.b.fsub(one, s), self.add(one, s)), self.b.fsub(x, x))
+
+    def gelu(self, x: Any) -> Any:
+        """x Φ(x), by the error function of Abramowitz and Stegun 7.1.26, right to 1.5e-7."""
+        one, y = self.all(1.0), self.mul(self.call("fabs", x), self.all(math.sqrt(0.5)))
+        t = self.b.fdiv(one, self.add(one, self.mul(y, self.all(0.3275911))))
+        tail = self.mul(self.mul(self.polynomial(t, _ERF), t), self.exp(self.b.fneg(self.mul(y, y))))  # 1 - erf(y)
+        erf = self.call("copysign", self.sub(one, tail), x)
+        return self.mul(self.mul(x, self.all(0.5)), self.add(one, erf))
 
     def gate(self, a: Any, b: Any, tanh: bool) -> Any:
         """tanh(a) σ(b) with one division, or a σ(b). Beyond ±40 both are constant, and e^80 is finite."""

@@ -107,7 +107,7 @@ class Bounded(Explicit):
     """A model with an encoder, trained and measured by a lower bound.
 
     Attributes:
-        rows: Most samples (images × S) that go through the decoder together when nothing is differentiated.
+        rows: Most samples (images × S) that go through the decoder together when a bound is measured.
 
     Args:
         config: Its sizes.

@@ -21,7 +21,7 @@ class HeadConfig:
     """Which p(x|z)."""
 
     head: Literal["auto", "sigmoid", "gaussian", "logistic", "softmax"] = "auto"
-    """p(x|z): sigmoid (Bernoulli), gaussian (discretized), logistic (the mixture of PixelCNN++, whose channels are linked),
+    """p(x|z): sigmoid (Bernoulli), gaussian (discretized), logistic (PixelCNN++'s mixture, channels linked),
     softmax, or auto: sigmoid for binary pictures, else gaussian."""
     covariance: Literal["pixel", "shared", "fixed"] = "pixel"
     """Diagonal of the gaussian's: of each pixel from the decoder, one for each channel learned, or std²."""

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limner import kernels
 from limner.checks import Decay, Positive
 from limner.data.levels import dequantize
 from limner.distributions import PixelDistribution, at_least_float32
@@ -83,6 +84,7 @@ class VAE(Bounded):
         else:
             self.encoder = ConvEncoder(seen, config.features, 2 * config.latent)
             self.decoder = ConvDecoder(codes, config.features, (self.head.maps, h, w))
+        self.rows = 5000 if config.network == "dense" else 1000
         self.planes = nn.Embedding(self.classes, h * w) if self.classes else None  # what the encoder sees of a class
         m, d = config.prior_components, config.latent
         match config.prior:
@@ -107,11 +109,28 @@ class VAE(Bounded):
             LimnerError: There are classes and no labels, or labels that the model does not know.
         """
         labels = self.checked_labels(labels, len(z))
-        if self.classes:
-            if labels is None:
-                raise LimnerError(f"this VAE decodes a code to a picture of one of {self.classes} classes: give labels")
-            z = torch.cat([z, F.one_hot(labels, self.classes).to(z)], 1)
-        return self.head(self.decoder(z))
+        if self.classes and labels is None:
+            raise LimnerError(f"this VAE decodes a code to a picture of one of {self.classes} classes: give labels")
+        return self.head(self.decoder(self._with_class(z, labels)))
+
+    def log_likelihood(self, k: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """ln p(x|z), nats ``(S, B)``, of levels int64 ``(B, C, H, W)`` given codes ``(S, B, latent)``.
+
+        Where there is a compiled loop for it and no gradient is asked for, by that.
+        """
+        y = None if labels is None else labels.repeat(len(z))
+        floats = z.device.type == "cpu" and z.dtype == self.dtype == torch.float32 and not torch.is_grad_enabled()
+        binary = self.head.kind == "sigmoid"
+        if isinstance(self.decoder, DenseDecoder) and binary and floats and kernels.available():
+            from limner.nn.compiled_dense import bernoulli_log_prob
+
+            return bernoulli_log_prob(self.decoder, self._with_class(z.flatten(0, 1), y).view(*z.shape[:2], -1), k)
+        p = self.likelihood(z.flatten(0, 1), y)  # of (S·B, C, H, W)
+        return p.log_prob(k.repeat(len(z), 1, 1, 1)).flatten(1).sum(1).view(z.shape[:2])
+
+    def _with_class(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """``z`` ``(B, latent)`` and the class, one-hot, where there are classes."""
+        return z if labels is None else torch.cat([z, F.one_hot(labels, self.classes).to(z)], 1)
 
     def prior(self) -> GaussianMixture | None:
         """The learned p(z); None is N(0, I)."""
@@ -140,10 +159,7 @@ class VAE(Bounded):
         mean, log_std = inferred
         noise = draw(samples, mean.shape[1:]).to(mean)
         z = mean + torch.exp(log_std) * noise  # (S, B, latent)
-        x = k.expand(samples, *k.shape).flatten(0, 1)
-        y = None if labels is None else labels.repeat(samples)
-        p = self.likelihood(z.flatten(0, 1), y)  # of (S·B, C, H, W)
-        log_x = p.log_prob(x).flatten(1).sum(1).view(samples, -1)
+        log_x = self.log_likelihood(k, z, labels)
         prior = self.prior()
         if prior is None:  # the 2π of ln p(z) - ln q(z|x) cancel
             log_ratio = (0.5 * (noise**2 - z**2) + log_std).sum(2)

@@ -35,6 +35,12 @@ class DenseDecoder(nn.Sequential):
     def __init__(self, latent: int, hidden: int, out: Shape, activation: type[nn.Module] = nn.GELU) -> None:
         c, h, w = out
         super().__init__(*_dense(latent, hidden, c * h * w, activation), nn.Unflatten(1, out))
+        self.activation = activation
+
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """Its matrices, the first first."""
+        return [layer for layer in self if isinstance(layer, nn.Linear)]
 
 
 def _dense(inputs: int, hidden: int, outputs: int, activation: type[nn.Module]) -> list[nn.Module]:

@@ -19,7 +19,7 @@ from limner.kernels.tile import VECTOR_BYTES, VECTORS
 if TYPE_CHECKING:
     from limner.nn.recurrent import Way
 
-__all__ = ["lstm_backward", "lstm_forward"]
+__all__ = ["in_shares", "lstm_backward", "lstm_forward", "panels"]
 
 
 def lstm_forward(inputs: Tensor, weight: Tensor, ways: Sequence[Way]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -39,7 +39,7 @@ def lstm_forward(inputs: Tensor, weight: Tensor, ways: Sequence[Way]) -> tuple[T
     cells, hidden = (inputs.new_empty(h, w, b, d, width // 4) for _ in range(2))
     total = inputs.new_empty(h, w, b, width // 4)
     arrays = [x.numpy() for x in (inputs.detach(), gates, cells, hidden, total)]
-    weights = [_panels(x.flatten(0, 1)) for x in _taps(weight, features)]
+    weights = [panels(x.flatten(0, 1)) for x in _taps(weight, features)]
     zeros = np.zeros(width, arrays[0].dtype)
 
     def share(first: int, last: int) -> None:
@@ -48,7 +48,7 @@ def lstm_forward(inputs: Tensor, weight: Tensor, ways: Sequence[Way]) -> tuple[T
             found = np.empty((len(taps), 3), dtype=np.int64)
             lstm.forward(*arrays, weights[n], taps, cell, cell[1] > 0, way.lower, n, first, last, zeros, found)
 
-    _in_shares(share, b)
+    in_shares(share, b)
     return total[..., :features], hidden, gates, cells
 
 
@@ -62,7 +62,7 @@ def lstm_backward(
         gradient = F.pad(gradient, (0, width // 4 - features))
     d_gates = torch.empty_like(gates)
     arrays = [x.numpy() for x in (gates, cells, gradient.contiguous(), d_gates)]
-    weights = [_panels(x.mT.flatten(0, 1)) for x in _taps(weight, features)]
+    weights = [panels(x.mT.flatten(0, 1)) for x in _taps(weight, features)]
     zeros = np.zeros(width, arrays[0].dtype)
 
     def share(first: int, last: int) -> None:
@@ -75,7 +75,7 @@ def lstm_backward(
                 *arrays, weights[n], taps, cell, cell[1] > 0, way.lower, n, first, last, zeros, found, into, carry
             )
 
-    _in_shares(share, b)
+    in_shares(share, b)
     products = [
         torch.stack([_product_of(d_gates[..., n, :], hidden[..., n, :], di, dj) for di, dj in way.taps], 1)
         for n, way in enumerate(ways)
@@ -105,7 +105,7 @@ def _taps(weight: Tensor, features: int) -> Tensor:
     return F.pad(x, (0, 0, 0, x.shape[-1] // 4 - features))
 
 
-def _panels(matrix: Tensor) -> np.ndarray:
+def panels(matrix: Tensor) -> np.ndarray:
     """The columns of ``(K, N)`` in panels as wide as a tile, each with all its rows."""
     lanes, left, panels = VECTOR_BYTES // matrix.dtype.itemsize, 0, []
     while left < matrix.shape[1]:
@@ -117,10 +117,10 @@ def _panels(matrix: Tensor) -> np.ndarray:
 
 @functools.cache
 def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, thread_name_prefix="limner-lstm")
+    return ThreadPoolExecutor(count, thread_name_prefix="limner-loops")
 
 
-def _in_shares(work: Callable[[int, int], None], images: int) -> None:
+def in_shares(work: Callable[[int, int], None], images: int) -> None:
     """``work(first, last)`` for all pictures, in as many shares as torch has threads."""
     shares = min(torch.get_num_threads(), images)
     ends = [images * x // shares for x in range(shares + 1)]

@@ -1,0 +1,42 @@
+"""The compiled dense decoder gives the likelihood of the plain one, to the rounding of float32."""
+
+import pytest
+import torch
+
+pytest.importorskip("numba")
+
+from limner.models.vae import VAE, VAEConfig
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("activation", ["tanh", "gelu"])
+@pytest.mark.parametrize(
+    ("shape", "hidden", "latent", "classes"), [((1, 28, 28), 200, 50, 0), ((3, 5, 7), 19, 3, 0), ((1, 6, 7), 5, 1, 2)]
+)
+def test_it_is_the_plain_likelihood(shape, hidden, latent, classes, activation, threads, monkeypatch):
+    torch.manual_seed(0)
+    config = VAEConfig(latent=latent, network="dense", hidden=hidden, activation=activation, classes=classes)
+    model = VAE(config, shape, 2).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=1.5 / hidden**0.5)
+    k, z = torch.randint(0, 2, (7, *shape)), torch.randn(11, 7, latent)
+    labels = torch.arange(7) % 2 if classes else None
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    with torch.no_grad():
+        compiled = model.log_likelihood(k, z, labels)
+        monkeypatch.setattr("limner.kernels.available", lambda: False)
+        plain = model.log_likelihood(k, z, labels)
+        exact = model.double().log_likelihood(k, z.double(), labels)
+    assert compiled.dtype == torch.float64
+    assert compiled == pytest.approx(exact, rel=3e-6, abs=2e-4)
+    assert (compiled - exact).abs().mean() < 3 * (plain - exact).abs().mean() + 1e-6
+
+
+def test_far_logits_are_finite():
+    model = VAE(VAEConfig(latent=2, network="dense", hidden=4), (1, 3, 3), 2).eval()
+    for parameter in model.decoder.parameters():
+        torch.nn.init.constant_(parameter, 30.0)
+    k, z = torch.zeros(2, 1, 3, 3, dtype=torch.int64), torch.ones(3, 2, 2)
+    with torch.no_grad():
+        compiled, exact = model.log_likelihood(k, z), model.double().log_likelihood(k, z.double())
+    assert compiled == pytest.approx(exact, rel=1e-6)
