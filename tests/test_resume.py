@@ -15,7 +15,7 @@ from safetensors import safe_open
 from limner import workbench
 from limner.cli import main
 from limner.errors import LimnerError
-from limner.models import GAN, MODELS
+from limner.models import GAN, MODELS, Autoencoder
 from limner.runs import read_config
 from limner.training.journal import read_metrics
 
@@ -251,7 +251,7 @@ def test_a_nan_stops_and_keeps_the_last_good_state(
     from limner.models import family
 
     kind = family(reference.name).model
-    name = "_logits" if kind is GAN else "loss_terms"
+    name = "_logits" if kind is GAN else "forward" if kind is Autoencoder else "loss_terms"
     owner = objective if kind is GAN else kind
     terms, calls = getattr(owner, name), 0
 
@@ -272,10 +272,11 @@ def test_a_nan_stops_and_keeps_the_last_good_state(
         patched.setattr(owner, name, poisoned)
         line = refused(*words)
     assert f"step {number}:" in line
-    term = {"vae": "kl", "gan": "discriminator"}.get(reference.name, "nll")
+    last = {"vae": "kl", "ladder-vae": "kl", "autoencoder": "squared_error", "gan": "discriminator"}
+    term = last.get(reference.name, "nll")
     assert f"the term '{term}' became nan" in line
     if number:
-        workbench.open_run(twin).sample(1)  # the weights load
+        _ = workbench.open_run(twin).model  # the weights load
     assert limner("resume", "twin", "--quiet").code == 0
     assert_same_end(twin, reference)
 

@@ -181,6 +181,8 @@ def measure_probe(
         raise LimnerError(f"this {type(model).__name__} {why}: probe a run trained without --conditional")
     if train.labels is None or test.labels is None:
         raise LimnerError("a probe needs labels: sub-folders or a labels array make them")
+    if classes < 2:
+        raise LimnerError(f"a probe needs two classes or more to tell apart, not {classes}")
     few_labels(train.labels, classes, max(labels_per_class), 0)  # too few are said before anything is measured
     test_images = test.first(len(test) if limit is None else limit)
     test_labels = test.labels[: len(test_images)]
