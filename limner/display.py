@@ -66,22 +66,24 @@ def stages(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def training(
-    name: str, dimensions: int, bound: str | None = "exact", quiet: bool = False
+    name: str, dimensions: int, bound: str | None = "exact", quiet: bool = False, note: str | None = None
 ) -> Iterator[Callable[[loop.Progress], None]]:
     """The training bar: likelihood (or error, or two players' figures), rate, time left; a line for each validation.
 
-    A bound of the likelihood is marked ≤: the true figure is no larger.
+    A bound of the likelihood is marked ≤: the true figure is no larger. A ``note`` says that the training loss is none.
     """
     sign = "≤ " if bound == "lower" else ""
     with _columns(TextColumn("{task.fields[figures]}"), quiet=quiet) as progress:
         task = progress.add_task(name, total=1.0, figures="")
         shown: dict[str, Mapping[str, float] | None] = {"validation": None}
+        if note:
+            progress.console.print(f"{name}  {note}", style="yellow", markup=False, soft_wrap=True)
         named: set[str] = set()  # what the doctor has said that still stands
 
         def show(p: loop.Progress) -> None:
             steps = f"{p.step:,}/{p.steps:,}" if p.steps else f"{p.step:,}"
             figures = (
-                f"step {steps} · train {said(p.train, 2)} · "
+                f"step {steps} · train {said(p.train, 2, '' if note else sign)} · "
                 f"{p.images_per_second:.0f} images/s · {duration(p.seconds_left)} left"
                 + "".join(f" · [yellow]{d.name}[/yellow]" for d in p.diagnoses)
             )
@@ -89,7 +91,7 @@ def training(
             if p.validation is not None and p.validation != shown["validation"]:
                 shown["validation"] = p.validation
                 progress.console.print(
-                    f"{name}  step {p.step:,}  {p.fraction:4.0%}  validation {said(p.validation, 3)}  "
+                    f"{name}  step {p.step:,}  {p.fraction:4.0%}  validation {said(p.validation, 3, sign)}  "
                     f"{duration(p.seconds_left)} left",
                     soft_wrap=True,
                 )
@@ -105,7 +107,7 @@ def training(
             named.clear()
             named.update(d.name for d in p.diagnoses)
 
-        def said(figures: Mapping[str, float], places: int) -> str:
+        def said(figures: Mapping[str, float], places: int, sign: str) -> str:
             if "nats" not in figures:
                 return " · ".join(f"{short} {figures[k]:.3g}" for k, short in _FIGURES.items() if k in figures)
             nats = figures["nats"]

@@ -28,6 +28,7 @@ __all__ = [
     "OutFile",
     "RunName",
     "RunNames",
+    "Samples",
     "Seed",
     "Settings",
     "Size",
@@ -90,6 +91,7 @@ _COUNT = _spec("N", lambda text: whole_number(text, 1, _MOST))
 Count = Annotated[int, _COUNT]
 Levels = Annotated[int | None, _spec("L", lambda text: whole_number(text, 2, 256)), _NO_HINT]
 Limit = Annotated[int | None, _COUNT, _NO_HINT]
+Samples = Limit
 Counts = Annotated[tuple[int, ...] | None, _spec("N,N,...", _counts), _NO_HINT]
 Methods = Annotated[Any, _spec("METHOD,...", _methods), _NO_HINT]
 Label = Annotated[int | None, _spec("K", lambda text: whole_number(text, 0, _MOST)), _NO_HINT]

@@ -107,7 +107,7 @@ def train(
         levels: Values of a pixel, 2 to 256; by default as found.
         minutes: Time budget.
         epochs: Passes over the training split, in place of a budget.
-        conditional: Learn p(x|y) with the data's labels y (not vae); `limner sample --label` then draws one class.
+        conditional: Learn p(x|y) with the data's labels y (not autoencoder); `limner sample --label` draws one class.
         recipe: default, small (pixelcnn: fast to sample) or strong (patch-pixelcnn: regularised, for long runs).
         settings: Changes to the recipe: any key of the run's config.toml, as in --set features=96 batch_size=32.
         quiet: No progress.

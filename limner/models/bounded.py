@@ -107,6 +107,7 @@ class Bounded(Explicit):
     """A model with an encoder, trained and measured by a lower bound.
 
     Attributes:
+        usual_samples: K of the bound that is reported where nobody says otherwise.
         rows: Most samples (images × S) that go through the decoder together when a bound is measured.
 
     Args:
@@ -117,7 +118,8 @@ class Bounded(Explicit):
 
     bound: ClassVar[Bound] = "lower"
     config: BoundedConfig
-    rows: int = 8192
+    usual_samples: int = 100
+    rows: int = 1000
 
     def __init__(self, config: Any, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__(config, shape, levels)
@@ -151,7 +153,7 @@ class Bounded(Explicit):
 
     @property
     def loss_note(self) -> str | None:
-        """Why the training loss is no bound of -ln p(x); None where it is one."""
+        """That the training loss is no bound of -ln p(x), where it is none; what is validated and measured is one."""
         beta, free = self.config.beta, self.config.free_bits
         changes = [f"beta={beta:g}"] * (beta != 1) + [f"free_bits={free:g}"] * (free > 0)
         return f"{' and '.join(changes)}: the training loss is no bound of -ln p(x)" if changes else None

@@ -117,6 +117,11 @@ class Model(nn.Module):
         self.config, self.shape, self.levels = config, shape, levels
 
     @property
+    def loss_note(self) -> str | None:
+        """What is to be known of the training loss, where it is not what it looks like."""
+        return None
+
+    @property
     def dimensions(self) -> int:
         """C × H × W, the "dim" of bits/dim."""
         c, h, w = self.shape

@@ -46,7 +46,7 @@ def likelihood_table(rows: Sequence[tuple[Portrait, Mapping[str, Any]]]) -> Bloc
                 e["n"],
                 f"{'≤ ' if lower else ''}{e['nats_per_image']:.2f}" + (f" ± {error:.2f}" if error is not None else ""),
                 f"{'≤ ' if lower else ''}{e['bits_per_dim']:.4f}",
-                "lower bound of ln p" if lower else f"exact{over_classes(e)}",
+                ("lower bound of ln p" if lower else "exact") + over_classes(e),
                 f"K = {k}" if lower else None,
             ]
         )

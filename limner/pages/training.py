@@ -41,6 +41,8 @@ def curves(runs: Sequence[Portrait]) -> list[Block]:
     if scored or not (playing or rebuilding):
         svg = pictures.curves(losses(scored, "nats"), xlabel="seconds of training", ylabel="bits/dim")
         caption = "Loss in bits/dim (exact, or the ELBO's bound); validation is of the averaged weights."
+        for run, _ in scored:
+            caption += f" {run.name}, {run.model.loss_note}; validation is." if run.model.loss_note else ""
         blocks.append(Svg(svg, caption, "learning curves"))
     if rebuilding:
         svg = pictures.curves(losses(rebuilding, "error"), xlabel="seconds of training", ylabel="error a value")

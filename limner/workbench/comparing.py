@@ -23,7 +23,7 @@ def compare(
     *,
     out: str | os.PathLike[str] = "comparison.html",
     split: str = "test",
-    importance_samples: int = 100,
+    importance_samples: int | None = None,
     fidelity: bool = False,
     title: str = "limner · comparison",
     introduction: str = "",
@@ -35,7 +35,7 @@ def compare(
         runs: Names, folders or opened runs.
         out: The page to write.
         split: Which pictures are scored.
-        importance_samples: K of a VAE's bound.
+        importance_samples: K of the VAEs' bounds; by default each model's ``usual_samples``.
         fidelity: Compare samples with the split as well; done anyway where one of the runs that draw has no likelihood.
         title: Of the page.
         introduction: A text above the table.
@@ -60,7 +60,7 @@ def compare(
     for run in opened:
         record = run.evaluate(
             split=split,
-            importance_samples=importance_samples if isinstance(run.model, Bounded) else 1,
+            importance_samples=importance_samples if isinstance(run.model, Bounded) else None,
             fidelity=fidelity and isinstance(run.model, Samples),
             features=opened[0].folder.parent / FEATURES,  # all are looked at with the same network
             quiet=quiet,

@@ -22,6 +22,7 @@ from limner.evaluation import (
 )
 from limner.evaluation.fidelity import set_size
 from limner.models import Autoencoder, Samples, Scores, with_article
+from limner.models.bounded import Bounded
 
 if TYPE_CHECKING:
     from limner.workbench.run import Run
@@ -36,7 +37,7 @@ def measured(
     images: ImageSet,
     *,
     split: str,
-    importance_samples: int,
+    importance_samples: int | None,
     with_fidelity: bool,
     limit: int | None,
     seed: int,
@@ -47,17 +48,18 @@ def measured(
     model = run.model
     figures: dict[str, Any] = {}
     if isinstance(model, Scores):
+        usual = model.usual_samples if isinstance(model, Bounded) else 1
         with display.bar(f"scoring {split}", quiet) as update:
             likelihood = measure_likelihood(
                 model,
                 images.split(split),
-                importance_samples=importance_samples,
+                importance_samples=usual if importance_samples is None else importance_samples,
                 limit=limit,
                 seed=seed,
                 on_progress=update,
             )
         figures |= asdict(likelihood)
-    elif importance_samples > 1:
+    elif importance_samples is not None and importance_samples > 1:
         raise LimnerError(f"importance samples tighten a bound; {with_article(run.config.model)} has no likelihood")
     elif isinstance(model, Autoencoder):
         if with_fidelity:

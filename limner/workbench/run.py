@@ -190,7 +190,7 @@ class Run:
         data: str | os.PathLike[str] | ImageSet | None = None,
         *,
         split: str = "test",
-        importance_samples: int = 1,
+        importance_samples: int | None = None,
         fidelity: bool = False,
         limit: int | None = None,
         seed: int = 0,
@@ -202,7 +202,7 @@ class Run:
         Args:
             data: Another SOURCE (or loaded set) than the run's own; pictures of the same shape and levels.
             split: ``train``, ``validation`` or ``test``.
-            importance_samples: K of a VAE's bound.
+            importance_samples: K of a VAE's bound; by default the model's ``usual_samples``.
             fidelity: Compare samples with the split as well; a model without a likelihood always does.
             limit: Only the first so many images, and as many samples.
             seed: Of a bound's noise, and of the samples.

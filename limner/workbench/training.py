@@ -23,7 +23,7 @@ from limner.errors import LimnerError
 from limner.evaluation import feature_network
 from limner.evaluation.fidelity import frechet_distance
 from limner.files import sweep
-from limner.models import GAN, Model, Samples, Scores, family
+from limner.models import GAN, Model, Samples, Scores, family, with_article
 from limner.models.contracts import ConditionalConfig
 from limner.pages import REPORT
 from limner.recipes import Recipe, named_recipe
@@ -85,7 +85,8 @@ def train(
     def complete(shape: tuple[int, int, int], classes: int) -> Recipe:
         chosen = named_recipe(model, recipe, shape) if isinstance(recipe, str) else recipe
         if conditional and not isinstance(chosen.network, ConditionalConfig):
-            raise LimnerError(f"--conditional: a {model} has no classes; the PixelCNNs, PixelRNNs and the GAN have")
+            able = "the PixelCNNs, PixelRNNs, VAEs and the GAN have"
+            raise LimnerError(f"--conditional: {with_article(model)} has no classes; {able}")
         given = [f"classes={classes}"] if conditional else []
         return with_settings(
             replace(chosen, training=_of_length(chosen.training, minutes, epochs)), [*settings, *given]
@@ -258,7 +259,7 @@ def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable
             objective.doctor.compare(compare(drawn.cpu()))
 
     # Whatever draws from the global generator draws the same in every process, and the caller's is left as it was.
-    with torch.random.fork_rng(), display.training(run.name, model.dimensions, bound, quiet) as show:
+    with torch.random.fork_rng(), display.training(run.name, model.dimensions, bound, quiet, model.loss_note) as show:
         torch.manual_seed(config.seed)
         hooks = Hooks(begun=begun or (lambda: None), progress=show, evaluated=evaluated)
         run.outcome = run_loop(

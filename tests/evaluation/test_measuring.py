@@ -30,7 +30,7 @@ def home(home, digits, network):
 
 @pytest.mark.parametrize("model", ["vae", "pixelcnn"])
 def test_any_model_that_samples_is_compared_with_the_data(home, limner, model):
-    said = limner("evaluate", model, "--fidelity", "--json")
+    said = limner("evaluate", model, "--fidelity", "--importance-samples", "1", "--json")
     assert said.err == ""
     assert set(said.record) == NAMED | LIKELIHOOD | FIDELITY | CLASSES
     assert said.record["samples"] == said.record["n"] == 250
@@ -112,7 +112,7 @@ def test_other_data_are_their_own_yardstick(home, digits, tmp_path, monkeypatch)
     np.save(tmp_path / "unlabelled.npy", images.squeeze(1).numpy())
     run = workbench.open_run("vae")
     other = workbench.load_data(tmp_path / "unlabelled.npy", levels=17)
-    record = run.evaluate(other, fidelity=True, features=tmp_path / "elsewhere")
+    record = run.evaluate(other, importance_samples=1, fidelity=True, features=tmp_path / "elsewhere")
     assert set(record) == NAMED | LIKELIHOOD | FIDELITY  # no labels, no classes
     assert record["feature_task"] == "orientation"
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1
