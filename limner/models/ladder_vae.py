@@ -111,7 +111,7 @@ class LadderVAE(Bounded):
     """
 
     config: LadderVAEConfig
-    rows = 512
+    rows = 128
 
     def __init__(self, config: LadderVAEConfig, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__(config, shape, levels)
@@ -174,7 +174,7 @@ class LadderVAE(Bounded):
             turn, within = divmod(i, self.config.layers)
             if turn and not within:
                 rows, columns = self.sizes[-1 - turn]  # where a side is odd, what was doubled is one too many
-                h = self.finer[turn - 1](F.silu(h))[:, :, :rows, :columns]
+                h = self.finer[turn - 1](F.silu(h))[:, :, :rows, :columns].to(memory_format=torch.channels_last)
             h = layer(h, choose)
         _, rows, columns = self.shape
         return F.pixel_shuffle(self.out(F.silu(h)), self.config.patch)[:, :, :rows, :columns]
@@ -204,7 +204,8 @@ class LadderVAE(Bounded):
 
         def choose(layer: Layer, h: Tensor) -> Tensor:
             mean, log_std = layer.relative(h, next(seen))
-            noise = draw(samples, layer.shape).flatten(0, 1).to(mean)
+            maps, rows, columns = layer.shape  # the noise in the maps' order in memory
+            noise = draw(samples, (rows, columns, maps)).flatten(0, 1).permute(0, 3, 1, 2).to(mean)
             epsilon = mean + torch.exp(log_std) * noise
             # ln p(ε) - ln q(ε|x): the 2π of both cancel, and the σ by which both are shorter than those of z.
             log_ratio.append((0.5 * (noise**2 - epsilon**2) + log_std).flatten(1).sum(1).view(samples, b))
