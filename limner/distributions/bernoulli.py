@@ -42,9 +42,9 @@ class Bernoulli(ChannelDistribution):
         return cls(parameters.squeeze(2))
 
     def log_prob(self, k: Tensor) -> Tensor:
-        """ln sigmoid(±logit): never the logarithm of a rounded probability."""
-        sign = 2 * k.to(self.logits.dtype) - 1
-        return F.logsigmoid(sign * self.logits)
+        """ln sigmoid(±logit): never the logarithm of a rounded probability; ``k`` is broadcast."""
+        sign = 1 - 2 * k.to(self.logits.dtype)
+        return -F.softplus(sign * self.logits, threshold=40)  # torch's logsigmoid takes three times as long
 
     def icdf(self, u: Tensor) -> Tensor:
         """1 where ``u`` passes p(0)."""

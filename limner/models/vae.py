@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from limner import kernels
 from limner.checks import Decay, Positive
 from limner.data.levels import dequantize
-from limner.distributions import PixelDistribution, at_least_float32
+from limner.distributions import Bernoulli, PixelDistribution, at_least_float32
 from limner.errors import LimnerError
 from limner.models.bounded import Bounded, BoundedConfig, Draw, Weights
 from limner.models.contracts import standard_normal
@@ -129,6 +129,8 @@ class VAE(Bounded):
 
             return bernoulli_log_prob(self.decoder, self._with_class(z.flatten(0, 1), y).view(*z.shape[:2], -1), k)
         p = self.likelihood(z.flatten(0, 1), y)  # of (S·B, C, H, W)
+        if isinstance(p, Bernoulli):  # pictures need not be repeated
+            return Bernoulli(p.logits.unflatten(0, z.shape[:2])).log_prob(k).flatten(2).sum(2)
         return p.log_prob(k.repeat(len(z), 1, 1, 1)).flatten(1).sum(1).view(z.shape[:2])
 
     def _with_class(self, z: Tensor, labels: Tensor | None) -> Tensor:
