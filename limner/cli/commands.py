@@ -99,7 +99,7 @@ def train(
 
     Args:
         model: pixelcnn, gated-pixelcnn, pixelcnn++, patch-pixelcnn, diagonal-bilstm, row-lstm,
-            multi-scale-pixelrnn, vae, ladder-vae or gan.
+            multi-scale-pixelrnn, autoencoder, vae, ladder-vae or gan.
         data: SOURCE, see `limner data --help`.
         name: Of the run, the folder runs/NAME; by default MODEL-DATA-N.
         size: Bring every picture to this size: S (square) or WIDTHxHEIGHT.
@@ -108,7 +108,8 @@ def train(
         minutes: Time budget.
         epochs: Passes over the training split, in place of a budget.
         conditional: Learn p(x|y) with the data's labels y (not autoencoder); `limner sample --label` draws one class.
-        recipe: default, small (pixelcnn: fast to sample) or strong (patch-pixelcnn: regularised, for long runs).
+        recipe: default, small (pixelcnn: fast to sample), strong (patch-pixelcnn: regularised, for long runs) or
+            augmented (autoencoder: codes for classifiers).
         settings: Changes to the recipe: any key of the run's config.toml, as in --set features=96 batch_size=32.
         quiet: No progress.
     """

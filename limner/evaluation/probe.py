@@ -29,7 +29,7 @@ Method = Literal["fine-tuned", "frozen", "scratch", "pixels"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 BATCH = 100
-RATE = 1e-3
+RATE = 5e-4
 FEWEST_STEPS, EPOCHS, MOST_STEPS = 300, 20, 2000  # of training with labels: 20 epochs, but within these
 LOOKED_AT = 1000  # pictures that the scale of the features is of; their labels are not
 

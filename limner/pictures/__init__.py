@@ -1,18 +1,21 @@
-"""Pictures for people: ``sheets`` composes bitmaps, ``plots`` draws curves; files are PNG and SVG."""
+"""Pictures for people: ``sheets`` composes bitmaps, ``plots`` and ``scatter`` draw figures; files are PNG and SVG."""
 
 from limner.pictures.completions import completion_sheet
-from limner.pictures.plots import curves, inline_svg
+from limner.pictures.plots import curves, error_bars, inline_svg
+from limner.pictures.scatter import scatter
 from limner.pictures.sheets import contact_sheet, first_columns, grid, pairs, png_bytes, save_png, strip
 
 __all__ = [
     "completion_sheet",
     "contact_sheet",
     "curves",
+    "error_bars",
     "first_columns",
     "grid",
     "inline_svg",
     "pairs",
     "png_bytes",
     "save_png",
+    "scatter",
     "strip",
 ]

@@ -64,7 +64,8 @@ def train(
 
     Args:
         model: A name from ``limner.models.MODELS``: ``pixelcnn``, ``gated-pixelcnn``, ``pixelcnn++``,
-            ``patch-pixelcnn``, ``diagonal-bilstm``, ``row-lstm``, ``multi-scale-pixelrnn``, ``vae``, ``gan``.
+            ``patch-pixelcnn``, ``diagonal-bilstm``, ``row-lstm``, ``multi-scale-pixelrnn``, ``autoencoder``, ``vae``,
+            ``ladder-vae``, ``gan``.
         data: A SOURCE, or a set that ``load_data`` gave.
         name: Of the run; by default ``MODEL-DATA-N``.
         runs: Folder of runs; by default ``$LIMNER_RUNS`` or ``runs``.
