@@ -101,7 +101,8 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
 
     ``small`` (pixelcnn) draws thousands of samples a second; ``strong`` (patch-pixelcnn) is regularised for more than
     the ten minutes in which its default begins to overfit binary 28×28 pictures (LOG.md); ``augmented`` (autoencoder)
-    is to undo small affine maps of a picture, which makes codes that tell what it shows (docs/probe.md).
+    is to undo small affine maps of a picture, which makes codes that tell what it shows (docs/probe.md); ``published``
+    (vae) is the one-layer model of arXiv 1509.00519, ``iwae`` the same trained with 50 importance samples.
 
     Raises:
         LimnerError: No such model, or it has no such recipe.
@@ -113,6 +114,12 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
         case "autoencoder", "augmented":
             network = replace(default.network, corruption="affine", corruption_level=0.25)
             return replace(default, network=network)
+        case "vae", "published" | "iwae":
+            samples = 50 if name == "iwae" else 1
+            sizes = VAEConfig(
+                network="dense", latent=50, hidden=200, activation="tanh", importance_samples=samples, input_dropout=0.2
+            )
+            return Recipe(sizes, replace(default.training, ema_decay=0.9995, cooldown=0.6))
         case "pixelcnn", "small":
             return replace(default, network=PixelCNNConfig(features=32, blocks=6, head_features=32))
         case "patch-pixelcnn", "strong":
@@ -121,6 +128,7 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
     own = {
         "autoencoder": ["default", "augmented"],
         "pixelcnn": ["default", "small"],
+        "vae": ["default", "published", "iwae"],
         "patch-pixelcnn": ["default", "strong"],
     }.get(model, ["default"])
     raise LimnerError(f"--recipe {name}: {model} has {', '.join(own)}")
@@ -158,7 +166,7 @@ def demo_recipe(model: str) -> Recipe:
             return Recipe(GANConfig(network="dense", latent=16, hidden=128), two)
         case "autoencoder":
             codes = AutoencoderConfig(latent=16, network="dense", hidden=256)
-            return Recipe(codes, replace(training, learning_rate=2e-3, epochs=50))
+            return Recipe(codes, replace(training, learning_rate=2e-3, epochs=30))
         case "ladder-vae":
             return Recipe(LadderVAEConfig(features=16, latent=4), replace(training, learning_rate=2e-3, epochs=20))
         case _:

@@ -14,7 +14,7 @@ from limner.runs import CONFIG
 
 __all__ = ["DEMO_MODELS", "demo"]
 
-DEMO_MODELS = ("diagonal-bilstm", "pixelcnn", "vae", "gan")
+DEMO_MODELS = ("diagonal-bilstm", "pixelcnn", "autoencoder", "vae", "gan")
 _MARK = ".limner-demo"
 
 
