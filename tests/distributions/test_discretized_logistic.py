@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from limner.distributions import LogisticMixture
+from limner.distributions import LogisticMixture, LogisticPixels
 from limner.distributions.base import softly_bounded
 
 
@@ -132,3 +132,27 @@ def test_mean_and_variance_are_those_of_the_levels():
     mean = (probabilities * x).sum(0)
     assert p.mean == pytest.approx(mean)
     assert p.variance == pytest.approx((probabilities * (x - mean) ** 2).sum(0))
+
+
+def test_a_pixels_channels_are_drawn_together():
+    levels = 4
+    k = all_pixels(3, levels)
+    joint = LogisticPixels(parameters(3, 2, pixels=1).expand(len(k), -1, 1, 1), 3, levels)
+    probabilities = joint.log_prob(k).sum((1, 2, 3)).exp()
+    assert float(probabilities.sum()) == pytest.approx(1.0, abs=1e-12)
+    n = 40_000
+    many = LogisticPixels(parameters(3, 2, pixels=1).expand(n, -1, 1, 1), 3, levels)
+    drawn = many.icdf(torch.rand(n, 3, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+    counts = torch.bincount((drawn.flatten(1) * torch.tensor([16, 4, 1])).sum(1), minlength=len(k)) / n
+    assert ((counts - probabilities).abs() < 5 * (probabilities / n).sqrt() + 1e-4).all()
+
+
+def test_moments_are_those_of_what_is_drawn_away_from_the_ends():
+    p = 0.3 * parameters(3, 3, pixels=4)
+    p[:, 12:21] -= 1.5  # narrow, and about mid grey: next to no mass lies beyond black and white
+    p[:, 3:12] = p[:, 3:12] * 0.3 - torch.tensor([-0.5, 0.0, 0.5]).repeat(3).view(-1, 1, 1)
+    n = 20_000
+    many = LogisticPixels(p.expand(n, -1, -1, -1), 3, 256)
+    drawn = many.icdf(torch.rand(n, 3, 1, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)) / 255
+    assert drawn.mean(0) == pytest.approx(many.mean[0], abs=0.02)
+    assert drawn.var(0) == pytest.approx(many.variance[0], rel=0.1)
