@@ -88,8 +88,8 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
             codes = AutoencoderConfig(network="dense" if small else "conv")
             return Recipe(codes, TrainingConfig(batch_size=128, ema_decay=0.999))
         case "ladder-vae":
-            training = replace(_MUON, batch_size=128, warmup_steps=100, ema_decay=0.999)
-            return Recipe(LadderVAEConfig(), training)
+            training = replace(_MUON, batch_size=128, weight_decay=0.1, warmup_steps=100, ema_decay=0.999)
+            return Recipe(LadderVAEConfig(dropout=0.1), training)
         case _:
             small = math.prod(shape) <= 1024  # MNIST: a dense step takes a tenth of a convolutional one
             network = VAEConfig(network="dense" if small else "conv")
@@ -99,10 +99,10 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
 def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
     """The recipe ``name`` of ``limner train MODEL --recipe NAME`` for pictures of ``shape`` (C, H, W).
 
-    ``small`` (pixelcnn) draws thousands of samples a second; ``strong`` (patch-pixelcnn) is regularised for more than
-    the ten minutes in which its default begins to overfit binary 28×28 pictures (LOG.md); ``augmented`` (autoencoder)
-    is to undo small affine maps of a picture, which makes codes that tell what it shows (docs/probe.md); ``published``
-    (vae) is the one-layer model of arXiv 1509.00519, ``iwae`` the same trained with 50 importance samples.
+    ``small`` (pixelcnn) draws thousands of samples a second; ``strong`` (patch-pixelcnn, ladder-vae) is regularised for
+    more than the ten minutes in which a default begins to overfit binary 28×28 pictures (LOG.md); ``augmented``
+    (autoencoder) is to undo small affine maps of a picture, which makes codes that tell what it shows (docs/probe.md);
+    ``published`` (vae) is the one-layer model of arXiv 1509.00519, ``iwae`` the same trained with 50 importance samples.
 
     Raises:
         LimnerError: No such model, or it has no such recipe.
@@ -125,11 +125,15 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
         case "patch-pixelcnn", "strong":
             network = replace(default.network, blocks=12, dropout=0.2)
             return Recipe(network, replace(default.training, ema_decay=0.9995, weight_decay=0.1))
+        case "ladder-vae", "strong":
+            network = replace(default.network, features=64, dropout=0.2)
+            return Recipe(network, replace(default.training, ema_decay=0.9995))
     own = {
         "autoencoder": ["default", "augmented"],
         "pixelcnn": ["default", "small"],
         "vae": ["default", "published", "iwae"],
         "patch-pixelcnn": ["default", "strong"],
+        "ladder-vae": ["default", "strong"],
     }.get(model, ["default"])
     raise LimnerError(f"--recipe {name}: {model} has {', '.join(own)}")
 

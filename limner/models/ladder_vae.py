@@ -45,9 +45,9 @@ __all__ = ["LadderVAE", "LadderVAEConfig"]
 class LadderVAEConfig(BoundedConfig, HeadConfig):
     """The hierarchical variational autoencoder."""
 
-    features: Positive = 64
+    features: Positive = 48
     """Feature maps at the finest size, doubled at each coarser one."""
-    latent: Positive = 8
+    latent: Positive = 4
     """Maps of z in each layer of the finest size, doubled likewise."""
     layers: Positive = 2
     """Stochastic layers at each size, and residual blocks of the pass up."""

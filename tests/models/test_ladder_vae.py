@@ -10,6 +10,7 @@ from torch.distributions import Normal, kl_divergence
 from limner.data import dequantize
 from limner.errors import LimnerError
 from limner.models.ladder_vae import LadderVAE, LadderVAEConfig
+from limner.recipes import named_recipe
 
 
 def tiny(shape=(1, 2, 2), levels=2, std=0.5, **config):
@@ -185,3 +186,13 @@ def test_any_size_and_channels(shape, config):
     assert model.reconstruct(images).shape == images.shape
     assert model.sample(3).shape == (3, *shape)
     assert torch.isfinite(model.log_prob(images)).all()
+
+
+def test_the_strong_recipe_is_the_more_regularised():
+    default, strong = (named_recipe("ladder-vae", name, (1, 28, 28)) for name in ("default", "strong"))
+    assert strong.network.dropout > default.network.dropout
+    assert strong.network.features > default.network.features
+    model = LadderVAE(strong.network, (1, 28, 28), 2)
+    assert all(dict(model.named_parameters())[name].dim() >= 2 for name in model.matrices())
+    with pytest.raises(LimnerError, match="ladder-vae has default, strong"):
+        named_recipe("ladder-vae", "small", (1, 28, 28))
