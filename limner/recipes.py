@@ -102,7 +102,7 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
     ``small`` (pixelcnn) draws thousands of samples a second; ``strong`` (patch-pixelcnn, ladder-vae) is regularised for
     more than the ten minutes in which a default begins to overfit binary 28×28 pictures (LOG.md); ``augmented``
     (autoencoder) is to undo small affine maps of a picture, which makes codes that tell what it shows (docs/probe.md);
-    ``published`` (vae) is the one-layer model of arXiv 1509.00519, ``iwae`` the same trained with 50 importance samples.
+    ``published`` (vae) is the one-layer model of arXiv 1509.00519, ``iwae`` the same with 50 importance samples.
 
     Raises:
         LimnerError: No such model, or it has no such recipe.
