@@ -13,25 +13,22 @@ The gradient of the latter, K > 1 in training, is :math:`E \sum_k \tilde w_k ∇
 
 from __future__ import annotations
 
-import hashlib
 import math
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from limner.checks import NotNegativeReal, Positive
+from limner.data.levels import dequantize
+from limner.distributions import PixelDistribution
 from limner.errors import LimnerError
 from limner.models.contracts import Bound, ConditionalConfig, Explicit, standard_normal
+from limner.models.importance import Draw, ImportanceBound, Weights, own_noise
 
 __all__ = ["Bounded", "BoundedConfig", "Draw", "ImportanceBound", "Weights"]
-
-Draw = Callable[[int, tuple[int, ...]], Tensor]
-"""``draw(S, shape)``: standard normal numbers of S samples of each picture, ``(S, B, *shape)``."""
 
 SAMPLES = 50
 """Samples of a picture in one pass: a constant, as a picture's noise must not depend on who is measured with it."""
@@ -55,52 +52,6 @@ class BoundedConfig(ConditionalConfig):
                 f"importance_samples={self.importance_samples}: beta and free_bits change the ELBO; "
                 "leave them at 1 and 0, or importance_samples at 1"
             )
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Of S samples z ~ q(z|x) for each of B pictures, in nats.
-
-    Attributes:
-        log_x: ln p(x|z), ``(S, B)``.
-        log_ratio: ln p(z) - ln q(z|x), ``(S, B)``.
-        kl: KL(q ‖ p) of each of G groups of latents, ``(G, S, B)`` or ``(G, 1, B)``: in closed form, given the sample
-            of the groups above; -log_ratio, as one group, where there is no closed form.
-    """
-
-    log_x: Tensor
-    log_ratio: Tensor
-    kl: Tensor
-
-    @property
-    def total_kl(self) -> Tensor:
-        """Over all groups, the samples' mean, ``(B,)``."""
-        return self.kl.sum(0).mean(0)
-
-    @property
-    def bound(self) -> Tensor:
-        """The ELBO where S is 1, else ln 1/S Σ w_s, ``(B,)``."""
-        s = len(self.log_x)
-        if s == 1:
-            return self.log_x[0] - self.total_kl
-        return torch.logsumexp(self.log_x + self.log_ratio, 0) - math.log(s)
-
-
-@dataclass(frozen=True)
-class ImportanceBound:
-    """The K-sample bound of ln p(x) for each image.
-
-    Attributes:
-        log_prob: ln 1/K Σ w_k, or the ELBO where K is 1, nats float64 ``(B,)``, a lower bound in expectation.
-        elbo: The ELBO from the same K samples with the closed-form KL, nats float64 ``(B,)``.
-        effective_samples: (Σ w)² / Σ w², between 1 and K (times the classes), ``(B,)``.
-        class_log_probs: The bounds of ln p(x|y) for each class y, ``(B, classes)``; None without classes.
-    """
-
-    log_prob: Tensor
-    elbo: Tensor
-    effective_samples: Tensor
-    class_log_probs: Tensor | None = None
 
 
 class Bounded(Explicit):
@@ -148,8 +99,42 @@ class Bounded(Explicit):
         """The code of each picture, ``(B, latent)``; a conditional model without labels takes ``likeliest``."""
 
     @abstractmethod
+    def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """``n`` codes z ~ p(z), ``(n, latent)``."""
+
+    @abstractmethod
+    def _likelihood(self, z: Tensor, labels: Tensor | None) -> PixelDistribution:
+        """p(x|z) over ``(B, C, H, W)``, of codes ``(B, latent)`` and, where there are classes, int64 ``(B,)``."""
+
+    def likelihood(self, z: Tensor, labels: Tensor | None = None) -> PixelDistribution:
+        """p(x|z) over ``(B, C, H, W)``, of codes ``(B, latent)``.
+
+        Raises:
+            LimnerError: There are classes and no labels, or labels that the model does not know.
+        """
+        labels = self.checked_labels(labels, len(z))
+        if self.classes and labels is None:
+            raise LimnerError(f"a code is decoded to a picture of one of {self.classes} classes: give labels")
+        return self._likelihood(z, labels)
+
+    @torch.no_grad()
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The mean picture of each code, uint8 ``(B, C, H, W)``; a conditional model needs the classes."""
+        """The mean picture of p(x|z), uint8 ``(B, C, H, W)``, of codes ``(B, latent)``; see ``likelihood``."""
+        return torch.round(self.likelihood(z.to(self.device, self.dtype), labels).mean * 255).to(torch.uint8)
+
+    @torch.no_grad()
+    def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
+        """``n`` pictures, uint8 ``(n, C, H, W)``: z ~ p(z), then x ~ p(x|z), not only its mean.
+
+        Of ``labels`` int64 ``(n,)``, or of classes drawn uniformly where the model has classes.
+
+        Raises:
+            LimnerError: Labels that the model does not know.
+        """
+        labels = self.drawn_labels(n, generator, labels)
+        p = self.likelihood(self.latents(n, generator=generator), labels)
+        uniforms = torch.rand((n, *self.shape), generator=generator, dtype=torch.float64)
+        return dequantize(p.icdf(uniforms.to(self.device)), self.levels)
 
     @property
     def loss_note(self) -> str | None:
@@ -233,7 +218,10 @@ class Bounded(Explicit):
         if not self.classes:
             return None
         k = self.checked_levels(images)
-        noiseless = partial(_zeros, len(k), k.device)
+
+        def noiseless(s: int, shape: tuple[int, ...]) -> Tensor:
+            return torch.zeros(s, len(k), *shape, device=k.device)
+
         weights = [self.weights(k, self.infer(k, y), y, 1, noiseless) for y in self._each_class(k)]
         return torch.stack([w.bound for w in weights]).argmax(0)
 
@@ -257,11 +245,7 @@ class Bounded(Explicit):
     def _sums(self, k: Tensor, labels: Tensor | None, samples: int, seed: int, first: int) -> Tensor:
         """ln Σ w, ln Σ w² and the ELBO over ``samples`` samples, float64 ``(3, B)``."""
         y = "" if labels is None else f"/{int(labels[0])}"
-        noise = [_generator(f"{seed}/{first + i}{y}") for i in range(len(k))]
-
-        def draw(s: int, shape: tuple[int, ...]) -> Tensor:
-            return torch.stack([torch.randn((s, *shape), generator=g) for g in noise], 1).to(k.device)
-
+        draw = own_noise([f"{seed}/{first + i}{y}" for i in range(len(k))], k.device)
         inferred = self.infer(k, labels)
         log_w, log_w2, elbo = [], [], torch.zeros(len(k), dtype=torch.float64, device=k.device)
         for start in range(0, samples, SAMPLES):
@@ -272,13 +256,3 @@ class Bounded(Explicit):
             log_w2.append(torch.logsumexp(2 * log, 0))
             elbo += (w.log_x.double().mean(0) - w.total_kl.double()) * (s / samples)
         return torch.stack([torch.logsumexp(torch.stack(sums), 0) for sums in (log_w, log_w2)] + [elbo])
-
-
-def _zeros(b: int, device: torch.device, s: int, shape: tuple[int, ...]) -> Tensor:
-    return torch.zeros(s, b, *shape, device=device)
-
-
-def _generator(name: str) -> torch.Generator:
-    """Of the noise called ``name``; neighbours are not alike."""
-    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)

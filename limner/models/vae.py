@@ -21,9 +21,7 @@ from torch import Tensor, nn
 
 from limner import kernels
 from limner.checks import Decay, Positive
-from limner.data.levels import dequantize
 from limner.distributions import Bernoulli, PixelDistribution, at_least_float32
-from limner.errors import LimnerError
 from limner.models.bounded import Bounded, BoundedConfig, Draw, Weights
 from limner.models.contracts import standard_normal
 from limner.models.heads import HeadConfig, PixelHead
@@ -105,15 +103,7 @@ class VAE(Bounded):
         mean, log_std = at_least_float32(self.encoder(x)).chunk(2, 1)
         return mean, 7 * torch.tanh(log_std / 7)
 
-    def likelihood(self, z: Tensor, labels: Tensor | None = None) -> PixelDistribution:
-        """p(x|z) over ``(B, C, H, W)``, of codes ``(B, latent)``.
-
-        Raises:
-            LimnerError: There are classes and no labels, or labels that the model does not know.
-        """
-        labels = self.checked_labels(labels, len(z))
-        if self.classes and labels is None:
-            raise LimnerError(f"this VAE decodes a code to a picture of one of {self.classes} classes: give labels")
+    def _likelihood(self, z: Tensor, labels: Tensor | None) -> PixelDistribution:
         return self.head(self.decoder(self._with_class(z, labels)))
 
     def log_likelihood(self, k: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -174,20 +164,6 @@ class VAE(Bounded):
         return Weights(log_x, log_ratio, -log_ratio.unsqueeze(0))
 
     @torch.no_grad()
-    def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
-        """``n`` pictures, uint8 ``(n, C, H, W)``: z ~ p(z), then x ~ p(x|z), not only its mean.
-
-        Of ``labels`` int64 ``(n,)``, or of classes drawn uniformly where the model has classes.
-
-        Raises:
-            LimnerError: Labels that the model does not know.
-        """
-        labels = self.drawn_labels(n, generator, labels)
-        p = self.likelihood(self.latents(n, generator=generator), labels)
-        uniforms = torch.rand((n, *self.shape), generator=generator, dtype=torch.float64)
-        return dequantize(p.icdf(uniforms.to(self.device)), self.levels)
-
-    @torch.no_grad()
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """``n`` codes z ~ p(z), ``(n, latent)``: standard normal unless the prior is learned."""
         prior = self.prior()
@@ -206,11 +182,6 @@ class VAE(Bounded):
         if labels is None:
             return self.features(images)
         return self.posterior(self.intensities(self.checked_levels(images)), labels)[0]
-
-    @torch.no_grad()
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The mean picture of p(x|z), uint8 ``(B, C, H, W)``, of codes ``(B, latent)``; see ``likelihood``."""
-        return torch.round(self.likelihood(z.to(self.device, self.dtype), labels).mean * 255).to(torch.uint8)
 
 
 def gaussian_kl(mean: Tensor, log_std: Tensor) -> Tensor:

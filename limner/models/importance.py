@@ -1,0 +1,78 @@
+"""What the bounds of ln p(x) are made of: noise, and the weights of importance samples (arXiv 1509.00519)."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Draw", "ImportanceBound", "Weights", "own_noise"]
+
+Draw = Callable[[int, tuple[int, ...]], Tensor]
+"""``draw(S, shape)``: standard normal numbers of S samples of each picture, ``(S, B, *shape)``."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of S samples z ~ q(z|x) for each of B pictures, in nats.
+
+    Attributes:
+        log_x: ln p(x|z), ``(S, B)``.
+        log_ratio: ln p(z) - ln q(z|x), ``(S, B)``.
+        kl: KL(q ‖ p) of each of G groups of latents, ``(G, S, B)`` or ``(G, 1, B)``: in closed form, given the sample
+            of the groups above; -log_ratio, as one group, where there is no closed form.
+    """
+
+    log_x: Tensor
+    log_ratio: Tensor
+    kl: Tensor
+
+    @property
+    def total_kl(self) -> Tensor:
+        """Over all groups, the samples' mean, ``(B,)``."""
+        return self.kl.sum(0).mean(0)
+
+    @property
+    def bound(self) -> Tensor:
+        """The ELBO where S is 1, else ln 1/S Σ w_s, ``(B,)``."""
+        s = len(self.log_x)
+        if s == 1:
+            return self.log_x[0] - self.total_kl
+        return torch.logsumexp(self.log_x + self.log_ratio, 0) - math.log(s)
+
+
+@dataclass(frozen=True)
+class ImportanceBound:
+    """The K-sample bound of ln p(x) for each image.
+
+    Attributes:
+        log_prob: ln 1/K Σ w_k, or the ELBO where K is 1, nats float64 ``(B,)``, a lower bound in expectation.
+        elbo: The ELBO from the same K samples with the closed-form KL, nats float64 ``(B,)``.
+        effective_samples: (Σ w)² / Σ w², between 1 and K (times the classes), ``(B,)``.
+        class_log_probs: The bounds of ln p(x|y) for each class y, ``(B, classes)``; None without classes.
+    """
+
+    log_prob: Tensor
+    elbo: Tensor
+    effective_samples: Tensor
+    class_log_probs: Tensor | None = None
+
+
+def own_noise(names: Sequence[str], device: torch.device) -> Draw:
+    """Noise of which each picture has its own, a function of its name and of what was drawn of it before."""
+    generators = [_generator(name) for name in names]
+
+    def draw(s: int, shape: tuple[int, ...]) -> Tensor:
+        return torch.stack([torch.randn((s, *shape), generator=g) for g in generators], 1).to(device)
+
+    return draw
+
+
+def _generator(name: str) -> torch.Generator:
+    """Of the noise called ``name``; neighbours are not alike."""
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
