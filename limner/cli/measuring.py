@@ -72,7 +72,7 @@ def _print_likelihood(record: Mapping[str, Any]) -> None:
     kind = "exact" if not sign else f"bound, K = {k}" if k > 1 else "bound: the ELBO; --importance-samples tightens it"
     print(f"  {sign}{record['nats_per_image']:.3f}{error} nats an image, {sign}{record['bits_per_dim']:.4f} bits/dim")
     if "classes" in record:
-        kind += f" ln p(x), the mean of p(x|y) over {record['classes']} classes"
+        kind += f"{'; of' if sign else ''} ln p(x), the mean of p(x|y) over {record['classes']} classes"
         if "conditional_nats_per_image" in record:
             kind += f"; -ln p(x|y) {record['conditional_nats_per_image']:.3f} nats"
     print(f"  {kind}; {record['seconds']:.1f} s")
