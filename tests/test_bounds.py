@@ -1,0 +1,39 @@
+"""Runs of VAEs whose training loss is not the ELBO: what they say of it, and that what is measured is a bound."""
+
+import json
+
+import pytest
+
+from limner import workbench
+from limner.recipes import named_recipe
+
+
+def test_a_loss_that_is_no_bound_is_said_and_named(limner, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = limner("train", "vae", "--epochs", "1", "--name", "x", "--set", *tiny["vae"], "beta=3", "free_bits=0.5")
+    assert "beta=3 and free_bits=0.5: the training loss is no bound of -ln p(x)" in said.err
+    assert "beta=3 and free_bits=0.5: the training loss is no bound" in (tmp_path / "runs/x/report.html").read_text(
+        "utf-8"
+    )
+    lines = [json.loads(line) for line in (tmp_path / "runs/x/metrics.jsonl").read_text().splitlines()]
+    train = next(line["train"] for line in lines if "train" in line)
+    assert train["beta"] == pytest.approx(2 * train["kl"], rel=1e-5)
+    assert train["free_bits"] >= 0
+    validation = next(line["validation"] for line in lines if "validation" in line)
+    assert set(validation) == {"nats", "reconstruction", "kl"}  # the ELBO
+    assert validation["nats"] == pytest.approx(validation["reconstruction"] + validation["kl"])
+
+
+def test_k_samples_are_trained_and_the_elbo_of_the_same_run_is_measured(tiny, tmp_path):
+    settings = [*tiny["vae"], "importance_samples=5", "prior=vamp", "prior_components=4"]
+    run = workbench.train("vae", "digits", name="k", runs=tmp_path, epochs=1, settings=settings)
+    assert run.model.loss_note is None
+    record = run.evaluate(importance_samples=20)
+    assert record["nats_per_image"] < record["elbo_nats_per_image"]
+
+
+def test_recipes_of_the_published_network():
+    for name, samples in (("published", 1), ("iwae", 50)):
+        network = named_recipe("vae", name, (1, 28, 28)).network
+        assert (network.latent, network.hidden, network.activation) == (50, 200, "tanh")
+        assert network.importance_samples == samples
