@@ -88,7 +88,8 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
             codes = AutoencoderConfig(network="dense" if small else "conv")
             return Recipe(codes, TrainingConfig(batch_size=128, ema_decay=0.999))
         case "ladder-vae":
-            training = replace(_MUON, batch_size=128, weight_decay=0.1, warmup_steps=100, ema_decay=0.999)
+            batch = 128 if math.prod(shape) <= 1024 else 32  # of larger ones more, smaller steps
+            training = replace(_MUON, batch_size=batch, weight_decay=0.1, warmup_steps=100, ema_decay=0.999)
             return Recipe(LadderVAEConfig(dropout=0.1), training)
         case _:
             small = math.prod(shape) <= 1024  # MNIST: a dense step takes a tenth of a convolutional one

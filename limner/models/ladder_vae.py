@@ -27,13 +27,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.checks import Decay, Positive
-from limner.data.levels import dequantize
 from limner.distributions import PixelDistribution, at_least_float32
-from limner.errors import LimnerError
 from limner.models.autoregressive import ClassBias
-from limner.models.bounded import Bounded, BoundedConfig, Draw, Weights
+from limner.models.bounded import Bounded, BoundedConfig
 from limner.models.contracts import standard_normal
 from limner.models.heads import HeadConfig, PixelHead
+from limner.models.importance import Draw, Weights
 from limner.models.vae import gaussian_kl
 from limner.nn.coders import halvings
 from limner.nn.ladder import Gather, Inner, Size, Spread, Unit
@@ -156,9 +155,9 @@ class LadderVAE(Bounded):
     def maps(self, k: Tensor, labels: Tensor | None) -> list[Tensor]:
         """The pass up: activated maps ``(B, F, H, W)`` from the finest size to the coarsest, of levels ``k``."""
         x = self.seen_label(self.first(self.intensities(k).to(memory_format=torch.channels_last)), labels)
-        found = []
+        found: list[Tensor] = []
         for i, units in enumerate(self.up):
-            x = units(self.coarser[i - 1](F.silu(x)) if i else x)
+            x = units(self.coarser[i - 1](found[-1]) if i else x)
             found.append(F.silu(x))
         return found
 
@@ -179,19 +178,10 @@ class LadderVAE(Bounded):
         _, rows, columns = self.shape
         return F.pixel_shuffle(self.out(F.silu(h)), self.config.patch)[:, :, :rows, :columns]
 
-    def likelihood(self, code: Tensor, labels: Tensor | None = None) -> PixelDistribution:
-        """p(x|z) over ``(N, C, H, W)``, of codes ε ``(N, latent)``.
-
-        Raises:
-            LimnerError: There are classes and no labels, or labels that the model does not know.
-        """
-        labels = self.checked_labels(labels, len(code))
-        if self.classes and labels is None:
-            raise LimnerError(
-                f"this LadderVAE decodes a code to a picture of one of {self.classes} classes: give labels"
-            )
-        parts = iter(code.split([math.prod(layer.shape) for layer in self.stack], 1))
-        return self.head(self.descend(lambda layer, h: next(parts).unflatten(1, layer.shape), len(code), labels))
+    def _likelihood(self, z: Tensor, labels: Tensor | None) -> PixelDistribution:
+        """p(x|z) of codes ε ``(N, latent)``."""
+        parts = iter(z.split([math.prod(layer.shape) for layer in self.stack], 1))
+        return self.head(self.descend(lambda layer, h: next(parts).unflatten(1, layer.shape), len(z), labels))
 
     def weights(
         self, k: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, samples: int, draw: Draw
@@ -221,14 +211,6 @@ class LadderVAE(Bounded):
         size = sum(math.prod(layer.shape) for layer in self.stack)
         return standard_normal((n, size), generator, self.device).to(self.dtype)
 
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
-        """``n`` pictures, uint8 ``(n, C, H, W)``: ε ~ N(0, I), then x ~ p(x|z), not only its mean."""
-        labels = self.drawn_labels(n, generator, labels)
-        p = self.likelihood(self.latents(n, generator=generator), labels)
-        uniforms = torch.rand((n, *self.shape), generator=generator, dtype=torch.float64)
-        return dequantize(p.icdf(uniforms.to(self.device)), self.levels)
-
     def features(self, images: Tensor) -> Tensor:
         """The maps of the pass up, averaged over their places, ``(B, D)``, of uint8 pictures, with their gradient."""
         maps = self.maps(self.checked_levels(images), self.likeliest(images))
@@ -252,11 +234,6 @@ class LadderVAE(Bounded):
 
         self.descend(choose, len(k), labels)
         return torch.cat(code, 1)
-
-    @torch.no_grad()
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The mean picture of p(x|z), uint8 ``(B, C, H, W)``, of codes ε ``(B, latent)``."""
-        return torch.round(self.likelihood(z.to(self.device, self.dtype), labels).mean * 255).to(torch.uint8)
 
 
 def _normal(x: Tensor) -> tuple[Tensor, Tensor]:
