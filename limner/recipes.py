@@ -101,8 +101,9 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
     """The recipe ``name`` of ``limner train MODEL --recipe NAME`` for pictures of ``shape`` (C, H, W).
 
     ``small`` (pixelcnn) draws thousands of samples a second; ``strong`` (patch-pixelcnn, ladder-vae) is regularised for
-    more than the ten minutes in which a default begins to overfit binary 28×28 pictures (LOG.md); ``augmented``
-    (autoencoder) is to undo small affine maps of a picture, which makes codes that tell what it shows (docs/probe.md);
+    more than the ten minutes in which a default begins to overfit binary 28×28 pictures (LOG.md);
+    ``denoising`` and ``augmented`` (autoencoder) restore masked and moved pictures, which makes codes that tell what
+    is shown (docs/probe.md);
     ``published`` (vae) is the one-layer model of arXiv 1509.00519, ``iwae`` the same with 50 importance samples.
 
     Raises:
@@ -112,6 +113,9 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
     match model, name:
         case _, "default":
             return default
+        case "autoencoder", "denoising":
+            network = replace(default.network, corruption="masking", corruption_level=0.75)
+            return Recipe(network, replace(default.training, epochs=60))
         case "autoencoder", "augmented":
             network = replace(default.network, corruption="affine", corruption_level=0.25)
             return replace(default, network=network)
@@ -130,7 +134,7 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
             network = replace(default.network, features=64, dropout=0.2)
             return Recipe(network, replace(default.training, ema_decay=0.9995))
     own = {
-        "autoencoder": ["default", "augmented"],
+        "autoencoder": ["default", "denoising", "augmented"],
         "pixelcnn": ["default", "small"],
         "vae": ["default", "published", "iwae"],
         "patch-pixelcnn": ["default", "strong"],

@@ -151,7 +151,7 @@ def test_what_an_autoencoder_has_not(home, refused):
     assert "an autoencoder has no p(missing | given)" in refused(
         "complete", "autoencoder", "test:0", "--mask", "top-half"
     )
-    assert "augmented" in refused("train", "autoencoder", "--recipe", "strong")
+    assert "autoencoder has default, denoising, augmented" in refused("train", "autoencoder", "--recipe", "strong")
 
 
 def test_it_stands_beside_models_with_a_likelihood(home, limner):

@@ -109,7 +109,8 @@ def train(
         epochs: Passes over the training split, in place of a budget.
         conditional: Learn p(x|y) with the data's labels y (not autoencoder); `limner sample --label` draws one class.
         recipe: default, small (pixelcnn: fast to sample), strong (patch-pixelcnn, ladder-vae: regularised, for long
-            runs), augmented (autoencoder: codes for classifiers), published or iwae (vae: one layer, as in 1509.00519).
+            runs), denoising or augmented (autoencoder: codes for classifiers), published or iwae (vae: one layer, as in
+            1509.00519).
         settings: Changes to the recipe: any key of the run's config.toml, as in --set features=96 batch_size=32.
         quiet: No progress.
     """

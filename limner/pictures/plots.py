@@ -112,6 +112,7 @@ def error_bars(
         colour = COLOURS[i % len(COLOURS)]
         lines.append(axes.errorbar(x * beside, y, half, color=colour, linewidth=1.6, marker="o", ms=4, capsize=3))
     places = sorted({x for points in series.values() for x, _, _ in points})
+    axes.set_xlim(places[0] / 1.5, places[-1] * 1.5)
     axes.set_xticks(places, [f"{x:,g}" for x in places])
     axes.xaxis.set_minor_locator(NullLocator())
     _legend(axes, lines, list(series), size[0])
