@@ -155,22 +155,25 @@ def _figures(folder: Path, data: str) -> dict[str, Any]:
     state = json.loads((folder / "state.json").read_text()) if (folder / "state.json").is_file() else {}
     status = "finished" if state.get("finished") else "unfinished" if state.get("step") else "no checkpoint"
     row: dict[str, Any] = {"status": status, "step": int(state.get("step", 0))}
-    validations = [
-        (r["validation"]["nats"], r["step"])
-        for r in read_json_lines(folder / "metrics.jsonl")
-        if "nats" in r.get("validation", {})
-    ]
-    kept = -1  # the step whose weights were kept: figures of others are old
-    if validations:
-        row["validation_nats"], kept = min(validations)
+    validations = [(r["validation"], r["step"]) for r in read_json_lines(folder / "metrics.jsonl") if "validation" in r]
+    kept = row["step"]  # whose weights were kept: figures of others are old
+    for chooses in ("nats", "distance"):
+        if seen := [(v[chooses], step) for v, step in validations if chooses in v]:
+            row[f"validation_{chooses}"], kept = min(seen)
     wanted = ("test", data, kept)
     found = [e for e in read_evaluations(folder) if (e.get("split"), e.get("data"), e.get("step")) == wanted]
-    tests = [e for e in found if "bound" in e]
-    if tests:
-        most = max(e["n"] for e in tests)  # a figure over few images does not stand for the split
-        best = min((e for e in tests if e["n"] == most), key=lambda e: e["nats_per_image"])
+    if best := _of_most(found, "n", "nats_per_image"):
         row |= {"test_nats": best["nats_per_image"], "bits_per_dim": best["bits_per_dim"], "bound": best["bound"]}
+    if best := _of_most(found, "samples", "frechet_ratio"):
+        row["frechet_ratio"] = best["frechet_ratio"]
     return row
+
+
+def _of_most(evaluations: list[dict[str, Any]], counted: str, figure: str) -> dict[str, Any] | None:
+    """The smallest ``figure`` among those over the most pictures: one over few does not stand for the split."""
+    measured = [e for e in evaluations if figure in e]
+    most = max((e[counted] for e in measured), default=0)
+    return min((e for e in measured if e[counted] == most), key=lambda e: e[figure], default=None)
 
 
 def _folders() -> list[Path]:

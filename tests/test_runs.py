@@ -115,6 +115,21 @@ def test_rows_hold_what_there_is(here):
     assert (row["test_nats"], row["bits_per_dim"], row["bound"]) == (4.5, 0.1, "lower")
 
 
+def test_a_row_without_likelihood_has_what_its_samples_reach(here):
+    folder = a_run(here / "game")
+    (folder / "state.json").write_text('{"step": 7, "finished": true}')
+    lines = [{"step": s, "validation": {"distance": d, "accuracy": 0.5}} for s, d in ((3, 0.9), (5, 0.4), (7, 0.6))]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for step, samples, ratio in ((5, 900, 2.0), (5, 100, 1.5), (3, 900, 1.0)):  # of few samples; of older weights
+        record = {"split": "test", "data": "digits", "step": step, "samples": samples, "frechet_ratio": ratio}
+        record_evaluation(folder, record)
+    (row,) = list_runs()
+    assert (row["validation_distance"], row["frechet_ratio"]) == (0.4, 2.0)
+    assert not {"validation_nats", "test_nats"} & set(row)
+    (folder / "metrics.jsonl").unlink()  # keep=last: the last weights
+    assert "frechet_ratio" not in list_runs()[0]
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [

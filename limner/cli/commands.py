@@ -176,12 +176,12 @@ def runs(json: Flag = False) -> None:
     table = Table(box=box.SIMPLE)
     for column in ("run", "model", "data", "status"):
         table.add_column(column, overflow="fold")  # a name that is cut is no name
-    for column in ("step", "validation nats", "test nats", "bits/dim"):
+    for column in ("step", "validation nats", "test nats", "bits/dim", "Fréchet ratio"):
         table.add_column(column, justify="right")
     for r in rows:
         sign = "≤ " if r.get("bound") == "lower" else ""
         figures = [figure(r.get("validation_nats"), 2), figure(r.get("test_nats"), 2, sign)]
-        figures.append(figure(r.get("bits_per_dim"), 4, sign))
+        figures += [figure(r.get("bits_per_dim"), 4, sign), figure(r.get("frechet_ratio"), 2)]
         source = Path(r.get("data", "")).name
         table.add_row(r["run"], r.get("model", ""), source, r["status"], f"{r.get('step', 0):,}", *figures)
     Console(width=None if sys.stdout.isatty() else 160).print(table)

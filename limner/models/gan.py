@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from limner.checks import Positive
+from limner.checks import NotNegative, Positive
 from limner.data.levels import dequantize
 from limner.errors import LimnerError
 from limner.models.contracts import ConditionalConfig, Model, standard_normal
@@ -41,7 +41,9 @@ class GANConfig(ConditionalConfig):
     hidden: Positive = 256
     """Features φ(x) that the discriminator judges by, and units of each hidden layer (dense)."""
     features: Positive = 32
-    """Feature maps at full size, doubled at each halving."""
+    """Feature maps at full size, doubled at each halving (dcgan, residual)."""
+    generator_features: NotNegative = 0
+    """The same of the generator, where it shall be wider or narrower than the discriminator; 0: as `features`."""
     discriminator_norm: Literal["none", "batch", "spectral"] = "none"
     """Of the discriminator's layers: none, batch (BatchNorm, as in the published DCGAN), or spectral (each weight
     divided by its largest singular value, arXiv 1802.05957)."""
@@ -61,14 +63,15 @@ class Generator(nn.Module):
         super().__init__()
         self.classes = nn.Embedding(config.classes, config.latent) if config.classes else None
         inputs = config.latent * (2 if config.classes else 1)
+        features = config.generator_features or config.features
         self.layers: nn.Module
         match config.network:
             case "dense":
                 self.layers = DenseDecoder(inputs, config.hidden, shape)
             case "dcgan":
-                self.layers = StridedDecoder(inputs, config.features, shape)
+                self.layers = StridedDecoder(inputs, features, shape)
             case "residual":
-                self.layers = ConvDecoder(inputs, config.features, shape)
+                self.layers = ConvDecoder(inputs, features, shape)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """See the class."""
@@ -93,6 +96,8 @@ class Discriminator(nn.Module):
                 self.layers = ConvEncoder(shape, config.features, config.hidden)
         self.out = nn.Linear(config.hidden, 1)
         self.classes = nn.Embedding(config.classes, config.hidden) if config.classes else None
+        if self.classes is not None:
+            nn.init.normal_(self.classes.weight, std=config.hidden**-0.5)  # a logit of order 1, as ψ gives
         if config.discriminator_norm == "spectral":
             for module in [m for m in self.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.Embedding)]:
                 nn.init.orthogonal_(module.weight)  # a weight that starts at zero has no largest singular value

@@ -9,6 +9,7 @@ were tried on is in docs/doctor.md.
 from __future__ import annotations
 
 import math
+import statistics
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -44,13 +45,14 @@ DIVERGED_LOSS = (5.0, 3.0)
 """Of the discriminator: blind guessing costs 1.4 (logistic) or 2 (hinge), 5 is being sure and wrong."""
 DIVERGED_GAP = (100.0, 50.0)
 """Between the mean logits, and of a critic's loss: no pictures in [-1, 1] need it."""
+DIVERGED_PENALTY = (1000.0, 50.0)
+"""Of the discriminator's gradient, weighted: 0.1 to 10 in the healthy runs seen, 10,000 where a critic came apart."""
 UNSTABLE_ACCURACY = (0.15, 0.12)
 """Standard deviation of the accuracy over steps: chance gives at most 0.06 at 64 images, 0.13 at 16, 0.35 at 2."""
 UNSTABLE_LOSS = (0.15, 0.1)
-"""Of the discriminator's loss over steps, as a part of its mean, where the batch is small: 0.02 to 0.1 at 64 images,
-0.17 to 1.3 at 2. Larger batches are not judged by it: the loss of a game may swing."""
+"""Of the discriminator's loss, as a part of its mean: 0.02 to 0.1 at 64 images, 0.17 to 1.3 at 2. For small batches."""
 SMALL_BATCH = 16
-"""Images; below, the batch is to blame for steps that contradict each other, above it the learning rate."""
+"""Images; below, the batch is to blame for steps that contradict each other, above it the rate; a game may swing."""
 MEMORISED_SHARE = 0.3
 """Of the samples that lie nearer to a training picture than 99 % of the held-out pictures do: chance gives 0.01."""
 
@@ -177,6 +179,8 @@ def _divergence(window: Sequence[Block], objective: str, standing: Collection[st
     losses = [abs(b["discriminator"]) for b in window]
     limits = DIVERGED_GAP if objective == "wasserstein" else DIVERGED_LOSS
     was = DIVERGENCE in standing
+    if _beyond([penalty := window[-1].get("penalty", 0.0)], DIVERGED_PENALTY, was):
+        return Diagnosis(DIVERGENCE, f"penalty of the discriminator's gradient {penalty:.3g}", remedy)
     if len(window) < 2 or not (_beyond(losses, limits, was) or _beyond(gaps, DIVERGED_GAP, was)):
         return None
     observed = f"discriminator's loss {losses[-1]:.3g}, its logits of real and fake {gaps[-1]:.3g} apart"
@@ -228,7 +232,8 @@ def _collapse(window: Sequence[Block], standing: Collection[str]) -> Diagnosis |
 
 def _instability(window: Sequence[Block], batch_size: int, standing: Collection[str]) -> Diagnosis | None:
     was = INSTABILITY in standing
-    accuracy, loss = (_middle([b[f"{name}_deviation"] for b in window]) for name in ("accuracy", "loss"))
+    deviations = ([b[f"{name}_deviation"] for b in window] for name in ("accuracy", "loss"))
+    accuracy, loss = map(statistics.median, deviations)  # one calm block acquits nobody
     small = batch_size < SMALL_BATCH
     if small and _beyond([loss], UNSTABLE_LOSS, was):
         observed = f"discriminator's loss varies by ±{loss:.0%} from step to step"
@@ -244,12 +249,6 @@ def _growth(values: Sequence[float]) -> float:
     """Sum of the second half by that of the first."""
     half = len(values) // 2
     return sum(values[half:]) / max(sum(values[:half]), 1e-12)
-
-
-def _middle(values: Sequence[float]) -> float:
-    """The median: one calm block acquits nobody."""
-    ordered, n = sorted(values), len(values)
-    return (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
 
 
 @dataclass(frozen=True)

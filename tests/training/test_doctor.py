@@ -95,6 +95,12 @@ def test_a_named_failure_stays_until_it_is_clearly_over():
     assert over.standing == ()
 
 
+def test_a_penalty_that_explodes_is_named_until_it_is_over():
+    watching, seen = treated(lambda step: {"penalty": 53_000.0 if 40 <= step < 45 else 1.0}, objective="wasserstein")
+    assert seen == {"divergence": 50}
+    assert watching.standing == ()
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("name", ["discriminator", "generator", "fake_logit", "generator_gradient_norm"])
 def test_a_number_that_is_none_is_named_at_the_next_block(bad, name):
