@@ -1,5 +1,7 @@
 """`limner latent`: pictures of the right size, figures that hold, and what is refused."""
 
+import math
+
 import pytest
 import torch
 from PIL import Image
@@ -103,8 +105,152 @@ def test_the_plane(home, limner):
     assert width % (12 * 8) == 0
 
 
+@pytest.mark.parametrize("model", ["vae", "autoencoder", "ladder-vae", "gan"])
+def test_each_latent_is_traversed(home, limner, model):
+    said = limner("latent", model, "traversal", "-n", "3", "--steps", "5", "--json")
+    assert (said.code, said.err) == (0, "")
+    record = said.record
+    dimensions = record["dimensions"]
+    assert len(dimensions) == len(set(dimensions)) == (2 if model == "vae" else 3)
+    assert size(home / record["out"])[0] > 5 * 8
+    if model == "gan":
+        assert dimensions == [0, 1, 2]
+        assert "activity" not in record
+        return
+    run = workbench.open_run(model)
+    activity = run.model.encode(run.data().split("test").first(2000)).var(0)
+    expected = activity.sort(descending=True).values[:3]
+    assert record["activity"] == pytest.approx(expected.tolist(), rel=1e-4)
+    assert record["latents"] == len(activity)
+    assert record.get("active_units") == (None if model == "autoencoder" else int((activity > 0.01).sum()))
+
+
+def test_a_traversal_from_a_picture_holds_its_code(home):
+    """Row i differs from the picture's reconstruction by latent i alone: some value of it gives the picture back."""
+    run = workbench.open_run("vae")
+    found = workbench.latent.traversal(run, "test:3", steps=601)
+    original = run.reconstruct(run.data().split("test").first(4)[3:])[0].int()
+    rows = found.images.view(len(found.dimensions), 601, -1).int()
+    nearest = (rows - original.flatten()).abs().amax(2).amin(1)
+    assert nearest.max() <= 1
+    assert (rows.amax(1) - rows.amin(1)).amax() > 4  # and it is not all the same picture
+
+
+def test_a_traversal_spans_three_deviations(home):
+    """Of an autoencoder's codes, about their mean."""
+    run = workbench.open_run("autoencoder")
+    codes = run.model.encode(run.data().split("test").first(2000))
+    found = workbench.latent.traversal(run, most=1, steps=3)
+    d = int(found.dimensions[0])
+    z = codes.mean(0).repeat(3, 1)
+    z[:, d] += codes[:, d].std() * torch.tensor([-3.0, 0.0, 3.0])
+    assert (found.images.int() - run.model.decode(z).int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("model", ["vae", "autoencoder", "ladder-vae"])
+def test_a_users_own_picture_beside_its_reconstruction(home, limner, model):
+    """A photograph of another size and colour is brought to the model's; the error is that of what is shown."""
+    Image.new("RGB", (60, 40), (200, 30, 90)).save(home / "mine.jpg")
+    said = limner("latent", model, "reconstruct", "mine.jpg", "test:5", "--json")
+    assert (said.code, said.err) == (0, "")
+    mine, other = said.record["pictures"]
+    assert (mine["picture"], other["picture"]) == ("mine.jpg", "test:5")
+    run = workbench.open_run(model)
+    original = run.data().split("test").first(6)[5:]
+    error = ((original.double() - run.reconstruct(original).double()) / 255).square().mean().item()
+    assert other["mse"] == pytest.approx(error)
+    assert other["psnr"] == pytest.approx(-10 * math.log10(error))
+    width, height = size(home / said.record["out"])
+    scale, rest = divmod(width, 2 * 9 + 1)
+    assert (rest, height) == (0, scale * (2 * 9 + 1))
+    assert f"test:5: MSE {error:.4f}" in limner("latent", model, "reconstruct", "test:5", "--out", "r.png").out
+
+
+@pytest.mark.parametrize("model", ["vae", "autoencoder", "ladder-vae"])
+def test_a_map_of_the_codes(home, limner, model):
+    said = limner("latent", model, "map", "-n", "150", "--json")
+    assert (said.code, said.err) == (0, "")
+    record = said.record
+    assert (record["split"], record["n"]) == ("test", 150)
+    assert ("explained" in record) == (model != "vae")  # whose two latents are the map
+    assert ("active_units" in record) == (model != "autoencoder")
+    said = limner("latent", model, "map", "--out", "map.png")
+    assert ("latents are active" in said.out) == (model != "autoencoder")
+    assert said.out.splitlines()[-1] == "map.png"
+    assert min(size(home / "map.png")) > 500
+    run = workbench.open_run(model)
+    found = workbench.latent.latent_map(run, 150)
+    split = run.data().split("test")
+    assert torch.equal(found.codes.codes, run.model.encode(split.first(150)))
+    assert torch.equal(found.codes.labels, split.labels[:150])
+
+
+def test_codes_without_a_prior(home, limner, refused):
+    """Two pictures of an autoencoder are joined, and classes averaged; nothing is drawn, no cell has a mass."""
+    said = limner("latent", "autoencoder", "interpolate", "test:0", "test:1", "--json")
+    assert (said.code, said.record["rows"]) == (0, 1)
+    run = workbench.open_run("autoencoder")
+    walk = workbench.latent.interpolate(run, ["test:0", "test:1"], steps=3)
+    middle = run.model.encode(run.data().split("test").first(2)).mean(0, keepdim=True)
+    assert (walk[1].int() - run.model.decode(middle)[0].int()).abs().max() <= 1
+    assert limner("latent", "autoencoder", "arithmetic", "8", "3", "5", "--json").code == 0
+    assert "an autoencoder has no prior to draw from" in refused("latent", "autoencoder", "interpolate")
+    assert "an autoencoder has no prior" in refused("latent", "autoencoder", "manifold")
+
+
+def test_a_model_of_classes_is_told_them(tmp_path):
+    """By --label, by the data's label, or it takes the most probable; each class has a plane."""
+    settings = ("network=dense", "hidden=16", "latent=2", "precision=float32")
+    run = workbench.train("vae", "digits", name="v", runs=tmp_path, epochs=1, conditional=True, settings=settings)
+    split = run.data().split("test")
+    image, label = split.first(3)[2:], split.labels[2:3]
+    for word, told, expected in (
+        ("test:2", None, label),
+        ("test:2", 7, torch.tensor([7])),
+        (image[0], None, run.model.likeliest(image)),
+    ):
+        found = workbench.latent.reconstruct(run, [word], label=told)
+        assert torch.equal(found.images, run.model.reconstruct(image, expected))
+    planes = [workbench.latent.manifold(run, 4, label=k) for k in (0, 1)]
+    assert not torch.equal(*planes)
+    same, other = (int((split.labels == k).nonzero()[0]) for k in (int(label), (int(label) + 1) % 10))
+    walk = workbench.latent.interpolate(run, ["test:2", f"test:{same}"], steps=2)
+    assert torch.equal(walk[0], run.model.reconstruct(image, label)[0])
+    assert workbench.latent.traversal(run, "test:2", steps=2).images.shape == (4, 1, 8, 8)
+    assert len(workbench.latent.latent_map(run, 50).codes.codes) == 50
+    for call, culprit in (
+        (lambda: workbench.latent.manifold(run), "choose with --label"),
+        (lambda: workbench.latent.interpolate(run, ["test:2", f"test:{other}"]), "say with --label"),
+        (lambda: workbench.latent.analogy(run, "1", "2", "3"), "without --conditional"),
+        (lambda: workbench.latent.reconstruct(run, ["test:2"], label=10), "label 10"),
+    ):
+        with pytest.raises(LimnerError, match=culprit):
+            call()
+
+
+def test_a_learned_prior_has_no_plane_of_equal_mass(tmp_path):
+    settings = ("network=dense", "hidden=16", "latent=2", "prior=mixture", "precision=float32")
+    run = workbench.train("vae", "digits", name="v", runs=tmp_path, epochs=0.1, settings=settings)
+    assert "The latent plane" not in (run.folder / "report.html").read_text(encoding="utf-8")
+    with pytest.raises(LimnerError, match="learned"):
+        workbench.latent.manifold(run)
+
+
 @pytest.mark.parametrize(("words", "culprit"), [
     (("pixelcnn", "interpolate"), "a pixelcnn has no latents"),
+    (("pixelcnn", "traversal"), "a pixelcnn has no latents"),
+    (("pixelcnn", "reconstruct", "test:1"), "a pixelcnn has no encoder"),
+    (("gan", "reconstruct", "test:1"), "a gan has no encoder"),
+    (("gan", "map"), "a gan has no encoder"),
+    (("gan", "traversal", "test:1"), "a gan has no encoder"),
+    (("gan", "interpolate", "test:1", "test:2"), "a gan has no encoder"),
+    (("vae", "reconstruct"), "one picture or more, not 0"),
+    (("vae", "reconstruct", "nowhere.png"), "nowhere.png"),
+    (("vae", "reconstruct", "test:100000"), "test:100000"),
+    (("vae", "traversal", "test:1", "test:2"), "not 2"),
+    (("vae", "traversal", "--steps", "1"), "2 steps or more"),
+    (("vae", "map", "test:1"), "no words"),
+    (("ladder-vae", "manifold"), "2 dimensions"),
     (("pixelcnn", "manifold"), "a pixelcnn has no latents"),
     (("pixelcnn", "arithmetic", "1", "2", "3"), "a pixelcnn has no latents"),
     (("vae", "arithmetic", "1", "2"), "three classes, as in 8 3 5, not 2"),

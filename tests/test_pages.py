@@ -3,11 +3,13 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from limner import pictures, workbench
-from limner.pages import training
+from limner.evaluation import active_units
+from limner.pages import codes, training
 
 SICK = {"name": "collapse", "observed": "0.11 times", "remedy": "a larger batch"}
 PLAYERS = {"discriminator": 1.2, "generator": 0.9, "real_logit": 0.5, "fake_logit": -0.4, "accuracy": 0.7}
@@ -113,3 +115,34 @@ def test_many_evaluations_are_spread(run):
 @pytest.mark.parametrize(("step", "said"), [(7, "7"), (4321, "4,321"), (10_000, "10k"), (123_456, "123k")])
 def test_captions_are_short(step, said):
     assert training._steps(step) == said
+
+
+def test_a_report_shows_codes_and_reconstructions_in_colour(tmp_path):
+    """A VAE of RGB pictures: originals above reconstructions, its active units, the codes by class."""
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 256, (120, 9, 8, 3), dtype=np.uint8)
+    np.savez(tmp_path / "rgb.npz", x=x, y=np.arange(120) % 2)
+    settings = ("latent=3", "features=4", "precision=float32")
+    run = workbench.train("vae", tmp_path / "rgb.npz", name="v", runs=tmp_path, epochs=1, settings=settings)
+    portrait = run.portrait()
+    rebuilt, where = codes.latent_sections([portrait])
+    assert (rebuilt.title, where.title) == ("Reconstructions", "Codes")
+    (picture,) = rebuilt.blocks
+    originals = portrait.held_out[:30]
+    assert picture.image.mode == "RGB"
+    assert picture.image.tobytes() == pictures.pairs(originals, run.reconstruct(originals)).tobytes()
+    text, mapped = where.blocks
+    active = int(active_units(run.model.encode(portrait.held_out_split.first(2000))).sum())
+    assert text.text.startswith(f"v: {active} of 3 latents are active")
+    assert f"{len(portrait.held_out_split)} held-out pictures, coloured by class" in mapped.caption
+    html = run.report().read_text(encoding="utf-8")
+    assert text.text in html
+    assert mapped.caption in html
+
+
+def test_models_without_codes_show_none(home):
+    assert codes.latent_sections([workbench.open_run("pixelcnn").portrait()]) == []
+    titles = [s.title for s in codes.latent_sections([workbench.open_run("autoencoder").portrait()])]
+    assert titles == ["Reconstructions", "Codes"]
+    titles = [s.title for s in codes.latent_sections([workbench.open_run("vae").portrait()])]
+    assert titles == ["Reconstructions", "Codes", "The latent plane"]

@@ -1,12 +1,19 @@
-"""Which latents of an encoder say something of the picture: the others have collapsed to the prior."""
+"""Codes of a split, and which latents say something of the picture: the others have collapsed to the prior."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor
 
+from limner.data.batches import sequential
+from limner.data.imageset import Split
 from limner.errors import LimnerError
+from limner.models.bounded import Bounded
+from limner.models.contracts import Reconstructs
 
-__all__ = ["active_units"]
+__all__ = ["Codes", "active_units", "encode_split"]
 
 THRESHOLD = 0.01  # as published
 
@@ -23,3 +30,39 @@ def active_units(codes: Tensor) -> Tensor:
     if len(codes) < 2:
         raise LimnerError(f"active units: a variance over pictures needs two of them, not {len(codes)}")
     return codes.double().var(0) > THRESHOLD
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Encoded pictures.
+
+    Attributes:
+        codes: ``(N, D)``.
+        labels: Classes of the pictures, int64 ``(N,)``; None where the data has none.
+        active: How many latents are active; None of an autoencoder, whose codes have no prior to give them a scale.
+    """
+
+    codes: Tensor
+    labels: Tensor | None
+    active: int | None
+
+    @property
+    def collapse(self) -> str | None:
+        """How many latents say something, in words."""
+        if self.active is None:
+            return None
+        return f"{self.active} of {self.codes.shape[1]} latents are active (variance of their means above {THRESHOLD})"
+
+
+def encode_split(model: Reconstructs, split: Split, limit: int) -> Codes:
+    """The codes of the first ``limit`` pictures of a split; a conditional model is told their classes.
+
+    Raises:
+        LimnerError: There are fewer than two pictures.
+    """
+    bounded = isinstance(model, Bounded)
+    told = isinstance(model, Bounded) and model.classes > 0
+    batches = list(sequential(split, 500, limit))
+    codes = torch.cat([model.encode(b.images, b.labels if told else None).cpu() for b in batches])
+    labels = None if split.labels is None else split.labels[: len(codes)]
+    return Codes(codes, labels, int(active_units(codes).sum()) if bounded else None)

@@ -1,4 +1,4 @@
-"""What codes are worth: errors of reconstructions, and accuracies of classifiers that begin at the encoder."""
+"""What codes are worth: reconstructions and their errors, where codes lie, accuracies of classifiers upon encoders."""
 
 from __future__ import annotations
 
@@ -6,13 +6,53 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from limner import pictures
+from limner import pictures, sampling
+from limner.evaluation import encode_split
+from limner.models import Reconstructs, Scores
 from limner.pages.portrait import Portrait
-from limner.report import Block, Section, Svg, Table
+from limner.report import Block, Picture, Section, Svg, Table, Text
 
-__all__ = ["probe_plot", "probe_sections", "reconstruction_sections"]
+__all__ = ["latent_sections", "probe_plot", "probe_sections", "reconstruction_sections"]
 
 Rows = Sequence[tuple[Portrait, Mapping[str, Any]]]
+MAPPED = 2000  # pictures whose codes are shown
+
+
+def latent_sections(runs: Sequence[Portrait]) -> list[Section]:
+    """Reconstructions, where the codes of held-out pictures lie, and what a plane of latents decodes to."""
+    rebuilt: list[Picture] = []
+    codes: list[Block] = []
+    planes: list[Picture] = []
+    for run in runs:
+        if isinstance(run.model, Reconstructs):
+            originals = run.held_out[:30]
+            again = run.model.reconstruct(originals).cpu()
+            what = "the mean of p(x|z)" if isinstance(run.model, Scores) else "its code, decoded"
+            caption = f"{run.name}: held-out pictures, each above its reconstruction ({what})"
+            rebuilt.append(Picture(pictures.pairs(originals, again), caption, "originals and reconstructions"))
+            codes += _codes(run, run.model)
+        if not run.model.classes and sampling.has_plane(run.model):
+            image = pictures.grid(sampling.manifold(run.model), columns=20, gap=0)
+            caption = f"{run.name}: what the latent plane decodes to, equal prior mass a cell"
+            planes.append(Picture(image, caption, "a plane of pictures that turn into each other"))
+    found: dict[str, Sequence[Block]] = {"Reconstructions": rebuilt, "Codes": codes, "The latent plane": planes}
+    return [Section(title, blocks) for title, blocks in found.items() if blocks]
+
+
+def _codes(run: Portrait, model: Reconstructs) -> list[Block]:
+    """How many latents are active, and a map of the codes."""
+    if len(run.held_out_split) < 2:
+        return []
+    found = encode_split(model, run.held_out_split, MAPPED)
+    blocks: list[Block] = [Text(f"{run.name}: {found.collapse}.")] if found.collapse else []
+    if found.codes.shape[1] > 1:
+        where = sampling.latent_map(found.codes)
+        xlabel, ylabel = where.axes
+        image = pictures.scatter(where.points, found.labels, run.data.label_names, xlabel=xlabel, ylabel=ylabel)
+        alike = "" if found.labels is None else ", coloured by class"
+        caption = f"{run.name}: the codes of {len(found.codes):,} held-out pictures{alike}"
+        blocks.append(Picture(image, caption, "a map of the latent space", pixelated=False))
+    return blocks
 
 
 def reconstruction_sections(rows: Rows) -> list[Section]:

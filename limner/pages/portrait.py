@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from limner.configuration import RunConfig
-from limner.data import ImageSet
+from limner.data import ImageSet, Split
 from limner.models import Model
 
 __all__ = ["SAMPLES", "Portrait"]
@@ -35,7 +35,12 @@ class Portrait:
     data: ImageSet
 
     @property
-    def held_out(self) -> torch.Tensor:
-        """Pictures that it was not trained on (if there are any), uint8 ``(n, C, H, W)``, 64 at most."""
+    def held_out_split(self) -> Split:
+        """Pictures that it was not trained on (if there are any)."""
         split = self.data.splits["validation"]
-        return (split if len(split) else self.data.splits["train"]).first(SAMPLES)
+        return split if len(split) else self.data.splits["train"]
+
+    @property
+    def held_out(self) -> torch.Tensor:
+        """The first of them, uint8 ``(n, C, H, W)``, 64 at most."""
+        return self.held_out_split.first(SAMPLES)

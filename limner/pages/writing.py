@@ -10,7 +10,7 @@ import torch
 
 from limner import pictures, sampling
 from limner.files import write_text
-from limner.models import Latents, Reconstructs, Samples, Scores, family, with_article
+from limner.models import Samples, family, with_article
 from limner.models.contracts import describe_shape
 from limner.pages import codes, measures, training
 from limner.pages.portrait import SAMPLES, Portrait
@@ -27,7 +27,7 @@ def write_run_pages(run: Portrait) -> Path:
     evaluations = read_evaluations(run.folder)
     sections = [
         Section("Samples" if isinstance(run.model, Samples) else "Data", [Row([_data_picture(run), *_samples(run)])]),
-        *_latent_sections([run]),
+        *codes.latent_sections([run]),
         *codes.probe_sections(run, evaluations),
         Section("Likelihood", measures.likelihood(run, evaluations)),
         *codes.reconstruction_sections([(run, e) for e in evaluations]),
@@ -57,7 +57,7 @@ def write_comparison(
         *codes.reconstruction_sections(runs),
         *measures.fidelity_sections(runs),
         Section("Samples", [Row([_data_picture(portraits[0]), *(p for run in portraits for p in _samples(run))])]),
-        *_latent_sections(portraits),
+        *codes.latent_sections(portraits),
         Section("Learning curves", [*training.curves(portraits), *strips]),
     ]
     write(path, render(title, sections))
@@ -85,28 +85,6 @@ def _samples(run: Portrait) -> list[Picture]:
     images = sampling.sample(run.model, n, generator=torch.Generator().manual_seed(0), labels=labels)
     caption = f"{run.name}: samples" if labels is None else f"{run.name}: samples, a class a row"
     return [Picture(pictures.grid(images.cpu(), columns=columns), caption, f"pictures drawn by {run.name}")]
-
-
-def _latent_sections(runs: Sequence[Portrait]) -> list[Section]:
-    rebuilt: list[Picture] = []
-    planes: list[Picture] = []
-    for run in runs:
-        if isinstance(run.model, Reconstructs):
-            originals = run.held_out[:30]
-            again = run.model.reconstruct(originals).cpu()
-            what = "the mean of p(x|z)" if isinstance(run.model, Scores) else "its code, decoded"
-            caption = f"{run.name}: held-out pictures, each above its reconstruction ({what})"
-            rebuilt.append(Picture(pictures.pairs(originals, again), caption, "originals and reconstructions"))
-        if isinstance(run.model, Latents) and not run.model.classes and run.model.config.latent == 2:
-            image = pictures.grid(sampling.manifold(run.model).cpu(), columns=20, gap=0)
-            caption = f"{run.name}: what the latent plane decodes to, equal prior mass a cell"
-            planes.append(Picture(image, caption, "a plane of pictures that turn into each other"))
-    sections: list[Section] = []
-    if rebuilt:
-        sections.append(Section("Reconstructions", rebuilt))
-    if planes:
-        sections.append(Section("The latent plane", planes))
-    return sections
 
 
 def _model_card(run: Portrait, evaluations: Sequence[Mapping[str, Any]]) -> str:

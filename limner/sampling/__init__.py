@@ -3,19 +3,38 @@
 from limner.sampling.ancestral import OnRow, sample
 from limner.sampling.completion import Completions, complete, is_suffix
 from limner.sampling.labels import class_rows
-from limner.sampling.latent import Analogy, analogy, interpolate, labelled_latents, manifold, slerp
+from limner.sampling.latent import (
+    Analogy,
+    LatentMap,
+    analogy,
+    decode_all,
+    encode_all,
+    has_plane,
+    interpolate,
+    labelled_latents,
+    latent_map,
+    manifold,
+    slerp,
+    traversal,
+)
 
 __all__ = [
     "Analogy",
     "Completions",
+    "LatentMap",
     "OnRow",
     "analogy",
     "class_rows",
     "complete",
+    "decode_all",
+    "encode_all",
+    "has_plane",
     "interpolate",
     "is_suffix",
     "labelled_latents",
+    "latent_map",
     "manifold",
     "sample",
     "slerp",
+    "traversal",
 ]

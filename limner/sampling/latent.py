@@ -1,9 +1,10 @@
-"""Walks in the latent space of a model that decodes latents z ~ N(0, I): a VAE, a GAN."""
+"""Walks in a latent space, arithmetic and maps: of models that draw latents (a VAE, a GAN) or encode pictures."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -11,30 +12,61 @@ from torch import Tensor
 from limner.data.neighbours import nearest
 from limner.errors import LimnerError
 from limner.models.contracts import Latents, Reconstructs
+from limner.models.vae import VAE
 
-__all__ = ["Analogy", "LabelledLatents", "analogy", "interpolate", "labelled_latents", "manifold", "slerp"]
+__all__ = [
+    "Analogy",
+    "LabelledLatents",
+    "LatentMap",
+    "analogy",
+    "decode_all",
+    "encode_all",
+    "has_plane",
+    "interpolate",
+    "labelled_latents",
+    "latent_map",
+    "manifold",
+    "slerp",
+    "traversal",
+]
 
 VOTES = 5  # nearest pictures that must agree before a sample is given their class
+BATCH = 500  # pictures or latents that go through a network together
 
 
-def manifold(model: Latents, side: int = 20) -> Tensor:
-    """The lecture's picture of a 2-D latent plane, uint8 ``(side², C, H, W)`` in reading order.
+def _has_normal_prior(model: Latents | Reconstructs) -> bool:
+    """Whether its latents are N(0, I): an autoencoder has no prior, and a VAE's may be learned."""
+    return isinstance(model, Latents) and not (isinstance(model, VAE) and model.config.prior != "normal")
+
+
+def _dimensions(model: Latents) -> int:
+    return model.latents(1, generator=torch.Generator()).shape[1]  # the caller's random state stays as it is
+
+
+def has_plane(model: object) -> TypeGuard[Latents]:
+    """Whether ``manifold`` can show the model's latents: two dimensions, N(0, I)."""
+    return isinstance(model, Latents) and _has_normal_prior(model) and _dimensions(model) == 2
+
+
+def manifold(model: Latents, side: int = 20, label: int | None = None) -> Tensor:
+    """The lecture's picture of a 2-D latent plane (of one class), uint8 ``(side², C, H, W)`` in reading order.
 
     A regular grid of the unit square goes through the inverse Gaussian CDF, so that every cell stands for equal prior
     mass, and each code is decoded; of a VAE that is the mean of p(x|z) (arXiv 1312.6114, appendix A).
 
     Raises:
-        LimnerError: The latent space has not two dimensions.
+        LimnerError: The latent space has not two dimensions, or its prior is not N(0, I).
     """
-    like = model.latents(1, generator=torch.Generator())  # the caller's random state stays as it is
-    if like.shape[1] != 2:
+    if not _has_normal_prior(model):
+        raise LimnerError("the latent plane has cells of equal mass under N(0, I): this prior is learned")
+    if (d := _dimensions(model)) != 2:
         raise LimnerError(
-            f"the latent plane needs 2 dimensions, this model has {like.shape[1]}: train one with --set latent=2"
+            f"the latent plane needs 2 dimensions, this model has {d}: train a vae or a gan with --set latent=2"
         )
     u = (torch.arange(side, dtype=torch.float64) + 0.5) / side
-    axis = torch.special.ndtri(u).to(like)
+    axis = torch.special.ndtri(u).float()
     z = torch.stack(torch.meshgrid(axis.flip(0), axis, indexing="ij")[::-1], -1).view(-1, 2)  # (side², 2): x, y
-    return model.decode(z)
+    return decode_all(model, z, label)
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
@@ -56,16 +88,92 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     return norms * (torch.sin((1 - t) * angle) * unit_a + torch.sin(t * angle) * unit_b) / torch.sin(angle)
 
 
-def interpolate(model: Latents, a: Tensor, b: Tensor, steps: int = 10, label: int | None = None) -> Tensor:
+def interpolate(
+    model: Latents | Reconstructs, a: Tensor, b: Tensor, steps: int = 10, label: int | None = None
+) -> Tensor:
     """Pictures on the way from latent a to b ``(D,)``, ends included, uint8 ``(steps, C, H, W)``; of one class.
+
+    On a great circle where the latents are N(0, I), else (of an autoencoder, of a learned prior) on a straight line.
 
     Raises:
         LimnerError: There are fewer than two steps.
     """
     if steps < 2:
         raise LimnerError(f"an interpolation has 2 steps or more, its two ends, not {steps}")
-    z = slerp(a, b, torch.linspace(0, 1, steps))
-    return model.decode(z, None if label is None else torch.full((steps,), label))
+    t = torch.linspace(0, 1, steps)
+    z = slerp(a, b, t) if _has_normal_prior(model) else a + t.to(a)[:, None] * (b - a)
+    return decode_all(model, z, label)
+
+
+def traversal(
+    model: Latents | Reconstructs, base: Tensor, values: Tensor, dimensions: Tensor, label: int | None = None
+) -> Tensor:
+    """The pictures of ``base`` with one latent at a time changed, uint8 ``(M · steps, C, H, W)``, a latent a row.
+
+    Args:
+        model: Decodes.
+        base: The latents that are held, ``(D,)``.
+        values: What each latent becomes, ``(M, steps)``.
+        dimensions: Which latents, int64 ``(M,)``.
+        label: The pictures' class, of a conditional model.
+    """
+    m, steps = values.shape
+    z = base.repeat(m, steps, 1)  # (M, steps, D)
+    z[torch.arange(m), :, dimensions] = values.to(base)
+    return decode_all(model, z.flatten(0, 1), label)
+
+
+def encode_all(model: Reconstructs, images: Tensor, labels: Tensor | None = None) -> Tensor:
+    """Codes ``(B, D)`` of any number of pictures uint8 ``(B, C, H, W)``; of their classes, of a conditional model."""
+    places = [slice(i, i + BATCH) for i in range(0, len(images), BATCH)]
+    return torch.cat([model.encode(images[p], None if labels is None else labels[p]) for p in places]).cpu()
+
+
+def decode_all(model: Latents | Reconstructs, z: Tensor, label: int | None = None) -> Tensor:
+    """The pictures of any number of latents ``(B, D)``, uint8 ``(B, C, H, W)``, all of one class."""
+    y = None if label is None else torch.full((len(z),), label)
+    return torch.cat([model.decode(part, None if y is None else y[: len(part)]).cpu() for part in z.split(BATCH)])
+
+
+@dataclass(frozen=True)
+class LatentMap:
+    """Where pictures lie in the latent space, seen in a plane.
+
+    Attributes:
+        points: ``(N, 2)``.
+        explained: Shares of the codes' variance along the two principal components; None where the points are the
+            codes themselves.
+    """
+
+    points: Tensor
+    explained: tuple[float, float] | None
+
+    @property
+    def axes(self) -> tuple[str, str]:
+        """What the two coordinates are."""
+        if self.explained is None:
+            return "z0", "z1"
+        first, second = (f"{share:.0%} of the variance" for share in self.explained)
+        return f"first principal component, {first}", f"second, {second}"
+
+
+def latent_map(codes: Tensor) -> LatentMap:
+    """Codes ``(N, D)`` in a plane: two-dimensional ones as they are, more on their two principal components.
+
+    Raises:
+        LimnerError: The latent space has one dimension, or there are fewer than two codes.
+    """
+    n, d = codes.shape
+    if d < 2 or n < 2:
+        raise LimnerError(f"a map needs 2 latent dimensions and 2 pictures or more, not {d} and {n}")
+    if d == 2:
+        return LatentMap(codes, None)
+    from sklearn.decomposition import PCA
+
+    pca = PCA(2, random_state=0)
+    points = torch.from_numpy(pca.fit_transform(codes.double().numpy()))
+    first, second = pca.explained_variance_ratio_.tolist()
+    return LatentMap(points, (first, second))
 
 
 @dataclass(frozen=True)
@@ -84,7 +192,12 @@ class LabelledLatents:
 
 
 def labelled_latents(
-    model: Latents, images: Tensor, labels: Tensor, n: int = 2000, *, generator: torch.Generator | None = None
+    model: Latents | Reconstructs,
+    images: Tensor,
+    labels: Tensor,
+    n: int = 2000,
+    *,
+    generator: torch.Generator | None = None,
 ) -> LabelledLatents:
     """Latents with a class each, of a model without classes of its own.
 
@@ -100,11 +213,9 @@ def labelled_latents(
         generator: Of their numbers.
     """
     if isinstance(model, Reconstructs):
-        codes = [model.encode(part) for part in images.split(500)]
-        return LabelledLatents(torch.cat(codes), labels, encoded=True)
+        return LabelledLatents(encode_all(model, images), labels, encoded=True)
     z = model.latents(n, generator=generator)
-    drawn = torch.cat([model.decode(part).cpu() for part in z.split(500)])
-    votes = labels[nearest(drawn, images, min(VOTES, len(images)))[1]]  # (n, 5)
+    votes = labels[nearest(decode_all(model, z), images, min(VOTES, len(images)))[1]]  # (n, 5)
     agreed = (votes == votes[:, :1]).all(1)
     return LabelledLatents(z[agreed.to(z.device)], votes[agreed, 0], encoded=False)
 
@@ -126,7 +237,9 @@ class Analogy:
     counts: tuple[int, int, int]
 
 
-def analogy(model: Latents, latents: LabelledLatents, classes: tuple[int, int, int], n: int = 8) -> Analogy:
+def analogy(
+    model: Latents | Reconstructs, latents: LabelledLatents, classes: tuple[int, int, int], n: int = 8
+) -> Analogy:
     """Arithmetic on averaged latents (Radford et al. 2015, arXiv 1511.06434): a smiling woman, less a neutral one, etc.
 
     The average of drawn latents is much shorter than any of them; before it is decoded it is brought to the length √D
@@ -150,6 +263,6 @@ def analogy(model: Latents, latents: LabelledLatents, classes: tuple[int, int, i
     if not latents.encoded:
         means = means * (math.sqrt(means.shape[1]) / means.norm(dim=1, keepdim=True))
     single = members[2][:n]
-    decoded = model.decode(torch.cat([means, single, single + a - b])).cpu()
+    decoded = decode_all(model, torch.cat([means, single, single + a - b]))
     before, after = decoded[4:].chunk(2)
     return Analogy(decoded[:4], before, after, (len(members[0]), len(members[1]), len(members[2])))

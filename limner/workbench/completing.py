@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from limner.data import nearest_level
+from limner.data import Split, nearest_level
 from limner.data.decoding import Unreadable, decode, quiet
+from limner.data.fitting import fit_picture
+from limner.data.options import FitMode
 from limner.errors import LimnerError
 
 if TYPE_CHECKING:
@@ -18,32 +20,45 @@ if TYPE_CHECKING:
 
     from limner.workbench.run import Run
 
-__all__ = ["MASKS", "missing_part", "picture_of"]
+__all__ = ["MASKS", "missing_part", "picture_of", "place_of"]
 
 MASKS = "top-half, bottom-half, left-half, right-half, box=y0,x0,y1,x1 or a picture file (white = missing)"
 SPLITS = ("train", "validation", "test")
 
 
-def picture_of(run: Run, image: str | os.PathLike[str]) -> torch.Tensor:
+def picture_of(run: Run, image: str | os.PathLike[str], *, fitted: bool = False) -> torch.Tensor:
     """A picture of the size, channels and levels of the run's model, uint8 ``(C, H, W)``.
 
     Args:
-        run: Whose model completes it.
+        run: Whose model completes or encodes it.
         image: A picture file, or ``test:7``: a split of the run's data and a number from 0.
+        fitted: A file of another size is brought to the model's as the run's data was; else it is refused.
 
     Raises:
         LimnerError: The file cannot be read or has another size; there is no such picture.
     """
-    split, _, number = str(image).partition(":")
-    if split in SPLITS and number.isdecimal() and not Path(image).exists():
-        pictures = run.data().split(split)
-        if int(number) >= len(pictures):
-            raise LimnerError(f"{image}: {split} has {len(pictures):,} pictures, 0 to {len(pictures) - 1}")
-        return pictures.take(torch.tensor([int(number)]))[0]
+    if (place := place_of(run, image)) is not None:
+        split, number = place
+        return split.take(torch.tensor([number]))[0]
     c, h, w = run.model.shape
-    picture = _read(image, (h, w)).convert("L" if c == 1 else "RGB")
+    picture = _read(image, (h, w), run.config.data.fit if fitted else None).convert("L" if c == 1 else "RGB")
     pixels = torch.from_numpy(np.array(picture)).reshape(h, w, c).permute(2, 0, 1)
     return nearest_level(pixels, run.model.levels)
+
+
+def place_of(run: Run, image: str | os.PathLike[str]) -> tuple[Split, int] | None:
+    """The split and the number that ``test:7`` means; None where ``image`` is a file.
+
+    Raises:
+        LimnerError: There is no such picture.
+    """
+    name, _, number = str(image).partition(":")
+    if name not in SPLITS or not number.isdecimal() or Path(image).exists():
+        return None
+    split = run.data().split(name)
+    if int(number) >= len(split):
+        raise LimnerError(f"{image}: {name} has {len(split):,} pictures, 0 to {len(split) - 1}")
+    return split, int(number)
 
 
 def missing_part(mask: str | os.PathLike[str], size: tuple[int, int]) -> torch.Tensor:
@@ -92,14 +107,16 @@ def _box(text: str, size: tuple[int, int]) -> tuple[int, int, int, int]:
     )
 
 
-def _read(path: str | os.PathLike[str], size: tuple[int, int]) -> Image.Image:
-    """The picture in a file, mode L or RGB."""
+def _read(path: str | os.PathLike[str], size: tuple[int, int], fit: FitMode | None = None) -> Image.Image:
+    """The picture in a file at ``size`` ``(H, W)``, mode L or RGB."""
     try:
         with open(path, "rb") as stream, quiet():
             picture = decode(stream).picture
     except (OSError, Unreadable) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise LimnerError(f"cannot read {path}: {reason}") from error
+    if fit is not None:
+        return fit_picture(picture, size, fit)
     if picture.size != size[::-1]:
         raise LimnerError(
             f"{path} is {picture.width}×{picture.height}, the model's pictures are {size[1]}×{size[0]} "

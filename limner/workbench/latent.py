@@ -1,47 +1,65 @@
-"""The words of `limner latent`: what is walked between, added up, looked for."""
+"""The words of `limner latent`: what is walked between, changed, encoded, added up, looked for."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from limner import display, sampling
-from limner.data import ImageSet, Split
-from limner.data.neighbours import nearest
 from limner.errors import LimnerError
-from limner.models import Latents, Reconstructs
-from limner.training.doctor import Nearness, memorisation, nearness
-from limner.workbench.completing import picture_of
+from limner.evaluation import Codes
+from limner.models import Latents, Reconstructs, with_article
+from limner.workbench.encoding import (
+    Mapped,
+    OnePicture,
+    Reconstructions,
+    encode_pictures,
+    held_out_codes,
+    latent_map,
+    reconstruct,
+)
+from limner.workbench.neighbours import Neighbours, beside_unseen, known, neighbours
 
 if TYPE_CHECKING:
     from limner.workbench.run import Run
 
-__all__ = ["Neighbours", "analogy", "beside_unseen", "interpolate", "manifold", "neighbours"]
+__all__ = [
+    "Mapped",
+    "Neighbours",
+    "Reconstructions",
+    "Traversal",
+    "analogy",
+    "beside_unseen",
+    "interpolate",
+    "latent_map",
+    "manifold",
+    "neighbours",
+    "reconstruct",
+    "traversal",
+]
 
-MOST = 60_000  # training pictures that are searched or encoded,
-VALUES = 100_000_000  # or as many as have so many values
-UNSEEN = 1000  # held-out pictures to compare with
+REACH = 3.0  # standard deviations that a traversal goes each way
+DRAWN = 2000  # latents of the prior by which its spread is known
 
 
 def interpolate(
     run: Run,
-    ends: Sequence[str | os.PathLike[str] | torch.Tensor] = (),
+    ends: Sequence[OnePicture] = (),
     *,
     rows: int = 8,
     steps: int = 10,
     label: int | None = None,
     seed: int = 0,
 ) -> torch.Tensor:
-    """Spherical walks between two latents, uint8 ``(rows · steps, C, H, W)``, a walk a row.
+    """Walks between two latents, uint8 ``(rows · steps, C, H, W)``, a walk a row; see ``limner.sampling.interpolate``.
 
     Args:
         run: Whose model decodes latents.
         ends: Two pictures (a file, ``test:7``, uint8 ``(C, H, W)``) to walk between, one row; of a model that encodes.
-            By default each row goes between two latents of the prior.
+            By default each row goes between two latents of the prior, where there is one.
         rows: How many, where the ends are drawn.
         steps: Pictures in a row, ends included.
         label: The class, of a conditional model; by default row i shows class i.
@@ -51,33 +69,121 @@ def interpolate(
         LimnerError: The model has no latents, or cannot encode the ends.
     """
     model = _decoder(run)
+    run.check_label(label)
     if ends:
-        if not isinstance(model, Reconstructs):
-            raise LimnerError(f"a {run.config.model} has no encoder to find a picture's latent: leave the pictures out")
         if len(ends) != 2:
             raise LimnerError(f"interpolate goes between 2 pictures, not {len(ends)}: give two, or none to draw both")
-        pair = [end if isinstance(end, torch.Tensor) else picture_of(run, end) for end in ends]
-        a, b = model.encode(torch.stack(pair))
-        return sampling.interpolate(model, a, b, steps).cpu()
-    run.check_label(label)
+        _, (a, b), labels = encode_pictures(run, ends, label)
+        one = None if labels is None else labels.tolist()
+        if one and one[0] != one[1]:
+            raise LimnerError(f"the pictures are of classes {one[0]} and {one[1]}: say with --label which to walk in")
+        return sampling.interpolate(model, a, b, steps, one[0] if one else None)
+    if not isinstance(model, Latents):
+        raise LimnerError(
+            f"{with_article(run.config.model)} has no prior to draw from: name two pictures, as in test:0 test:1"
+        )
     z = model.latents(2 * rows, generator=torch.Generator().manual_seed(seed)).view(rows, 2, -1)
     classes = run.model.classes
     walks = [
         sampling.interpolate(model, z[i, 0], z[i, 1], steps, i % classes if label is None and classes else label)
         for i in range(rows)
     ]
-    return torch.cat(walks).cpu()
+    return torch.cat(walks)
 
 
-def manifold(run: Run, side: int = 20) -> torch.Tensor:
-    """The plane of a two-dimensional latent space, uint8 ``(side², C, H, W)``; see ``limner.sampling.manifold``.
+@dataclass(frozen=True)
+class Traversal:
+    """One latent after the other changed, the others held.
+
+    Attributes:
+        images: uint8 ``(M · steps, C, H, W)``, a latent a row.
+        dimensions: Which latents, int64 ``(M,)``: of a model that encodes the most active first.
+        activity: Variance over held-out pictures of the mean of each, ``(M,)``; None without an encoder.
+        codes: Of those pictures; None without an encoder.
+    """
+
+    images: torch.Tensor
+    dimensions: torch.Tensor
+    activity: torch.Tensor | None
+    codes: Codes | None
+
+
+def traversal(
+    run: Run,
+    picture: OnePicture | None = None,
+    *,
+    most: int = 64,
+    steps: int = 10,
+    label: int | None = None,
+    seed: int = 0,
+    quiet: bool = True,
+) -> Traversal:
+    """Each latent from three standard deviations below its mean to three above, the others held.
+
+    Mean and deviation are the prior's; those of the codes of held-out pictures where there is no prior.
+
+    Args:
+        run: Whose model decodes latents.
+        picture: Whose code is held (a file, ``test:7``, uint8 ``(C, H, W)``); by default a latent of the prior, or the
+            mean code where there is none.
+        most: Latents at most.
+        steps: Pictures of each.
+        label: The class, of a conditional model; by default that of the picture, or 0.
+        seed: Of the drawn latents.
+        quiet: No progress.
 
     Raises:
-        LimnerError: The model has no latents, or not two dimensions of them, or has classes.
+        LimnerError: The model has no latents, or cannot encode the picture; there are fewer than two steps.
     """
     model = _decoder(run)
-    _without_classes(run, "a plane")
-    return sampling.manifold(model, side).cpu()
+    run.check_label(label)
+    if steps < 2:
+        raise LimnerError(f"a traversal has 2 steps or more, not {steps}")
+    held: Codes | None = None
+    if isinstance(model, Reconstructs):
+        _, held = held_out_codes(run, quiet=quiet)
+        spread = held.codes
+        base = spread.mean(0)
+    if isinstance(model, Latents):
+        spread = model.latents(DRAWN, generator=torch.Generator().manual_seed(seed)).cpu()
+        base = spread[0]
+    deviation, mean = torch.std_mean(spread, 0)
+    if picture is not None:
+        _, (base,), labels = encode_pictures(run, [picture], label)
+        label = None if labels is None else int(labels[0])
+    elif label is None and run.model.classes:
+        label = 0
+    activity = held.codes.var(0) if held else None
+    order = torch.arange(len(base)) if activity is None else activity.argsort(descending=True, stable=True)
+    chosen = order[:most]
+    values = mean[chosen, None] + deviation[chosen, None] * torch.linspace(-REACH, REACH, steps)
+    images = sampling.traversal(model, base, values, chosen, label)
+    return Traversal(images, chosen, None if activity is None else activity[chosen], held)
+
+
+def manifold(run: Run, side: int = 20, *, label: int | None = None) -> torch.Tensor:
+    """The plane of a two-dimensional latent space, uint8 ``(side², C, H, W)``; see ``limner.sampling.manifold``.
+
+    Args:
+        run: Whose model decodes latents.
+        side: Pictures a row, and rows.
+        label: The class, of a conditional model, which has a plane for each.
+
+    Raises:
+        LimnerError: The model has no prior, or not two dimensions; it has classes and none is chosen.
+    """
+    model = _decoder(run)
+    if not isinstance(model, Latents):
+        raise LimnerError(
+            f"{with_article(run.config.model)} has no prior, so no cells of equal mass; its codes: limner latent "
+            f"{run.name} map"
+        )
+    run.check_label(label)
+    if run.model.classes and label is None:
+        raise LimnerError(
+            f"run {run.name!r} has a plane for each of its {run.model.classes} classes: choose with --label"
+        )
+    return sampling.manifold(model, side, label)
 
 
 def analogy(run: Run, a: str, b: str, c: str, *, n: int = 8, seed: int = 0, quiet: bool = True) -> sampling.Analogy:
@@ -101,13 +207,13 @@ def analogy(run: Run, a: str, b: str, c: str, *, n: int = 8, seed: int = 0, quie
     split = data.split("train")
     if split.labels is None:
         raise LimnerError(f"{data.source} has no labels to average latents by; sub-folders or a labels array make them")
-    known = list(data.label_names)
-    classes = [known.index(word) if word in known else int(word) if word.isdecimal() else -1 for word in (a, b, c)]
+    names = list(data.label_names)
+    classes = [names.index(word) if word in names else int(word) if word.isdecimal() else -1 for word in (a, b, c)]
     for word, k in zip((a, b, c), classes, strict=True):
-        if not 0 <= k < len(known):
-            shown = ", ".join(known[:12]) + (" …" if len(known) > 12 else "")
+        if not 0 <= k < len(names):
+            shown = ", ".join(names[:12]) + (" …" if len(names) > 12 else "")
             raise LimnerError(f"class {word!r}: choose one of {shown}")
-    images = _known(split)
+    images = known(split)
     with display.stages(quiet) as progress:
         progress("latents of the classes", 0, 1)
         latents = sampling.labelled_latents(
@@ -116,102 +222,10 @@ def analogy(run: Run, a: str, b: str, c: str, *, n: int = 8, seed: int = 0, quie
         return sampling.analogy(model, latents, (classes[0], classes[1], classes[2]), n)
 
 
-@dataclass(frozen=True)
-class Neighbours:
-    """Samples and the training pictures that are most like them.
-
-    Attributes:
-        samples: uint8 ``(n, C, H, W)``, the one that is nearest to its neighbour first.
-        nearest: uint8 ``(n, k, C, H, W)``, nearest first.
-        positions: Of the neighbours in the training split, int64 ``(n, k)``.
-        distances: L2 of the pixels in [0, 1], or of the features, ``(n, k)``.
-        nearness: Of the pixels, beside held-out pictures; None where there are none.
-        searched: Training pictures that were looked at.
-    """
-
-    samples: torch.Tensor
-    nearest: torch.Tensor
-    positions: torch.Tensor
-    distances: torch.Tensor
-    nearness: Nearness | None
-    searched: int
-
-    @property
-    def memorised(self) -> str | None:
-        """What shows that the model gives training pictures back, if anything does."""
-        found = memorisation(self.nearness) if self.nearness else None
-        return found.observed if found else None
-
-
-def neighbours(
-    run: Run,
-    n: int = 10,
-    k: int = 3,
-    *,
-    features: torch.nn.Module | None = None,
-    label: int | None = None,
-    seed: int = 0,
-    quiet: bool = True,
-) -> Neighbours:
-    """The training pictures nearest to samples of any model that draws.
-
-    Args:
-        run: Whose model draws.
-        n: Samples to show; 200 at least are measured.
-        k: Neighbours of each.
-        features: Maps uint8 pictures ``(B, C, H, W)`` to ``(B, D)``, in which neighbours are looked for; else pixels.
-        label: Class of the samples, of a conditional model.
-        seed: Of the samples.
-        quiet: No progress.
-
-    Raises:
-        LimnerError: The model does not draw, or there are not ``k`` pictures.
-    """
-    drawn = run.sample(max(n, 200), label=label, seed=seed, quiet=quiet)
-    data = run.data(quiet=quiet)
-    pool = _known(data.split("train"))
-    if features is None:
-        distances, positions = nearest(drawn, pool, k)
-    else:
-        with torch.no_grad():
-            a, b = (torch.cat([features(part) for part in images.split(500)]) for images in (drawn, pool))
-        distances, positions = nearest(a, b, k)
-    compare = beside_unseen(data)
-    first = distances[:, 0].argsort()[:n]
-    near = positions[first]
-    return Neighbours(
-        drawn[first],
-        pool[near.flatten()].view(*near.shape, *pool.shape[1:]),
-        near,
-        distances[first],
-        compare(drawn) if compare else None,
-        len(pool),
-    )
-
-
-def beside_unseen(data: ImageSet) -> Callable[[torch.Tensor], Nearness] | None:
-    """A function that says how near samples uint8 ``(N, C, H, W)`` are to training pictures, beside unseen pictures.
-
-    None where all pictures were trained on.
-    """
-    unseen = next((s.first(UNSEEN) for s in (data.splits["test"], data.splits["validation"]) if len(s)), None)
-    if unseen is None:
-        return None
-    pool = _known(data.split("train"))
-    usual = nearest(unseen, pool)[0][:, 0]
-    return lambda samples: nearness(nearest(samples, pool)[0][:, 0], usual)
-
-
-def _known(split: Split) -> torch.Tensor:
-    """The pictures of a split, so many at most that they can be searched in memory."""
-    c, h, w = split.store.shape
-    return split.first(min(MOST, max(1, VALUES // (c * h * w))))
-
-
-def _decoder(run: Run) -> Latents:
+def _decoder(run: Run) -> Latents | Reconstructs:
     model = run.model
-    if not isinstance(model, Latents):
-        raise LimnerError(f"a {run.config.model} has no latents to decode: a vae or a gan has")
+    if not isinstance(model, Latents | Reconstructs):
+        raise LimnerError(f"{with_article(run.config.model)} has no latents to decode: a vae or a gan has")
     return model
 
 

@@ -23,8 +23,17 @@ class Linear:
 class Encoder(Linear):
     """The same with its inverse."""
 
-    def encode(self, images):
+    def encode(self, images, labels=None):
         return (images.flatten(1).float() - 100) / 40
+
+    def reconstruct(self, images, labels=None):
+        return self.decode(self.encode(images))
+
+
+class Autoencoder:
+    """The same without a prior."""
+
+    encode, decode, reconstruct = Encoder.encode, Linear.decode, Encoder.reconstruct
 
 
 def angle(a, b):
@@ -62,6 +71,55 @@ def test_interpolation_starts_and_ends_where_it_should():
     assert images.flatten(1).tolist() == [[140, 100, 100], [128, 128, 100], [100, 140, 100]]
     with pytest.raises(LimnerError, match="not 1"):
         sampling.interpolate(model, a, b, 1)
+
+
+def test_codes_without_a_prior_are_joined_by_a_line():
+    """Half way the great circle is at (0.7, 0.7), the line at (0.5, 0.5)."""
+    a, b = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])
+    images = sampling.interpolate(Autoencoder(), a, b, 3)
+    assert images.flatten(1).tolist() == [[140, 100, 100], [120, 120, 100], [100, 140, 100]]
+
+
+def test_a_traversal_changes_one_latent_a_row():
+    base = torch.tensor([0.5, -0.5, 1.0])
+    values = torch.tensor([[-1.0, 1.0], [0.0, 2.0]])
+    images = sampling.traversal(Linear(), base, values, torch.tensor([2, 0]))
+    assert images.flatten(1).tolist() == [[120, 80, 60], [120, 80, 140], [100, 80, 140], [180, 80, 140]]
+
+
+def test_many_pictures_and_latents_go_through_in_parts():
+    images = torch.randint(20, 180, (1203, 1, 1, 3), dtype=torch.uint8)
+    codes = sampling.encode_all(Encoder(), images)
+    assert torch.equal(codes, Encoder().encode(images))
+    assert torch.equal(sampling.decode_all(Encoder(), codes), images)
+
+
+def test_two_dimensional_codes_are_their_own_map():
+    codes = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    found = sampling.latent_map(codes)
+    assert torch.equal(found.points, codes)
+    assert found.explained is None
+    assert found.axes == ("z0", "z1")
+
+
+def test_a_map_keeps_the_distances_of_codes_that_lie_in_a_plane():
+    """Along two orthogonal directions of five with deviations 3 : 1, so 90 % and 10 % of the variance."""
+    generator = torch.Generator().manual_seed(0)
+    basis, _ = torch.linalg.qr(torch.randn(5, 2, generator=generator, dtype=torch.float64))
+    plane = torch.randn(200, 2, generator=generator, dtype=torch.float64)
+    plane, _ = torch.linalg.qr(plane - plane.mean(0))  # uncorrelated, of equal variance
+    plane = plane * torch.tensor([3.0, 1.0], dtype=torch.float64)
+    codes = plane @ basis.T + 7
+    found = sampling.latent_map(codes)
+    torch.testing.assert_close(torch.pdist(found.points), torch.pdist(codes))
+    assert found.explained == pytest.approx((0.9, 0.1))
+    assert found.axes == ("first principal component, 90% of the variance", "second, 10% of the variance")
+
+
+@pytest.mark.parametrize("shape", [(10, 1), (1, 3)])
+def test_a_map_needs_a_plane(shape):
+    with pytest.raises(LimnerError, match=f"not {shape[1]} and {shape[0]}"):
+        sampling.latent_map(torch.zeros(shape))
 
 
 def picture(*pixels):

@@ -1,0 +1,138 @@
+"""Anybody's pictures, and held-out ones, as the run's encoder sees them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from limner import sampling
+from limner.errors import LimnerError
+from limner.evaluation import Codes, encode_split, psnr, squared_error
+from limner.models import Reconstructs, with_article
+from limner.models.bounded import Bounded
+from limner.workbench.completing import picture_of, place_of
+
+if TYPE_CHECKING:
+    from limner.workbench.run import Run
+
+__all__ = [
+    "Mapped",
+    "OnePicture",
+    "Reconstructions",
+    "encode_pictures",
+    "held_out_codes",
+    "latent_map",
+    "reconstruct",
+]
+
+OnePicture = str | os.PathLike[str] | torch.Tensor
+
+
+def held_out_codes(run: Run, n: int = 2000, *, quiet: bool = True) -> tuple[str, Codes]:
+    """A split that the model was not trained on (if there is one), and the codes of its first ``n`` pictures.
+
+    Raises:
+        LimnerError: The model has no encoder.
+    """
+    model, data = _encoder(run), run.data(quiet=quiet)
+    name = next((name for name in ("test", "validation") if len(data.splits[name])), "train")
+    return name, encode_split(model, data.split(name), n)
+
+
+def encode_pictures(
+    run: Run, chosen: Sequence[OnePicture], label: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """The pictures uint8 ``(n, C, H, W)``, their codes ``(n, D)``, and the classes that a conditional model was given.
+
+    Those are ``label``, or what the run's data says of ``test:7``, or the most probable.
+
+    Raises:
+        LimnerError: The model has no encoder; a file cannot be read.
+    """
+    model = _encoder(run)
+    images = torch.stack([x if isinstance(x, torch.Tensor) else picture_of(run, x, fitted=True) for x in chosen])
+    labels = None
+    if isinstance(model, Bounded) and (labels := model.likeliest(images)) is not None:
+        told = [label if label is not None else _class_of(run, x) for x in chosen]
+        labels = torch.tensor([likely if y is None else y for y, likely in zip(told, labels.tolist(), strict=True)])
+    return images, sampling.encode_all(model, images, labels), labels
+
+
+def _class_of(run: Run, picture: OnePicture) -> int | None:
+    """What the run's data says of ``test:7``."""
+    place = None if isinstance(picture, torch.Tensor) else place_of(run, picture)
+    return None if place is None or place[0].labels is None else int(place[0].labels[place[1]])
+
+
+@dataclass(frozen=True)
+class Reconstructions:
+    """Pictures and what comes out when they are encoded and decoded.
+
+    Attributes:
+        originals: uint8 ``(n, C, H, W)``, at the model's size, channels and levels.
+        images: Their reconstructions, likewise.
+        errors: Of each, mean squared error of intensities in [0, 1], and the same as PSNR in dB.
+    """
+
+    originals: torch.Tensor
+    images: torch.Tensor
+    errors: tuple[tuple[float, float], ...]
+
+
+def reconstruct(run: Run, chosen: Sequence[OnePicture], *, label: int | None = None) -> Reconstructions:
+    """Anybody's pictures encoded and decoded, with the error.
+
+    Args:
+        run: Whose model encodes.
+        chosen: Picture files, which are brought to the model's size as its data was; ``test:7``; uint8 ``(C, H, W)``.
+        label: Their class, of a conditional model; by default as the run's data says, or the most probable.
+
+    Raises:
+        LimnerError: The model has no encoder, no such class, or a file cannot be read.
+    """
+    run.check_label(label)
+    originals, codes, labels = encode_pictures(run, chosen, label)
+    images = _encoder(run).decode(codes, labels).cpu()
+    errors = tuple((mse, psnr(mse)) for mse in squared_error(originals, images).tolist())
+    return Reconstructions(originals, images, errors)
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Held-out pictures in the latent space.
+
+    Attributes:
+        split: Which pictures they are.
+        codes: Their codes and classes.
+        map: Where the codes lie.
+    """
+
+    split: str
+    codes: Codes
+    map: sampling.LatentMap
+
+
+def latent_map(run: Run, n: int = 5000, *, quiet: bool = True) -> Mapped:
+    """Held-out pictures' codes in a plane; see ``limner.sampling.latent_map``.
+
+    Args:
+        run: Whose model encodes.
+        n: Pictures at most.
+        quiet: No progress.
+
+    Raises:
+        LimnerError: The model has no encoder, or a latent space of one dimension.
+    """
+    split, found = held_out_codes(run, n, quiet=quiet)
+    return Mapped(split, found, sampling.latent_map(found.codes))
+
+
+def _encoder(run: Run) -> Reconstructs:
+    model = run.model
+    if not isinstance(model, Reconstructs):
+        raise LimnerError(f"{with_article(run.config.model)} has no encoder: a vae or an autoencoder has")
+    return model

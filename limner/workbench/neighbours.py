@@ -1,0 +1,114 @@
+"""Nearest neighbours of samples among the training pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from limner.data import ImageSet, Split
+from limner.data.neighbours import nearest
+from limner.training.doctor import Nearness, memorisation, nearness
+
+if TYPE_CHECKING:
+    from limner.workbench.run import Run
+
+__all__ = ["Neighbours", "beside_unseen", "known", "neighbours"]
+
+MOST = 60_000  # training pictures that are searched or encoded,
+VALUES = 100_000_000  # or as many as have so many values
+UNSEEN = 1000  # held-out pictures to compare with
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Samples and the training pictures that are most like them.
+
+    Attributes:
+        samples: uint8 ``(n, C, H, W)``, the one that is nearest to its neighbour first.
+        nearest: uint8 ``(n, k, C, H, W)``, nearest first.
+        positions: Of the neighbours in the training split, int64 ``(n, k)``.
+        distances: L2 of the pixels in [0, 1], or of the features, ``(n, k)``.
+        nearness: Of the pixels, beside held-out pictures; None where there are none.
+        searched: Training pictures that were looked at.
+    """
+
+    samples: torch.Tensor
+    nearest: torch.Tensor
+    positions: torch.Tensor
+    distances: torch.Tensor
+    nearness: Nearness | None
+    searched: int
+
+    @property
+    def memorised(self) -> str | None:
+        """What shows that the model gives training pictures back, if anything does."""
+        found = memorisation(self.nearness) if self.nearness else None
+        return found.observed if found else None
+
+
+def neighbours(
+    run: Run,
+    n: int = 10,
+    k: int = 3,
+    *,
+    features: torch.nn.Module | None = None,
+    label: int | None = None,
+    seed: int = 0,
+    quiet: bool = True,
+) -> Neighbours:
+    """The training pictures nearest to samples of any model that draws.
+
+    Args:
+        run: Whose model draws.
+        n: Samples to show; 200 at least are measured.
+        k: Neighbours of each.
+        features: Maps uint8 pictures ``(B, C, H, W)`` to ``(B, D)``, in which neighbours are looked for; else pixels.
+        label: Class of the samples, of a conditional model.
+        seed: Of the samples.
+        quiet: No progress.
+
+    Raises:
+        LimnerError: The model does not draw, or there are not ``k`` pictures.
+    """
+    drawn = run.sample(max(n, 200), label=label, seed=seed, quiet=quiet)
+    data = run.data(quiet=quiet)
+    pool = known(data.split("train"))
+    if features is None:
+        distances, positions = nearest(drawn, pool, k)
+    else:
+        with torch.no_grad():
+            a, b = (torch.cat([features(part) for part in images.split(500)]) for images in (drawn, pool))
+        distances, positions = nearest(a, b, k)
+    compare = beside_unseen(data)
+    first = distances[:, 0].argsort()[:n]
+    near = positions[first]
+    return Neighbours(
+        drawn[first],
+        pool[near.flatten()].view(*near.shape, *pool.shape[1:]),
+        near,
+        distances[first],
+        compare(drawn) if compare else None,
+        len(pool),
+    )
+
+
+def beside_unseen(data: ImageSet) -> Callable[[torch.Tensor], Nearness] | None:
+    """A function that says how near samples uint8 ``(N, C, H, W)`` are to training pictures, beside unseen pictures.
+
+    None where all pictures were trained on.
+    """
+    unseen = next((s.first(UNSEEN) for s in (data.splits["test"], data.splits["validation"]) if len(s)), None)
+    if unseen is None:
+        return None
+    pool = known(data.split("train"))
+    usual = nearest(unseen, pool)[0][:, 0]
+    return lambda samples: nearness(nearest(samples, pool)[0][:, 0], usual)
+
+
+def known(split: Split) -> torch.Tensor:
+    """The pictures of a split, so many at most that they can be searched in memory."""
+    c, h, w = split.store.shape
+    return split.first(min(MOST, max(1, VALUES // (c * h * w))))
