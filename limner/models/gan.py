@@ -56,6 +56,19 @@ class GANConfig(ConditionalConfig):
             )
 
 
+def _keeping_variance(network: nn.Module) -> nn.Module:
+    """``network`` with He's initial weights (arXiv 1502.01852), where nothing normalises.
+
+    With PyTorch's, each layer's outputs vary a third as much as its inputs: samples are alike whatever z is, and the
+    generator runs into tanh's flat end, all black, before it tells one z from another. What starts at zero, the last
+    filters of each residual unit, stays so.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.any():
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    return network
+
+
 class Generator(nn.Module):
     """z ``(B, latent)``, and y int64 ``(B,)`` where there are classes → pictures in [-1, 1], ``(B, C, H, W)``."""
 
@@ -71,7 +84,7 @@ class Generator(nn.Module):
             case "dcgan":
                 self.layers = StridedDecoder(inputs, features, shape)
             case "residual":
-                self.layers = ConvDecoder(inputs, features, shape)
+                self.layers = _keeping_variance(ConvDecoder(inputs, features, shape))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """See the class."""
@@ -93,7 +106,7 @@ class Discriminator(nn.Module):
                 norm = config.discriminator_norm == "batch"
                 self.layers = StridedEncoder(shape, config.features, config.hidden, norm)
             case "residual":
-                self.layers = ConvEncoder(shape, config.features, config.hidden)
+                self.layers = _keeping_variance(ConvEncoder(shape, config.features, config.hidden))
         self.out = nn.Linear(config.hidden, 1)
         self.classes = nn.Embedding(config.classes, config.hidden) if config.classes else None
         if self.classes is not None:
