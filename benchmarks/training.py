@@ -28,7 +28,7 @@ from lightning_fabric import Fabric
 from limner import display
 from limner.configuration import DataConfig, RunConfig
 from limner.data import Batch, Batches, MemoryStore, Split
-from limner.recipes import default_recipe
+from limner.recipes import Recipe, default_recipe
 from limner.training.loop import Hooks, train
 from limner.training.objectives import SingleLoss
 from limner.training.precision import FABRIC_PRECISION
@@ -77,9 +77,11 @@ class Marked(SingleLoss):
         return super().step(batch, factor, step)
 
 
-def measure(model: str, shape: tuple[int, int, int], levels: int, precision: str, steps: int) -> tuple[float, float]:
+def measure(
+    model: str, shape: tuple[int, int, int], levels: int, precision: str, steps: int, recipe: Recipe | None = None
+) -> tuple[float, float]:
     """Images a second, and the share of other work, over ``steps`` steps."""
-    recipe = default_recipe(model, shape)
+    recipe = recipe or default_recipe(model, shape)
     batch = recipe.training.batch_size
     values = torch.randint(0, levels, (100 * batch, *shape), generator=torch.Generator().manual_seed(0))
     images = Split(MemoryStore(torch.round(values * 255 / (levels - 1)).to(torch.uint8)))

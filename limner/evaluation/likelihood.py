@@ -17,7 +17,7 @@ from limner.data.batches import sequential
 from limner.data.imageset import Split
 from limner.errors import LimnerError
 from limner.models.autoregressive import Tractable
-from limner.models.bounded import Bounded
+from limner.models.bounded import SAMPLES, Bounded
 from limner.models.contracts import Bound, Model, Scores
 
 __all__ = ["Likelihood", "bits_per_dim", "measure_likelihood"]
@@ -103,6 +103,8 @@ def measure_likelihood(
     effective: list[Tensor] = []
     conditional: list[Tensor] = []
     done, total = 0, len(split) if limit is None else min(limit, len(split))
+    if isinstance(model, Bounded):
+        batch_size = max(batch_size, model.rows // SAMPLES)  # as many as go through the decoder together
     for batch in sequential(split, batch_size, limit):
         given_class = None  # ln p(x|y), (B, classes)
         if isinstance(model, Bounded):

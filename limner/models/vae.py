@@ -86,6 +86,8 @@ class VAE(Bounded):
             self.rows = 5000
             if self.head.kind == "sigmoid":  # by compiled loops: 10,000 MNIST digits in about a minute
                 self.usual_samples = 5000
+                if kernels.available():
+                    self.rows = 50_000  # torch's threads, which look out for work a while, disturb long loops less
         self.planes = nn.Embedding(self.classes, h * w) if self.classes else None  # what the encoder sees of a class
         m, d = config.prior_components, config.latent
         match config.prior:
