@@ -6,9 +6,8 @@ Pythae 0.1.2 is installed with pip into an environment of its own (in the user's
 this project's torch, and answers through ``benchmarks/pythae_worker.py``.
 
 training: images a second of the recipe ``published`` (one stochastic layer of 50 latents, two hidden layers of 200) and
-of the convolutional network, in batches of 128. Limner's loop runs as ``limner train`` does, in float32 and in bf16,
-and ``limner train`` takes the faster; pythae's trainer, which has no bf16 on a CPU, is timed by its passes over the
-data, without the first. evaluation: ln p(x) of ``published`` from K importance samples; pythae's ``get_nll`` takes 100
+of the convolutional network. Limner's loop runs as ``limner train`` does, in float32 and in bf16, of which it takes the
+faster; pythae's trainer, which has no bf16 on a CPU, is timed by its passes over the data, without the first. evaluation: ln p(x) of ``published`` from K importance samples; pythae's ``get_nll`` takes 100
 samples at a time, its default, or all K (``rows``), here without gradients, which it would else keep. likelihood: from
 the same weights, the terms of the ELBO at z = μ(x) picture by picture, which have no noise, and the K-sample bounds,
 which have. Other work on the machine makes the ratios worthless: ``load`` is what there was when the run began.
@@ -42,7 +41,6 @@ from limner.recipes import named_recipe
 from limner.training.memory import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parent.parent
-BATCH = 128
 PASSES = 3  # of pythae's trainer
 
 
@@ -87,19 +85,21 @@ class Pythae:
             return json.loads(answer.read_text())
 
 
-def training(environment: Path, data: ImageSet, config: VAEConfig, repeats: int, seconds: float) -> dict[str, Any]:
+def training(
+    environment: Path, data: ImageSet, config: VAEConfig, batch: int, repeats: int, seconds: float
+) -> dict[str, Any]:
     """Images a second in training."""
     recipe = named_recipe("vae", "published", data.shape)
-    recipe = replace(recipe, network=config, training=replace(recipe.training, batch_size=BATCH))
+    recipe = replace(recipe, network=config, training=replace(recipe.training, batch_size=batch))
     pythae = Pythae(environment, VAE(config, data.shape, 2))
     rate, _ = measure("vae", data.shape, 2, "bf16", 10, recipe)
-    steps = max(10, int(seconds * rate / BATCH))
-    images = data.split("train").first(BATCH * max(5, steps // PASSES))
+    steps = max(10, int(seconds * rate / batch))
+    images = data.split("train").first(batch * max(5, steps // PASSES))
     seen: dict[str, list[float]] = {"limner_float32": [], "limner_bf16": [], "pythae": []}
     for _ in range(repeats):  # in turn, so that a busy minute meets all
         for precision in ("float32", "bf16"):
             seen[f"limner_{precision}"].append(measure("vae", data.shape, 2, precision, steps, recipe)[0])
-        seen["pythae"].append(pythae.ask("train", images, epochs=PASSES, batch=BATCH)["images_per_second"])
+        seen["pythae"].append(pythae.ask("train", images, epochs=PASSES, batch=batch)["images_per_second"])
     return _rates_and_ratios(seen)
 
 
@@ -150,6 +150,7 @@ def main() -> None:
     parser.add_argument("--data", default="binarized-mnist", help="SOURCE of pictures of two levels")
     parser.add_argument("--environment", type=Path, default=Path(pooch.os_cache("limner")) / "peers" / "pythae")
     parser.add_argument("--repeats", type=int, default=3, help="of each measurement; medians are reported")
+    parser.add_argument("--batch", type=int, default=128, help="pictures in a step of training")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each training")
     parser.add_argument("--samples", type=int, default=5000, help="K of the importance bound, a multiple of 100")
     parser.add_argument("--images", type=int, default=20, help="that pythae evaluates; limner fifty times as many")
@@ -159,10 +160,12 @@ def main() -> None:
     data, start = load(arguments.data), time.perf_counter()
     keep_freed_memory()  # as `limner train`
     found: dict[str, Any] = {"torch": torch.__version__, "threads": torch.get_num_threads(), "load": load_before}
-    found["data"] = arguments.data
+    found |= {"data": arguments.data, "batch": arguments.batch}
     published = replace(named_recipe("vae", "published", data.shape).network, input_dropout=0.0)  # pythae has none
     for name, config in {"published": published, "conv": VAEConfig(network="conv")}.items():
-        found[f"training_{name}"] = training(arguments.environment, data, config, arguments.repeats, arguments.seconds)
+        found[f"training_{name}"] = training(
+            arguments.environment, data, config, arguments.batch, arguments.repeats, arguments.seconds
+        )
     with tempfile.TemporaryDirectory() as runs:
         settings = ("precision=float32", "sample_images=0", "evaluations=1", "input_dropout=0")
         run = train("vae", data, name="vae", runs=runs, recipe="published", epochs=arguments.epochs, settings=settings)
