@@ -369,7 +369,7 @@ def test_weights_without_a_state_are_not_overwritten(home, refused, snapshot):
         ('model = "vae"', "", "runs/vae/config.toml has no 'model'"),
         ('model = "vae"', 'model = "vea"', "unknown model 'vea': did you mean 'vae'?"),
         ('model = "vae"', "model = 3", "unknown model '3'"),
-        ("latent = 2", "latent = 2\ncolour = 3", "[network]: unknown key 'colour'; choose one of latent, "),
+        ("latent = 2", "latent = 2\ncolour = 3", "[network]: unknown key 'colour'; choose one of classes, "),
         ("latent = 2", "latnt = 2", "[network]: unknown key 'latnt'; did you mean 'latent'?"),
         ("latent = 2", 'latent = "x"', "runs/vae/config.toml [network] latent=x: must be a whole number"),
         ("latent = 2", "latent = 3", "model.safetensors does not fit this model"),
