@@ -155,12 +155,10 @@ def _figures(folder: Path, data: str) -> dict[str, Any]:
     state = json.loads((folder / "state.json").read_text()) if (folder / "state.json").is_file() else {}
     status = "finished" if state.get("finished") else "unfinished" if state.get("step") else "no checkpoint"
     row: dict[str, Any] = {"status": status, "step": int(state.get("step", 0))}
-    validations = [(r["validation"], r["step"]) for r in read_json_lines(folder / "metrics.jsonl") if "validation" in r]
-    kept = row["step"]  # whose weights were kept: figures of others are old
-    for chooses in ("nats", "distance"):
-        if seen := [(v[chooses], step) for v, step in validations if chooses in v]:
-            row[f"validation_{chooses}"], kept = min(seen)
-    wanted = ("test", data, kept)
+    kept = [(r["validation"], r["step"]) for r in read_json_lines(folder / "metrics.jsonl") if r.get("kept")]
+    validation, step = kept[-1] if kept else ({}, row["step"])
+    row |= {f"validation_{k}": validation[k] for k in ("nats", "distance") if k in validation}
+    wanted = ("test", data, step)  # figures of other weights are old
     found = [e for e in read_evaluations(folder) if (e.get("split"), e.get("data"), e.get("step")) == wanted]
     if best := _of_most(found, "n", "nats_per_image"):
         row |= {"test_nats": best["nats_per_image"], "bits_per_dim": best["bits_per_dim"], "bound": best["bound"]}

@@ -103,7 +103,7 @@ def test_rows_hold_what_there_is(here):
 
     folder = a_run(here / "old")
     (folder / "state.json").write_text('{"step": 7, "finished": true}')
-    lines = [{"step": s, "validation": {"nats": n}} for s, n in ((3, 9.0), (5, 4.0), (7, 5.0))]
+    lines = [{"step": s, "validation": {"nats": n}, "kept": s < 6} for s, n in ((3, 9.0), (5, 4.0), (7, 5.0))]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     figures = {"step": 5, "n": 9, "nats_per_image": 4.5, "bits_per_dim": 0.1, "bound": "lower"}
     for split, data, shift in (("test", "digits", 0), ("test", "other", -1), ("validation", "digits", -1)):
@@ -118,7 +118,8 @@ def test_rows_hold_what_there_is(here):
 def test_a_row_without_likelihood_has_what_its_samples_reach(here):
     folder = a_run(here / "game")
     (folder / "state.json").write_text('{"step": 7, "finished": true}')
-    lines = [{"step": s, "validation": {"distance": d, "accuracy": 0.5}} for s, d in ((3, 0.9), (5, 0.4), (7, 0.6))]
+    seen = ((3, 0.3, True), (5, 0.4, True), (7, 0.6, False))  # within the noise of a smaller distance, and beyond it
+    lines = [{"step": s, "validation": {"distance": d, "accuracy": 0.5}, "kept": kept} for s, d, kept in seen]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     for step, samples, ratio in ((5, 900, 2.0), (5, 100, 1.5), (3, 900, 1.0)):  # of few samples; of older weights
         record = {"split": "test", "data": "digits", "step": step, "samples": samples, "frechet_ratio": ratio}
@@ -141,7 +142,7 @@ def test_a_row_without_likelihood_has_what_its_samples_reach(here):
         ("state.json", b"[]"),
         ("state.json", b"\xff"),
         ("state.json", b'{"step": "x"}'),
-        ("metrics.jsonl", b'{"step": 1, "validation": 3}\n'),
+        ("metrics.jsonl", b'{"step": 1, "validation": 3, "kept": true}\n'),
     ],
 )
 def test_one_damaged_run_does_not_hide_the_others(here, file, content):

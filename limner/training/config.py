@@ -88,7 +88,8 @@ class AdversarialConfig(TrainingConfig):
     zero_penalty: NotNegativeReal = 1.0
     """γ, the weight of R1 and of R2."""
     keep: Literal["best", "last"] = "best"
-    """Which weights are kept: those of the smallest Fréchet distance to the validation pictures, or the last."""
+    """Which weights are kept: the latest whose Fréchet distance to the validation pictures is at most a fifth above the
+    smallest, or the last."""
 
     @property
     def chosen_penalty(self) -> Literal["none", "gradient", "r1", "r1+r2"]:

@@ -62,12 +62,10 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: ``best`` is the smallest of the figures that chose the weights, infinite where none does."""
+    """How a run ended: after which step, in all its seconds, and whether it was interrupted."""
 
     step: int
     seconds: float
-    best: float
-    best_step: int
     interrupted: bool
 
 
@@ -120,7 +118,7 @@ class _Run:
             steps = max(1, round(config.epochs * self.batches.steps_per_epoch))
             self.schedule = Schedule.of_steps(steps, config.warmup_steps, config.cooldown)
         self.step, self.seconds_before, self.evaluations = 0, 0.0, 0
-        self.best, self.best_step, self.saved_step = math.inf, 0, -1
+        self.smallest, self.saved_step = math.inf, -1  # the smallest of the figures that choose the weights
         self.validated: dict[str, float] | None = None
         self.log: dict[str, tuple[float, int]] = {}  # figures since the last line in the journal: sum, how many
         self.next_log = LOG_PART
@@ -153,7 +151,7 @@ class _Run:
                     self._checkpoint()
             finally:
                 self.journal.close()
-        return Outcome(self.step, self._elapsed(), self.best, self.best_step, not self._finished())
+        return Outcome(self.step, self._elapsed(), not self._finished())
 
     def _elapsed(self) -> float:
         """Seconds of training, those before a resume included."""
@@ -244,11 +242,14 @@ class _Run:
                 f"validation at step {self.step} gave {bad[-1]} = {self.validated[bad[-1]]}; the last good checkpoint "
                 "is kept: resume from it with a lower rate (--set learning_rate=...)"
             )
-        self.journal.write(self.step, {"seconds": round(self._elapsed(), 3), "validation": self.validated})
         average, figure = self.objective.average.averaged, self.objective.figure
-        chosen = {} if figure is None else {f"validation_{figure}": self.validated[figure]}
-        if figure is None or self.validated[figure] < self.best:
-            self.best, self.best_step = next(iter(chosen.values()), math.inf), self.step
+        value = math.inf if figure is None else self.validated[figure]
+        kept = value <= self.smallest * (1 + self.objective.noise)  # of equals the later: a replayed one is kept again
+        record = {"seconds": round(self._elapsed(), 3), "validation": self.validated, "kept": kept}
+        self.journal.write(self.step, record)
+        if kept:
+            self.smallest = min(value, self.smallest)
+            chosen = {} if figure is None else {f"validation_{figure}": value, "smallest": self.smallest}
             save_model(self.folder, self.objective.model, average, {"step": self.step} | chosen)
         self.hooks.evaluated(self.step, average)
         self.recent.clear()
@@ -291,9 +292,7 @@ class _Run:
             part = self.seconds_before / self.budget if self.budget else self._fraction()
             self.evaluations = min(int(numbers["evaluations"]), int(part * self.config.evaluations))
             self.next_log = min(float(numbers["next_log"]), part + LOG_PART)
-            if best:
-                self.best = float(best.get(f"validation_{self.objective.figure}", math.inf))
-                self.best_step = int(best["step"])
+            self.smallest = float(best.get("smallest", math.inf))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error
         if self.step:  # before, everything is as the seed made it

@@ -36,6 +36,8 @@ class Objective(ABC, Generic[M]):
 
     Attributes:
         figure: The validation figure that chooses the weights to keep, the smaller the better; None: the last are kept.
+        noise: How far, as a fraction, a figure may exceed the smallest before it is worse: the later weights are kept
+            up to there.
         doctor: Says what is wrong with the run; None where there is none.
         model: What is trained.
         average: The moving average of its weights.
@@ -48,6 +50,7 @@ class Objective(ABC, Generic[M]):
     """
 
     figure: str | None = None
+    noise: float = 0.0
     doctor: Doctor | None = None
 
     def __init__(self, model: M, config: TrainingConfig, fabric: Fabric, optimizers: Mapping[str, Optimizers]) -> None:

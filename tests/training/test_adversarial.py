@@ -6,8 +6,9 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from limner.data import Batch
+from limner.data import Batch, MemoryStore, Split
 from limner.errors import LimnerError
+from limner.files import read_json_lines
 from limner.models.gan import GAN, GANConfig
 from limner.training.adversarial import (
     OBJECTIVES,
@@ -17,7 +18,9 @@ from limner.training.adversarial import (
     non_saturating,
     zero_centred_penalty,
 )
+from limner.training.checkpoints import read_header
 from limner.training.config import AdversarialConfig
+from limner.training.loop import train
 
 LOGITS = torch.linspace(-4, 4, 9, dtype=torch.float64)
 
@@ -321,6 +324,18 @@ def test_validation_is_the_same_twice_and_a_measure_chooses():
     )
     assert measured.figure == "distance"
     assert measured.validate(parts)["distance"] == 11
+
+
+def test_kept_are_the_latest_weights_within_the_noise_of_the_smallest_distance(tmp_path):
+    seen = iter([1.0, 0.5, 0.59, 0.61, 0.58, 0.7])  # a fifth above the smallest is no worse, and does not creep up
+    game = players(evaluations=6, epochs=6.0, sample_images=0)
+    measured = Adversarial(game.model, game.config, game.fabric, lambda gan, batches: {"distance": next(seen)})
+    split = Split(MemoryStore(batch(32).images))
+    train(measured, split, split, game.config, tmp_path)
+    lines = [r for r in read_json_lines(tmp_path / "metrics.jsonl") if "validation" in r]
+    assert [r["kept"] for r in lines] == [True, True, True, False, True, False]
+    header = read_header(tmp_path / "model.safetensors")
+    assert (header["step"], header["validation_distance"], header["smallest"]) == (lines[4]["step"], 0.58, 0.5)
 
 
 def test_bf16_trains_the_same_game():
