@@ -102,6 +102,7 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
 
     ``small`` (pixelcnn) draws thousands of samples a second; ``strong`` (patch-pixelcnn, ladder-vae) is regularised for
     more than the ten minutes in which a default begins to overfit binary 28×28 pictures (LOG.md);
+    ``residual`` (gan) has residual players, and rates at which these learn;
     ``denoising`` and ``augmented`` (autoencoder) restore masked and moved pictures, which makes codes that tell what
     is shown (docs/probe.md);
     ``published`` (vae) is the one-layer model of arXiv 1509.00519, ``iwae`` the same with 50 importance samples.
@@ -113,6 +114,9 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
     match model, name:
         case _, "default":
             return default
+        case "gan", "residual":
+            slower = AdversarialConfig(learning_rate=2e-4, discriminator_learning_rate=2e-4)
+            return Recipe(replace(default.network, network="residual"), slower)
         case "autoencoder", "denoising":
             network = replace(default.network, corruption="masking", corruption_level=0.75)
             return Recipe(network, replace(default.training, epochs=60))
@@ -134,6 +138,7 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
             network = replace(default.network, features=64, dropout=0.2)
             return Recipe(network, replace(default.training, ema_decay=0.9995))
     own = {
+        "gan": ["default", "residual"],
         "autoencoder": ["default", "denoising", "augmented"],
         "pixelcnn": ["default", "small"],
         "vae": ["default", "published", "iwae"],

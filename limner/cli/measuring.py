@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from limner.cli.arguments import Flag, Limit, OtherSource, RunName, RunNames, Samples, Seed, SplitName
+from limner.cli.arguments import Count, Flag, Limit, OtherSource, RunName, RunNames, Samples, Seed, SplitName
 from limner.cli.printing import print_json
 
 __all__ = ["compare", "evaluate"]
@@ -18,6 +18,7 @@ def evaluate(
     split: SplitName = "test",
     importance_samples: Samples = None,
     fidelity: Flag = False,
+    neighbours: Count = 3,
     limit: Limit = None,
     seed: Seed = 0,
     json: Flag = False,
@@ -35,6 +36,7 @@ def evaluate(
         importance_samples: K of a VAE's bound; 1 is the ELBO, more tighten it; by default 5,000 for binary pictures and
             dense layers, else 100.
         fidelity: Compare samples with the split as well.
+        neighbours: k of precision and recall; 3 as published, 5 is usual too.
         limit: Only the first so many images, and as many samples.
         seed: Of a bound's noise, and of the samples.
         json: Print one JSON object.
@@ -46,6 +48,7 @@ def evaluate(
         split=split,
         importance_samples=importance_samples,
         fidelity=fidelity,
+        neighbours=neighbours,
         limit=limit,
         seed=seed,
         quiet=False,
@@ -99,7 +102,7 @@ def _print_fidelity(record: Mapping[str, Any]) -> None:
     print(f"  kernel distance {r['kernel']:.4f} ± {r['kernel_deviation']:.4f}")
     print(
         f"  precision {r['precision']:.3f} ({r['data_precision']:.3f}), "
-        f"recall {r['recall']:.3f} ({r['data_recall']:.3f})"
+        f"recall {r['recall']:.3f} ({r['data_recall']:.3f}), k = {r['neighbours']}"
     )
     if "classes_covered" in r:
         print(f"  {r['classes_covered']:,} classes, KL of their histogram from the data's {r['class_kl']:.4f} nats")

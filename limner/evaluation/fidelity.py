@@ -33,7 +33,6 @@ __all__ = [
 FEWEST = 50  # pictures in a set, below which none of this means anything
 PARTS = 5  # of the training split, whose distances from the reference are averaged
 SUBSETS, SUBSET = 100, 1000  # of the kernel distance
-NEIGHBOURS = 3  # k of precision and recall
 ROUNDING = 1e-6  # of distances between features of variance 1: equal pictures are at a distance of 0
 
 
@@ -84,23 +83,28 @@ def _torchmetrics() -> Any:
     return torchmetrics.image
 
 
-def precision_recall(generated: Tensor, reference: Tensor) -> tuple[float, float]:
+def precision_recall(generated: Tensor, reference: Tensor, *, neighbours: int = 3) -> tuple[float, float]:
     """Which share of the generated lies within the data's manifold, and of the data within the generated one.
 
-    A set's manifold is the union of balls around its features ``(N, D)``, each as far as the third nearest of the same
-    set (Kynkäänniemi et al. 2019, https://arxiv.org/abs/1904.06991, equations 1 and 2).
+    A set's manifold is the union of balls around its features ``(N, D)``, each as far as the k-th nearest of the same
+    set, k = ``neighbours`` (Kynkäänniemi et al. 2019, https://arxiv.org/abs/1904.06991, equations 1 and 2, with k = 3).
+
+    Raises:
+        LimnerError: There are not as many neighbours.
     """
+    if not 1 <= neighbours < min(len(generated), len(reference)):
+        raise LimnerError(f"{neighbours} neighbours: choose at least 1, fewer than there are samples")
     a, b = generated.double().cpu(), reference.double().cpu()
-    return _share_within(a, b), _share_within(b, a)
+    return _share_within(a, b, neighbours), _share_within(b, a, neighbours)
 
 
-def _share_within(points: Tensor, centres: Tensor) -> float:
+def _share_within(points: Tensor, centres: Tensor, neighbours: int) -> float:
     """The share of ``points`` that lie in a ball around any of ``centres``."""
     from sklearn.metrics import pairwise_distances_chunked
     from sklearn.neighbors import NearestNeighbors
 
     x, y = points.numpy(), centres.numpy()
-    distances, _ = NearestNeighbors(n_neighbors=NEIGHBOURS, algorithm="brute").fit(y).kneighbors()  # not to itself
+    distances, _ = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(y).kneighbors()  # not to itself
     reach = distances[:, -1] + ROUNDING
     within = pairwise_distances_chunked(x, y, reduce_func=lambda d, start: (d <= reach).any(axis=1), working_memory=64)
     return float(sum(part.sum() for part in within)) / len(x)
@@ -127,6 +131,7 @@ class Fidelity:
         frechet_ratio: ``frechet / data_frechet``: 1 is as good as the data.
         kernel: The kernel distance; about 0 for the data.
         kernel_deviation: Its standard deviation over random subsets.
+        neighbours: k of precision and recall.
         precision: Share of samples within the reference's manifold.
         recall: Share of the reference within the samples' manifold.
         data_precision: What real pictures reach.
@@ -145,6 +150,7 @@ class Fidelity:
     frechet_ratio: float
     kernel: float
     kernel_deviation: float
+    neighbours: int
     precision: float
     recall: float
     data_precision: float
@@ -164,6 +170,7 @@ def measure_fidelity(
     *,
     split: str = "test",
     seed: int = 0,
+    neighbours: int = 3,
     inception: Inception | None = None,
 ) -> Fidelity:
     """Compare samples with the pictures of ``split``, as many as there are samples (or as the set has).
@@ -174,6 +181,7 @@ def measure_fidelity(
         network: Its feature network.
         split: The reference.
         seed: Of the choice of pictures and of the kernel distance's subsets.
+        neighbours: k of precision and recall.
         inception: Whose features to take in place of the network's, which still tells the classes.
 
     Raises:
@@ -194,14 +202,15 @@ def measure_fidelity(
     between = max(sum(frechet_distance(part, reference) for part in real) / len(real), 1e-12)
     frechet = frechet_distance(ours, reference)
     kernel, deviation = kernel_distance(ours, reference, seed=seed)
-    precision, recall = precision_recall(ours, reference)
-    data_precision, data_recall = precision_recall(real[0], reference)
+    precision, recall = precision_recall(ours, reference, neighbours=neighbours)
+    data_precision, data_recall = precision_recall(real[0], reference, neighbours=neighbours)
     covered, kl = None, None
     if network.classes and train.labels is not None:
         classes = torch.cat([network.classify(part) for part in generated[:n].split(500)])
         covered, kl = class_figures(classes, train.labels, network.classes)
     return Fidelity(
-        n, frechet, between, frechet / between, kernel, deviation, precision, recall, data_precision, data_recall,
+        n, frechet, between, frechet / between, kernel, deviation,
+        neighbours, precision, recall, data_precision, data_recall,
         network.figures["task"], network.figures["accuracy"], time.perf_counter() - start, covered, kl,
         None if inception is None else inception.name,
     )  # fmt: skip

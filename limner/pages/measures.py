@@ -80,6 +80,7 @@ def fidelity_sections(rows: Sequence[tuple[Portrait, Mapping[str, Any]]]) -> lis
             f"{e['kernel']:.4f} ± {e['kernel_deviation']:.4f}",
             f"{e['precision']:.3f} ({e['data_precision']:.3f})",
             f"{e['recall']:.3f} ({e['data_recall']:.3f})",
+            e["neighbours"],
             e.get("classes_covered"),
             f"{e['class_kl']:.4f}" if "class_kl" in e else None,
         ]
@@ -89,11 +90,12 @@ def fidelity_sections(rows: Sequence[tuple[Portrait, Mapping[str, Any]]]) -> lis
     if not cells:
         return []
     header = ["run", "model", "data", "samples", "Fréchet ratio", "Fréchet distance", "kernel distance"]
-    header += ["precision", "recall", "classes", "KL of classes"]
+    header += ["precision", "recall", "k", "classes", "KL of classes"]
     looked = sorted({looked_at_with(e) for _, e in rows if "frechet" in e})
     notes = [
         "In brackets: what as many training pictures reach. A ratio of 1 is as near to the split as they are.",
         "± is the standard deviation over random subsets. KL in nats, of the classes seen from those of the data.",
+        "Precision and recall: within the k-th nearest neighbour.",
         *looked,
     ]
     return [Section("Fidelity of samples", [Table(header, cells, notes=notes, numeric=range(3, len(header)))])]

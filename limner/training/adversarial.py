@@ -157,10 +157,10 @@ class Adversarial(Objective[GAN]):
         """One step of the discriminator with the rates times ``factor``, and of the generator after every k-th.
 
         Returns:
-            ``discriminator``, ``generator`` (losses), ``penalty`` (weighted), ``real_logit``, ``fake_logit`` (means),
-            ``accuracy`` (of the pairs of a picture and a sample, those in which the picture has the larger logit),
-            the norm of each player's gradient, and ``sample_diversity`` (mean distance of two samples, divided by that
-            of two pictures). Those of the generator only where it made a step.
+            ``discriminator``, ``generator`` (losses), ``penalty`` (weighted; where it is due), ``real_logit``,
+            ``fake_logit`` (means), ``accuracy`` (of the pairs of a picture and a sample, those in which the picture has
+            the larger logit), the norm of each player's gradient, and ``sample_diversity`` (mean distance of two
+            samples, divided by that of two pictures). Those of the generator only where it made a step.
 
         Raises:
             LimnerError: A loss or a gradient is not finite; no weight has been changed by it then.
@@ -174,7 +174,8 @@ class Adversarial(Objective[GAN]):
         return figures
 
     def _discriminator_step(self, x: Tensor, y: Tensor | None, factor: float, step: int) -> dict[str, float]:
-        penalty = self.config.chosen_penalty
+        every = self.config.penalty_every
+        penalty = self.config.chosen_penalty if step % every == 0 else "none"
         with torch.no_grad():
             samples = self._samples(len(x), y)
         x.requires_grad_(penalty in ("r1", "r1+r2"))
@@ -190,7 +191,7 @@ class Adversarial(Objective[GAN]):
         if penalty != "none":
             weighted = self._penalty(real, x, fake, samples, y).mean()
             figures["penalty"] = weighted.item()
-            loss = loss + weighted
+            loss = loss + every * weighted
         check_finite(figures, step)
         return figures | {"discriminator_gradient_norm": self.descend(loss, self.discriminators, factor, step)}
 

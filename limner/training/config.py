@@ -83,6 +83,8 @@ class AdversarialConfig(TrainingConfig):
     penalty: Literal["auto", "none", "gradient", "r1", "r1+r2"] = "auto"
     """On the discriminator's gradient in its pictures: to have norm 1 between data and samples (gradient), to vanish on
     the data (r1) and on the samples too (r1+r2); auto: gradient for wasserstein, r1+r2 for relativistic, else none."""
+    penalty_every: Positive = 1
+    """Steps of the discriminator for each with a penalty, which then counts as many times (lazy, 1912.04958)."""
     gradient_penalty: NotNegativeReal = 10.0
     """λ, the weight of the gradient penalty."""
     zero_penalty: NotNegativeReal = 1.0

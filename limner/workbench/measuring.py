@@ -39,6 +39,7 @@ def measured(
     split: str,
     importance_samples: int | None,
     with_fidelity: bool,
+    neighbours: int,
     limit: int | None,
     seed: int,
     features: Path | None,
@@ -76,5 +77,9 @@ def measured(
                 images, features or run.folder.parent / FEATURES, device=model.device, on_progress=progress
             )
         samples = run.sample(n, seed=seed, quiet=quiet)
-        figures |= asdict(measure_fidelity(samples, images, network, split=split, seed=seed, inception=inception))
+        figures |= asdict(
+            measure_fidelity(
+                samples, images, network, split=split, seed=seed, neighbours=neighbours, inception=inception
+            )
+        )
     return {name: value for name, value in figures.items() if value is not None}

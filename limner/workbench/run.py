@@ -192,6 +192,7 @@ class Run:
         split: str = "test",
         importance_samples: int | None = None,
         fidelity: bool = False,
+        neighbours: int = 3,
         limit: int | None = None,
         seed: int = 0,
         features: Path | None = None,
@@ -204,6 +205,7 @@ class Run:
             split: ``train``, ``validation`` or ``test``.
             importance_samples: K of a VAE's bound; by default the model's ``usual_samples``.
             fidelity: Compare samples with the split as well; a model without a likelihood always does.
+            neighbours: k of the samples' precision and recall.
             limit: Only the first so many images, and as many samples.
             seed: Of a bound's noise, and of the samples.
             features: Folder of feature networks; by default ``.features`` beside the run.
@@ -228,6 +230,7 @@ class Run:
             split=split,
             importance_samples=importance_samples,
             with_fidelity=fidelity,
+            neighbours=neighbours,
             limit=limit,
             seed=seed,
             features=features,

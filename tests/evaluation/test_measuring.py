@@ -13,8 +13,8 @@ from limner.evaluation.features import data_digest
 
 LIKELIHOOD = {"n", "nats_per_image", "nats_standard_error", "bits_per_dim", "bound", "seconds"}
 FIDELITY = {
-    "samples", "frechet", "data_frechet", "frechet_ratio", "kernel", "kernel_deviation", "precision", "recall",
-    "data_precision", "data_recall", "feature_task", "feature_accuracy", "fidelity_seconds",
+    "samples", "frechet", "data_frechet", "frechet_ratio", "kernel", "kernel_deviation", "neighbours",
+    "precision", "recall", "data_precision", "data_recall", "feature_task", "feature_accuracy", "fidelity_seconds",
 }  # fmt: skip
 CLASSES = {"classes_covered", "class_kl"}
 NAMED = {"run", "model", "step", "data", "split"}
@@ -55,6 +55,13 @@ def test_without_a_likelihood_fidelity_is_what_there_is(home, limner):
     assert "gan (gan) on digits, test, 60 samples:\n  no likelihood\n" in said.out
     assert re.search(r"Fréchet distance [0-9.]+ \([0-9.]+\), ratio [0-9.]+\n", said.out)
     assert "tells labels with accuracy 0.9" in said.out
+
+
+def test_more_neighbours_make_a_wider_manifold(home, limner, refused):
+    three, five = (limner("evaluate", "gan", "--json", *words).record for words in ([], ["--neighbours", "5"]))
+    assert (three["neighbours"], five["neighbours"]) == (3, 5)
+    assert five["data_precision"] > three["data_precision"]
+    assert "60 neighbours: choose" in refused("evaluate", "gan", "--limit", "60", "--neighbours", "60")
 
 
 def test_inception_comes_from_the_environment(home, limner, refused, monkeypatch):

@@ -230,6 +230,18 @@ def test_the_step_is_the_gradient_of_the_equations():
     assert figures["generator_gradient_norm"] == pytest.approx(torch.cat([g.flatten() for g in expected]).norm().item())
 
 
+def test_a_lazy_penalty_counts_as_often_as_it_is_left_out():
+    lazy, heavy, free = (
+        players(hidden=8, **c) for c in ({"penalty_every": 4}, {"zero_penalty": 4}, {"penalty": "none"})
+    )
+    due, same = (game.step(batch(), 1.0, 4) for game in (lazy, heavy))
+    assert due["discriminator_gradient_norm"] == pytest.approx(same["discriminator_gradient_norm"], rel=1e-6)
+    assert due["penalty"] == pytest.approx(same["penalty"] / 4)
+    left, none = (game.step(batch(), 1.0, 5) for game in (players(hidden=8, penalty_every=4), free))
+    assert left == none
+    assert "penalty" not in left
+
+
 def test_diversity_is_that_of_the_samples_over_that_of_the_data():
     game = players()
     torch.nn.init.zeros_(game.model.generator.layers[-2].weight)  # every z gives the same picture
