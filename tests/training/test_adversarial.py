@@ -1,15 +1,18 @@
 """Two players: each objective against its closed form, its toys against their data, and what one step does."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from lightning_fabric import Fabric
 
-from limner.data import Batch, MemoryStore, Split
+from limner.data import Batch, MemoryStore, Split, load
+from limner.data.batches import Batches
 from limner.errors import LimnerError
 from limner.files import read_json_lines
 from limner.models.gan import GAN, GANConfig
+from limner.recipes import named_recipe
 from limner.training.adversarial import (
     OBJECTIVES,
     Adversarial,
@@ -246,6 +249,17 @@ def test_diversity_is_that_of_the_samples_over_that_of_the_data():
     game = players()
     torch.nn.init.zeros_(game.model.generator.layers[-2].weight)  # every z gives the same picture
     assert game.step(batch(), 1.0, 0)["sample_diversity"] == 0
+
+
+def test_residual_players_of_their_recipe_tell_one_latent_from_another():
+    digits = load("digits")
+    torch.manual_seed(0)
+    recipe = named_recipe("gan", "residual", digits.shape)
+    model = GAN(replace(recipe.network, features=4, hidden=32), digits.shape, digits.levels)
+    game = Adversarial(model, recipe.training, Fabric(accelerator="cpu", devices=1))
+    for step, images in zip(range(40), Batches(digits.split("train"), 32, 0).from_step(0), strict=False):
+        figures = game.step(images, 1.0, step)
+    assert 0.5 < figures["sample_diversity"] < 1.5  # with PyTorch's own initial weights about 0.1
 
 
 def test_the_average_follows_the_generator_and_takes_batchnorm_along():
