@@ -2,10 +2,11 @@
 
     python -m benchmarks.objectives [--data mnist] [--minutes 3] [--seeds 3] [--runs runs] [--json]
 
-Networks, rates and all other numbers are those of `limner train gan`; only the objective, and the penalty that it was
-published with, change. The runs are OBJECTIVE-SEED in the folder of runs: those that are there already are kept, so
-that a benchmark that was stopped goes on. Objectives stand in the order of the median Fréchet ratio over their seeds.
-The page is objectives.html in that folder; --figure FILE writes samples of each objective's median seed, a row each.
+All have the same small networks and one rate for both players (PLAYERS), chosen for none of them; only the objective,
+and the penalty that it was published with, change. The runs are OBJECTIVE-SEED in the folder of runs: those that are
+there already are kept, so that a benchmark that was stopped goes on. Objectives stand in the order of the median
+Fréchet ratio over their seeds. The page is objectives.html in that folder; --figure FILE writes samples of each
+objective's median seed, a row each.
 """
 
 from __future__ import annotations
@@ -23,6 +24,14 @@ from limner.training.adversarial import OBJECTIVES
 from limner.workbench.run import Run, open_run
 
 FIGURES = ("frechet_ratio", "precision", "recall", "class_kl")
+PLAYERS = (
+    "features=16",
+    "generator_features=16",
+    "learning_rate=1e-3",
+    "discriminator_learning_rate=1e-3",
+    "penalty_every=1",
+    "ema_decay=0.998",
+)
 SHOWN = 20  # samples of an objective in the figure
 
 
@@ -32,7 +41,7 @@ def trained(folder: Path, objective: str, seed: int, data: str, minutes: float) 
     if (state := folder / name / "state.json").exists():
         finished = json.loads(state.read_text())["finished"]
         return open_run(folder / name) if finished else limner.resume(folder / name, quiet=False)
-    changes = [f"objective={objective}", f"seed={seed}"]
+    changes = [*PLAYERS, f"objective={objective}", f"seed={seed}"]
     return limner.train("gan", data, name=name, runs=folder, minutes=minutes, settings=changes, quiet=False)
 
 
@@ -65,7 +74,7 @@ def main() -> None:
         runs,
         out=asked.runs / "objectives.html",
         title="limner · six objectives",
-        introduction=f"{asked.minutes:g} minutes of training each; networks and rates are those of `limner train gan`.",
+        introduction=f"{asked.minutes:g} minutes of training each, with the same networks and rates.",
         quiet=False,
     )
     by_objective = {name: records[i :: len(OBJECTIVES)] for i, name in enumerate(OBJECTIVES)}

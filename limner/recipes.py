@@ -81,8 +81,10 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
         case "pixelcnn":
             return Recipe(PixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))
         case "gan":
-            rates = AdversarialConfig(learning_rate=1e-3, discriminator_learning_rate=1e-3)
-            return Recipe(GANConfig(features=16, hidden=128), rates)
+            game = AdversarialConfig(
+                learning_rate=5e-4, discriminator_learning_rate=1e-3, penalty_every=4, ema_decay=0.9995
+            )
+            return Recipe(GANConfig(features=16, generator_features=32, hidden=128), game)
         case "autoencoder":
             small = math.prod(shape) <= 1024  # as for the VAE
             codes = AutoencoderConfig(network="dense" if small else "conv")
@@ -128,7 +130,8 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
             sizes = VAEConfig(
                 network="dense", latent=50, hidden=200, activation="tanh", importance_samples=samples, input_dropout=0.3
             )
-            return Recipe(sizes, replace(default.training, ema_decay=0.9995, cooldown=0.6, weight_decay=0.05))
+            muon = replace(default.training, optimizer="muon", learning_rate=3e-3, cooldown=0.6, weight_decay=0.05)
+            return Recipe(sizes, replace(muon, ema_decay=0.9995))
         case "pixelcnn", "small":
             return replace(default, network=PixelCNNConfig(features=32, blocks=6, head_features=32))
         case "patch-pixelcnn", "strong":
