@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from limner.cli.arguments import Count, Counts, Flag, Limit, Methods, OtherSource, OutFile, RunName
+from limner.cli.arguments import Count, Counts, Flag, Limit, Methods, OtherSource, OutFile, RunName, SplitName
 from limner.cli.printing import print_json, print_table
 
 __all__ = ["probe"]
@@ -17,12 +17,13 @@ def probe(
     labels_per_class: Counts = None,
     seeds: Count = 5,
     methods: Methods = None,
+    split: SplitName = "test",
     limit: Limit = None,
     out: OutFile = None,
     json: Flag = False,
     quiet: Flag = False,
 ) -> None:
-    """Tell the test pictures' labels after training with few: what the run's encoder is worth there.
+    """Tell held-out pictures' labels after training with few: what the run's encoder is worth there.
 
     fine-tuned: a classifier that begins at the run's encoder. frozen: logistic regression on its features as they are.
     scratch: the same network from new weights. pixels: logistic regression on the pixels. Each several times, with
@@ -34,7 +35,8 @@ def probe(
         labels_per_class: Labelled pictures of each class; by default those of 1,10,100,1000 that the data has.
         seeds: How many times each.
         methods: Only these, as in frozen,pixels; fine-tuning a PixelCNN takes long.
-        limit: Only the first so many test pictures.
+        split: Whose pictures are told: test, or validation where something is still to be chosen.
+        limit: Only the first so many of them.
         out: The plot; by default probe.png in the run folder.
         json: Print one JSON object.
         quiet: No progress.
@@ -47,6 +49,7 @@ def probe(
         labels_per_class=labels_per_class,
         seeds=seeds,
         **({"methods": methods} if methods else {}),
+        split=split,
         limit=limit,
         out=out,
         quiet=quiet or json,
@@ -60,7 +63,8 @@ def probe(
 
 def _print_probe(record: Mapping[str, Any]) -> None:
     r = record
-    print(f"{r['run']} ({r['model']}) on {r['data']}: {r['n']:,} test pictures told right, %, over {r['seeds']} seeds")
+    told = f"{r['n']:,} {r['split']} pictures told right, %, over {r['seeds']} seeds"
+    print(f"{r['run']} ({r['model']}) on {r['data']}: {told}")
     cells: dict[str, list[str]] = {"labels a class": []}
     for a in record["accuracies"]:
         n = f"{a['labels_per_class']:,}"

@@ -32,13 +32,14 @@ def probe(
     labels_per_class: Sequence[int] | None = None,
     seeds: int = 5,
     methods: Sequence[Method] = METHODS,
+    split: str = "test",
     limit: int | None = None,
     out: str | os.PathLike[str] | None = None,
     quiet: bool = True,
 ) -> tuple[Path, dict[str, Any]]:
     """Classifiers from few labels: from the run's encoder, from new weights, from pixels; see ``evaluation.probe``.
 
-    The test split is told, labelled pictures are from the training split. The report is written anew.
+    Labelled pictures are from the training split, those to tell from another. The report is written anew.
 
     Args:
         run: Whose features are probed.
@@ -47,7 +48,8 @@ def probe(
             are.
         seeds: Experiments of each kind.
         methods: Which of ``evaluation.probe.METHODS``.
-        limit: Only the first so many test pictures.
+        split: Whose pictures are told: ``test``, or ``validation`` where something is still to be chosen.
+        limit: Only the first so many of them.
         out: The plot, a PNG; by default ``probe.png`` in the run folder.
         quiet: No progress.
 
@@ -57,8 +59,11 @@ def probe(
         ``evaluations.jsonl``.
 
     Raises:
-        LimnerError: The model has no features or is told the class; the data has no labels, or too few of a class.
+        LimnerError: The model has no features or is told the class; the data has no labels, too few of a class, or no
+            such split.
     """
+    if split == "train":
+        raise LimnerError("the training split has the labelled pictures: tell those of test or validation")
     path = Path(out) if out is not None else run.folder / "probe.png"
     check_place(path)
     config, model = run.config, run.model
@@ -67,7 +72,7 @@ def probe(
     else:
         _, h, w = config.data.shape
         images = run.matching(load_data(data, size=(h, w), levels=config.data.levels, quiet=quiet))
-    train, test = images.split("train"), images.split("test")
+    train, told = images.split("train"), images.split(split)
     if train.labels is None:
         raise LimnerError(
             f"{images.source} has no labels to probe with; give data of the same shape that has, as in --data mnist"
@@ -88,7 +93,7 @@ def probe(
             model,
             fresh,
             train,
-            test,
+            told,
             len(images.label_names),
             labels_per_class=sorted(set(chosen)),
             seeds=seeds,
@@ -98,7 +103,7 @@ def probe(
         )
     record = {
         **{"run": run.name, "model": config.model, "step": run.step, "data": DataConfig.of(images, "crop").source},
-        **{"split": "test", "n": len(test) if limit is None else min(limit, len(test)), "seeds": seeds},
+        **{"split": split, "n": len(told) if limit is None else min(limit, len(told)), "seeds": seeds},
         "seconds": time.perf_counter() - start,
         "accuracies": [
             {
