@@ -2,8 +2,9 @@
 
     python -m benchmarks.doctor [--data mnist] [--steps 500] [--network dcgan] [--only OBJECTIVE ...] [--json]
 
-Each objective is trained with the numbers of `limner train gan` (and `keep=last`: no Fréchet distances on the way), and
-again with one thing wrong at a time. Printed is what was said, at which step first, and the figure that showed it.
+Each objective is trained with the players of `benchmarks.objectives` (and `keep=last`: no Fréchet distances on the
+way), and again with one thing wrong at a time. Printed is what was said, at which step first, and the figure that
+showed it.
 """
 
 from __future__ import annotations
@@ -15,27 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import limner
+from benchmarks.objectives import PLAYERS
 from limner.data import ImageSet
 from limner.errors import LimnerError
-from limner.recipes import default_recipe
 from limner.training.adversarial import OBJECTIVES
-from limner.training.config import AdversarialConfig
 from limner.training.journal import read_metrics
 
 FACTOR = 100  # of the rates
 
 
-def failures(data: ImageSet) -> dict[str, list[str]]:
+def failures() -> dict[str, list[str]]:
     """Settings by what is wrong with them."""
-    training = default_recipe("gan", data.shape).training
-    assert isinstance(training, AdversarialConfig)
-    rates = {
-        "learning_rate": training.learning_rate,
-        "discriminator_learning_rate": training.discriminator_learning_rate,
-    }
+    rates = (setting.split("=") for setting in PLAYERS if "learning_rate=" in setting)
     return {
         "nothing": [],
-        f"rates × {FACTOR}": [f"{name}={FACTOR * rate:g}" for name, rate in rates.items()],
+        f"rates × {FACTOR}": [f"{name}={FACTOR * float(rate):g}" for name, rate in rates],
         "k = 50": ["discriminator_steps=50"],
         "batch of 2": ["batch_size=2"],
     }
@@ -57,7 +52,7 @@ def examined(data: ImageSet, objective: str, settings: list[str], steps: int, ne
     """Train for ``steps`` steps of the discriminator; gives the diagnoses, and what stopped the run if anything did."""
     batch = next((int(s.removeprefix("batch_size=")) for s in settings if s.startswith("batch_size=")), 64)
     epochs = steps / (len(data.split("train")) // batch)
-    chosen = [f"objective={objective}", f"network={network}", "keep=last", "sample_images=0", "evaluations=1"]
+    chosen = [*PLAYERS, f"objective={objective}", f"network={network}", "keep=last", "sample_images=0", "evaluations=1"]
     stopped = None
     with tempfile.TemporaryDirectory() as runs:
         try:
@@ -79,7 +74,7 @@ def main() -> None:
     data = limner.load_data(asked.data)
     rows = []
     for objective in asked.only:
-        for wrong, settings in failures(data).items():
+        for wrong, settings in failures().items():
             row = {"objective": objective, "wrong": wrong}
             row |= examined(data, objective, settings, asked.steps, asked.network)
             rows.append(row)
