@@ -128,10 +128,10 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
         case "vae", "published" | "iwae":
             samples = 50 if name == "iwae" else 1
             sizes = VAEConfig(
-                network="dense", latent=50, hidden=200, activation="tanh", importance_samples=samples, input_dropout=0.3
+                network="dense", latent=50, hidden=200, activation="tanh", importance_samples=samples, input_dropout=0.05
             )
-            muon = replace(default.training, optimizer="muon", learning_rate=3e-3, cooldown=0.6, weight_decay=0.05)
-            return Recipe(sizes, replace(muon, ema_decay=0.9995))
+            muon = replace(default.training, optimizer="muon", matrix_learning_rate=3e-3, weight_decay=0.05)
+            return Recipe(sizes, replace(muon, ema_decay=0.9995, cooldown=0.8))
         case "pixelcnn", "small":
             return replace(default, network=PixelCNNConfig(features=32, blocks=6, head_features=32))
         case "patch-pixelcnn", "strong":
