@@ -128,7 +128,12 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
         case "vae", "published" | "iwae":
             samples = 50 if name == "iwae" else 1
             sizes = VAEConfig(
-                network="dense", latent=50, hidden=200, activation="tanh", importance_samples=samples, input_dropout=0.05
+                network="dense",
+                latent=50,
+                hidden=200,
+                activation="tanh",
+                importance_samples=samples,
+                input_dropout=0.05,
             )
             muon = replace(default.training, optimizer="muon", matrix_learning_rate=3e-3, weight_decay=0.05)
             return Recipe(sizes, replace(muon, ema_decay=0.9995, cooldown=0.8))
