@@ -118,7 +118,7 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
             return default
         case "gan", "residual":
             slower = AdversarialConfig(learning_rate=2e-4, discriminator_learning_rate=2e-4)
-            return Recipe(replace(default.network, network="residual"), slower)
+            return Recipe(replace(default.network, network="residual", generator_features=16), slower)
         case "autoencoder", "denoising":
             network = replace(default.network, corruption="masking", corruption_level=0.75)
             return Recipe(network, replace(default.training, epochs=60))

@@ -255,7 +255,7 @@ def test_residual_players_of_their_recipe_tell_one_latent_from_another():
     digits = load("digits")
     torch.manual_seed(0)
     recipe = named_recipe("gan", "residual", digits.shape)
-    model = GAN(replace(recipe.network, features=4, hidden=32), digits.shape, digits.levels)
+    model = GAN(replace(recipe.network, features=4, generator_features=4, hidden=32), digits.shape, digits.levels)
     game = Adversarial(model, recipe.training, Fabric(accelerator="cpu", devices=1))
     for step, images in zip(range(40), Batches(digits.split("train"), 32, 0).from_step(0), strict=False):
         figures = game.step(images, 1.0, step)
