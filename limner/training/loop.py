@@ -32,6 +32,7 @@ from limner.training.schedules import Schedule, replan
 __all__ = ["Hooks", "Outcome", "Progress", "train"]
 
 LOG_PART = 0.01  # of the run between two lines of training figures in the journal
+EVALUATIONS_PART = 0.2  # of a time budget that evaluations may take, but for the last
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class _Run:
         else:
             steps = max(1, round(config.epochs * self.batches.steps_per_epoch))
             self.schedule = Schedule.of_steps(steps, config.warmup_steps, config.cooldown)
-        self.step, self.seconds_before, self.evaluations = 0, 0.0, 0
+        self.step, self.seconds_before, self.evaluations, self.evaluating = 0, 0.0, 0, 0.0
         self.smallest, self.saved_step = math.inf, -1  # the smallest of the figures that choose the weights
         self.validated: dict[str, float] | None = None
         self.log: dict[str, tuple[float, int]] = {}  # figures since the last line in the journal: sum, how many
@@ -143,7 +144,9 @@ class _Run:
                     self.step += 1
                     self._log(losses, factor)
                     if self._evaluation_due():
+                        before = time.perf_counter()
                         self._evaluate()
+                        self.evaluating += time.perf_counter() - before
                         self._checkpoint()
                     elif time.perf_counter() - self.saved > self.config.checkpoint_seconds:
                         self._checkpoint()
@@ -176,6 +179,8 @@ class _Run:
         """At equal parts of the steps, or of the time where the steps are not known; and at the end."""
         if self._finished():
             return True
+        if self.budget and self.evaluating > EVALUATIONS_PART * self._elapsed():
+            return False
         part = self._elapsed() / self.budget if self.budget else self._fraction()
         return part * self.config.evaluations >= self.evaluations + 1
 
@@ -215,18 +220,10 @@ class _Run:
 
     def _show(self) -> None:
         fraction, elapsed = self._fraction(), self._elapsed()
-        left = self.budget - elapsed if self.budget else elapsed * (1 / max(fraction, 1e-9) - 1)
+        left = max(0.0, self.budget - elapsed if self.budget else elapsed * (1 / max(fraction, 1e-9) - 1))
+        wrong, rate = self.objective.diagnoses, self._rate()
         self.hooks.progress(
-            Progress(
-                self.step,
-                self.schedule.end,
-                fraction,
-                max(0.0, left),
-                self._rate(),
-                self.smoothed,
-                self.validated,
-                self.objective.diagnoses,
-            )
+            Progress(self.step, self.schedule.end, fraction, left, rate, self.smoothed, self.validated, wrong)
         )
 
     def _evaluate(self) -> None:
