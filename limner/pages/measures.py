@@ -80,7 +80,7 @@ def fidelity_sections(rows: Sequence[tuple[Portrait, Mapping[str, Any]]]) -> lis
             f"{e['kernel']:.4f} ± {e['kernel_deviation']:.4f}",
             f"{e['precision']:.3f} ({e['data_precision']:.3f})",
             f"{e['recall']:.3f} ({e['data_recall']:.3f})",
-            e["neighbours"],
+            e.get("neighbours", 3),  # evaluations of earlier versions do not say it
             e.get("classes_covered"),
             f"{e['class_kl']:.4f}" if "class_kl" in e else None,
         ]
