@@ -156,7 +156,10 @@ class Bounded(Explicit):
         if samples > 1 or (self.classes and labels is None):
             return {"nll": -self.log_prob(images, labels=labels, generator=generator)}
         k = self.checked_levels(images)
-        w = self._weights(k, self.checked_labels(labels, len(k)), generator)
+        return self.elbo_terms(self._weights(k, self.checked_labels(labels, len(k)), generator))
+
+    def elbo_terms(self, w: Weights) -> dict[str, Tensor]:
+        """``loss_terms`` of one sample."""
         terms = {"reconstruction": -w.log_x[0], "kl": w.total_kl}
         if self.training and self.config.beta != 1:
             terms["beta"] = (self.config.beta - 1) * w.total_kl

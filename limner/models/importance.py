@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Draw", "ImportanceBound", "Weights", "own_noise"]
+__all__ = ["Draw", "ImportanceBound", "Weights", "own_noise", "resampled", "scaled_gradient", "with_gradient_of"]
 
 Draw = Callable[[int, tuple[int, ...]], Tensor]
 """``draw(S, shape)``: standard normal numbers of S samples of each picture, ``(S, B, *shape)``."""
@@ -76,3 +76,29 @@ def _generator(name: str) -> torch.Generator:
     """Of the noise called ``name``; neighbours are not alike."""
     digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+def resampled(weights: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
+    """``n`` of S samples of each picture, in proportion to their weights, int64 ``(n, B)``.
+
+    By systematic resampling: one uniform number a picture, so that a sample of weight w comes ⌊n w⌋ or ⌈n w⌉ times.
+
+    Args:
+        weights: Of each sample, not negative, ``(S, B)``; a picture's need not sum to 1.
+        n: How many are drawn.
+        generator: Of the uniform numbers.
+    """
+    sums = weights.double().cumsum(0).T.contiguous()  # (B, S)
+    uniforms = torch.rand((len(sums), 1), generator=generator, dtype=torch.float64).to(sums.device)
+    places = (torch.arange(n, device=sums.device) + uniforms) / n * sums[:, -1:]
+    return torch.searchsorted(sums, places, right=True).clamp(max=len(weights) - 1).T
+
+
+def scaled_gradient(x: Tensor, factor: Tensor) -> Tensor:
+    """``x``, whose gradient is ``factor`` times what comes back to it."""
+    return x.detach() + factor * (x - x.detach())
+
+
+def with_gradient_of(value: Tensor, surrogate: Tensor) -> Tensor:
+    """The numbers of ``value`` with the gradient of ``surrogate``."""
+    return value.detach() + (surrogate - surrogate.detach())

@@ -25,6 +25,7 @@ from limner.distributions import Bernoulli, PixelDistribution, at_least_float32
 from limner.models.bounded import Bounded, BoundedConfig, Draw, Weights
 from limner.models.contracts import standard_normal
 from limner.models.heads import HeadConfig, PixelHead
+from limner.models.importance import resampled, scaled_gradient, with_gradient_of
 from limner.models.priors import GaussianMixture
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
 
@@ -48,6 +49,12 @@ class VAEConfig(HeadConfig, BoundedConfig):
     input_dropout: Decay = 0.0
     """Part of the values that the encoder does not see in training: the bound stays one, and the encoder learns less by
     heart (1805.08913)."""
+    gradient: Literal["doubly-reparameterized", "reparameterized"] = "doubly-reparameterized"
+    """How the encoder learns: without the noise of its score, by 1810.04152 (K = 1: 1703.09194), or by all of ∇ ln w;
+    in the mean they are the same."""
+    gradient_samples: Positive = 4
+    """Of the K samples those through which the doubly reparameterized gradient goes, drawn in proportion to their
+    weights (1509.00519, section 3); all where K is no larger."""
     prior: Literal["normal", "mixture", "vamp"] = "normal"
     """p(z): N(0, I), a learned mixture of Gaussians, or the VampPrior (1705.07120)."""
     prior_components: Positive = 100
@@ -156,14 +163,59 @@ class VAE(Bounded):
         mean, log_std = inferred
         noise = draw(samples, mean.shape[1:]).to(mean)
         z = mean + torch.exp(log_std) * noise  # (S, B, latent)
+        return self._weights_of(k, labels, z, noise, mean, log_std)
+
+    def _weights_of(
+        self, k: Tensor, labels: Tensor | None, z: Tensor, noise: Tensor, mean: Tensor, log_std: Tensor
+    ) -> Weights:
+        """Of codes ``z`` ``(S, B, latent)``, which are ``noise`` away from the mean, in σ."""
         log_x = self.log_likelihood(k, z, labels)
         prior = self.prior()
         if prior is None:  # the 2π of ln p(z) - ln q(z|x) cancel
-            log_ratio = (0.5 * (noise**2 - z**2) + log_std).sum(2)
-            return Weights(log_x, log_ratio, gaussian_kl(mean, log_std).T.unsqueeze(1))
+            log_ratio = 0.5 * (noise**2 - z**2) + log_std
+            return Weights(log_x, log_ratio.sum(2), gaussian_kl(mean, log_std).T.unsqueeze(1))
         log_q = -(0.5 * noise**2 + log_std + 0.5 * math.log(2 * math.pi)).sum(2)
         log_ratio = prior.log_prob(z) - log_q
         return Weights(log_x, log_ratio, -log_ratio.unsqueeze(0))
+
+    def _path(
+        self, k: Tensor, labels: Tensor | None, noise: Tensor, mean: Tensor, log_std: Tensor, factor: Tensor
+    ) -> Weights:
+        """The same, whose gradient in μ and σ goes by way of z only, ``factor`` ``(S, B, 1)`` times."""
+        z = scaled_gradient(mean + torch.exp(log_std) * noise, factor)
+        mean, log_std = mean.detach(), log_std.detach()
+        noise = (z - mean) * torch.exp(-log_std)
+        w = self._weights_of(k, labels, z, noise, mean, log_std)
+        if self.config.prior != "normal":
+            return w
+        sampled = (0.5 * (z**2 - noise**2) - log_std).mean(0)  # what the closed form is the mean of
+        return Weights(w.log_x, w.log_ratio, with_gradient_of(w.kl, sampled.T.unsqueeze(1)))
+
+    def loss_terms(
+        self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """As of ``Bounded``; in training its gradient is the config's."""
+        doubly = self.config.gradient == "doubly-reparameterized" and self.training and torch.is_grad_enabled()
+        if not doubly or (self.classes and labels is None):
+            return super().loss_terms(images, generator, labels)
+        k = self.checked_levels(images)
+        labels = self.checked_labels(labels, len(k))
+        samples, n = self.config.importance_samples, self.config.gradient_samples
+        mean, log_std = self.infer(k, labels)
+        noise = standard_normal((samples, *mean.shape), generator, k.device).to(mean)
+        if samples == 1:
+            return self.elbo_terms(self._path(k, labels, noise, mean, log_std, torch.ones_like(noise[:, :, :1])))
+        with torch.no_grad():
+            w = self._weights_of(k, labels, mean + torch.exp(log_std) * noise, noise, mean, log_std)
+            bound, weight = w.bound, torch.softmax(w.log_x + w.log_ratio, 0).to(mean)  # (S, B)
+            part = weight
+            if n < samples:
+                chosen = resampled(weight, n, generator)
+                noise = noise.gather(0, chosen.unsqueeze(2).expand(-1, -1, noise.shape[2]))
+                weight = weight.gather(0, chosen)
+                part = torch.full_like(weight, 1 / n)
+        w = self._path(k, labels, noise, mean, log_std, weight.unsqueeze(2))
+        return {"nll": -with_gradient_of(bound, (part * (w.log_x + w.log_ratio)).sum(0))}
 
     @torch.no_grad()
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:

@@ -1,6 +1,8 @@
 """Bounds of ln p(x): against the closed form of a linear Gaussian model, against Monte Carlo, against themselves."""
 
+import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ import torch
 from limner.data import MemoryStore, Split
 from limner.errors import LimnerError
 from limner.evaluation import active_units, measure_likelihood
+from limner.models.importance import resampled
 from limner.models.vae import VAE, VAEConfig
 
 STD, SHAPE, LATENT = 0.3, (1, 2, 3), 2
@@ -160,7 +163,7 @@ def test_beta_and_free_bits_are_of_training_only_and_are_named():
 
 def test_the_gradient_of_k_samples_is_that_of_their_normalised_weights():
     """1509.00519, equation 13, in float64."""
-    model, images = binary(importance_samples=5)
+    model, images = binary(importance_samples=5, gradient="reparameterized")
     model = model.double()
     k = model.checked_levels(images[:1])
     model.loss_terms(images[:1], torch.Generator().manual_seed(0))["nll"].sum().backward()
@@ -172,6 +175,64 @@ def test_the_gradient_of_k_samples_is_that_of_their_normalised_weights():
     (torch.softmax(log.detach(), 0) * -log).sum().backward()
     for name, p in model.named_parameters():
         assert ours[name] == pytest.approx(p.grad, abs=1e-9), name
+
+
+def gradients(model, images, seed, labels=None):
+    """The loss of each picture's terms in training and its gradient, by name of the weight."""
+    model.zero_grad()
+    loss = sum(t.mean() for t in model.loss_terms(images, torch.Generator().manual_seed(seed), labels).values())
+    loss.backward()
+    return loss.item(), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("samples", [1, 6])
+def test_at_the_true_posterior_the_doubly_reparameterized_gradient_has_no_noise(linear, pictures, samples):
+    """1703.09194 and 1810.04152: where ln w is the same for all z the encoder's gradient is 0 for every draw."""
+    model, _, _ = linear
+    encoder = {}
+    for gradient in ("reparameterized", "doubly-reparameterized"):
+        other = VAE(replace(model.config, importance_samples=samples, gradient=gradient), SHAPE, 256).double()
+        other.encoder, other.decoder = copy.deepcopy(model.encoder), copy.deepcopy(model.decoder)
+        _, found = gradients(other.requires_grad_(True).train(), pictures, seed=0)
+        encoder[gradient] = found["encoder.1.weight"].norm().item()
+    assert encoder["doubly-reparameterized"] < 0.01 * encoder["reparameterized"]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{}, {"beta": 0.5, "free_bits": 6.0}, {"prior": "vamp", "prior_components": 3}, {"importance_samples": 4},
+     {"importance_samples": 5, "gradient_samples": 2}, {"importance_samples": 3, "prior": "mixture", "classes": 2}],
+    ids=str,
+)  # fmt: skip
+def test_both_gradients_are_the_same_in_the_mean(config):
+    """Of a tiny model in float64, over 100 draws for each of 30 copies of the pictures; the losses are the same."""
+    draws, copies, found = 100, 30, {}
+    labels = torch.arange(8).repeat(copies) % 2 if "classes" in config else None
+    for gradient in ("reparameterized", "doubly-reparameterized"):
+        model, images = binary(gradient=gradient, **config)
+        model, images = model.double().train(), images[:8].repeat(copies, 1, 1, 1)
+        each = [gradients(model, images, seed, labels) for seed in range(draws)]
+        names = sorted(each[0][1])
+        found[gradient] = torch.stack([torch.cat([g[name].flatten() for name in names]) for _, g in each])
+        losses = [loss for loss, _ in each]
+        if gradient == "reparameterized":
+            expected = losses
+    assert losses == pytest.approx(expected, rel=1e-6)
+    plain, doubly = found["reparameterized"], found["doubly-reparameterized"]
+    error = ((plain.var(0) + doubly.var(0)) / draws).sqrt()
+    off = ((plain.mean(0) - doubly.mean(0)).abs() / (error + 1e-9)).sort().values
+    assert off[int(0.99 * len(off))] < 3.7
+    assert off.square().mean() < 1.3  # 1 were they normal and independent
+    assert not torch.equal(plain, doubly)
+
+
+def test_systematic_resampling_is_in_proportion():
+    weights = torch.tensor([[0.5, 0.0], [0.1, 0.0], [0.4, 2.0]])
+    chosen = torch.stack([resampled(weights, 3, torch.Generator().manual_seed(i)) for i in range(2000)])  # (N, 3, 2)
+    counts = torch.stack([(chosen == s).sum(1) for s in range(3)], 1).float()  # (N, samples, B)
+    assert (counts[:, 2, 1] == 3).all()
+    assert ((counts[:, 0, 0] == 1) | (counts[:, 0, 0] == 2)).all()  # ⌊3·0.5⌋ or ⌈3·0.5⌉
+    assert counts.mean(0)[:, 0] / 3 == pytest.approx(torch.tensor([0.5, 0.1, 0.4]), abs=0.01)
 
 
 def test_active_units():
