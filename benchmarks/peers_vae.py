@@ -91,7 +91,8 @@ def training(
 ) -> dict[str, Any]:
     """Images a second in training."""
     recipe = named_recipe("vae", "published", data.shape)
-    recipe = replace(recipe, network=config, training=replace(recipe.training, batch_size=batch))
+    adam = replace(recipe.training, batch_size=batch, optimizer="adamw")  # pythae's own is Adam
+    recipe = replace(recipe, network=config, training=adam)
     pythae = Pythae(environment, VAE(config, data.shape, 2))
     rate, _ = measure("vae", data.shape, 2, "bf16", 10, recipe)
     steps = max(10, int(seconds * rate / batch))

@@ -42,6 +42,9 @@ class TrainingConfig:
     """Time budget in minutes; 0 trains for `epochs`."""
     ema_decay: Decay = 0.998
     """Decay of the moving average of the weights, the weights that are evaluated and kept; 0 turns it off."""
+    shift: NotNegative = 0
+    """Training pictures are moved by up to so many pixels each way; less often as the learning rate falls, and not at
+    all below a third of it."""
     clip_norm: NotNegativeReal = 0.0
     """Largest norm of the gradient of the mean loss in nats an image; 0 turns clipping off."""
     precision: Precision = "auto"

@@ -21,6 +21,7 @@ from limner.data.imageset import Split
 from limner.errors import LimnerError
 from limner.files import sweep
 from limner.models.contracts import Model
+from limner.training.augmentation import augmented
 from limner.training.checkpoints import MODEL, STATE, read_tensors, save_model, save_state
 from limner.training.config import TrainingConfig
 from limner.training.doctor import Diagnosis
@@ -140,7 +141,8 @@ class _Run:
                 while not self._finished() and not stop.is_set():
                     self._plan()
                     factor = self.schedule.factor(self.step)
-                    losses = self.objective.step(next(images), factor, self.step)
+                    batch = augmented(next(images), self.config, factor, self.step)
+                    losses = self.objective.step(batch, factor, self.step)
                     self.step += 1
                     self._log(losses, factor)
                     if self._evaluation_due():

@@ -1,0 +1,76 @@
+"""Moved training pictures: how far, how often, and the same again after a resume."""
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from limner.data import Batch, MemoryStore, Split
+from limner.models import VAE
+from limner.models.vae import VAEConfig
+from limner.training.augmentation import augmented, shifted
+from limner.training.config import TrainingConfig
+from limner.training.loop import train
+from limner.training.objectives import SingleLoss
+
+
+def colours(n, height=6, width=5):
+    return torch.randint(0, 256, (n, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_picture_moves_down_and_right_and_its_edges_are_repeated():
+    image = torch.tensor([[[[1, 2, 3], [4, 5, 6]]]], dtype=torch.uint8)
+    moves = torch.tensor([[1, 0], [0, 1], [-1, -1], [0, 0], [5, -5]])
+    moved = shifted(image.expand(5, -1, -1, -1), moves)
+    assert moved[:, 0].tolist() == [
+        [[1, 2, 3], [1, 2, 3]],
+        [[1, 1, 2], [4, 4, 5]],
+        [[5, 6, 6], [5, 6, 6]],
+        [[1, 2, 3], [4, 5, 6]],
+        [[3, 3, 3], [3, 3, 3]],
+    ]
+
+
+def test_channels_and_neighbours_move_each_as_one():
+    images = colours(4)
+    moved = shifted(images, torch.tensor([[1, 2]] * 4))
+    assert torch.equal(moved[:, :, 1:, 2:], images[:, :, :-1, :-2])
+
+
+@pytest.mark.parametrize(("factor", "moved"), [(1.0, 24 / 25), (2 / 3, 12 / 25), (1 / 3, 0), (0.0, 0)])
+def test_moves_become_rarer_with_the_learning_rate(factor, moved):
+    batch = Batch(colours(4000), torch.arange(4000))
+    config = TrainingConfig(shift=2)
+    other = augmented(batch, config, factor, 7)
+    assert other.labels is batch.labels
+    differs = (other.images != batch.images).flatten(1).any(1).float().mean().item()
+    assert differs == pytest.approx(moved, abs=0.03 if moved else 0)
+
+
+def test_they_are_a_function_of_seed_and_step():
+    batch = Batch(colours(64))
+    first = augmented(batch, TrainingConfig(shift=1), 1.0, 3).images
+    torch.manual_seed(5)
+    assert torch.equal(first, augmented(batch, TrainingConfig(shift=1), 1.0, 3).images)
+    assert not torch.equal(first, augmented(batch, TrainingConfig(shift=1), 1.0, 4).images)
+    assert not torch.equal(first, augmented(batch, TrainingConfig(shift=1, seed=1), 1.0, 3).images)
+    assert augmented(batch, TrainingConfig(), 1.0, 3) is batch
+
+
+def test_a_run_begins_with_moved_pictures_and_ends_with_the_datas_own(tmp_path):
+    images = 255 * torch.eye(9, dtype=torch.uint8).view(9, 1, 3, 3)[4:5].expand(40, -1, -1, -1)  # a dot in the middle
+    config = TrainingConfig(
+        shift=1, epochs=30, batch_size=40, warmup_steps=0, cooldown=0.5, sample_images=0, precision="float32"
+    )
+    seen = []
+
+    class Watched(SingleLoss):
+        def step(self, batch, factor, step):
+            seen.append((batch.images[:, 0, 1, 1] == 255).float().mean().item())
+            return super().step(batch, factor, step)
+
+    split = Split(MemoryStore(images))
+    model = VAE(VAEConfig(latent=1, network="dense", hidden=4), (1, 3, 3), 2)
+    train(Watched(model, config, Fabric(accelerator="cpu", devices=1)), split, split, config, tmp_path)
+    assert sum(seen[:15]) / 15 == pytest.approx(1 / 9, abs=0.05)
+    assert 1 / 9 < sum(seen[15:25]) / 10 < 0.9
+    assert seen[25:] == [1.0] * 5
