@@ -5,13 +5,14 @@
 Pythae 0.1.2 is installed with pip into an environment of its own (in the user's cache folder, or --environment), with
 this project's torch, and answers through ``benchmarks/pythae_worker.py``.
 
-training: images a second of the recipe ``published`` (one stochastic layer of 50 latents, two hidden layers of 200)
-and of the convolutional network. Limner's loop runs as ``limner train`` does, in float32 and in bf16, of which it
-takes the faster; pythae's trainer, which has no bf16 on a CPU, is timed by its passes over the data, without the
-first. evaluation: ln p(x) of ``published`` from K importance samples; pythae's ``get_nll`` takes 100 samples at a
-time, its default, or all K (``rows``), here without gradients, which it would else keep. likelihood: from the same
-weights, the terms of the ELBO at z = μ(x) picture by picture, which have no noise, and the K-sample bounds, which
-have. Other work on the machine makes the ratios worthless: ``load`` is what there was when the run began.
+training: images a second of the recipe ``published`` (one stochastic layer of 50 latents, two hidden layers of 200), of
+``iwae`` (the same with K = 50) and of the convolutional network, with Adam's steps on both sides. Limner's loop runs as
+``limner train`` does, in float32 and in bf16, of which it takes the faster; pythae's trainer, which has no bf16 on a
+CPU, is timed by its passes over the data, without the first. evaluation: ln p(x) of ``published`` from K importance
+samples; pythae's ``get_nll`` takes 100 samples at a time, its default, or all K (``rows``), here without gradients,
+which it would else keep. likelihood: from the same weights, the terms of the ELBO at z = μ(x) picture by picture, which
+have no noise, and the K-sample bounds, which have. Other work on the machine makes the ratios worthless: ``load`` is
+what there was when the run began.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class Pythae:
         activation = [{"gelu": "GELU", "tanh": "Tanh"}[config.activation]] if dense else []
         self.request: dict[str, Any] = {
             "latent": config.latent,
+            "samples_in_training": config.importance_samples,
             "encoder": [f"{kind}Encoder", shape, size, 2 * config.latent, *activation],
             "decoder": [f"{kind}Decoder", config.latent, size, shape, *activation],
         }
@@ -163,8 +165,9 @@ def main() -> None:
     keep_freed_memory()  # as `limner train`
     found: dict[str, Any] = {"torch": torch.__version__, "threads": torch.get_num_threads(), "load": load_before}
     found |= {"data": arguments.data, "batch": arguments.batch}
-    published = replace(named_recipe("vae", "published", data.shape).network, input_dropout=0.0)  # pythae has none
-    for name, config in {"published": published, "conv": VAEConfig(network="conv")}.items():
+    cases = {name: named_recipe("vae", name, data.shape).network for name in ("published", "iwae")}
+    cases = {name: replace(config, input_dropout=0.0) for name, config in cases.items()}  # pythae has none
+    for name, config in (cases | {"conv": VAEConfig(network="conv")}).items():
         found[f"training_{name}"] = training(
             arguments.environment, data, config, arguments.batch, arguments.repeats, arguments.seconds
         )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from pythae.data.datasets import BaseDataset
-from pythae.models import VAE, VAEConfig
+from pythae.models import IWAE, VAE, IWAEConfig, VAEConfig
 from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDecoder, BaseEncoder
 from pythae.trainers import BaseTrainer, BaseTrainerConfig
@@ -121,9 +121,12 @@ def main() -> None:
     torch.manual_seed(0)
     x = torch.from_numpy(arrays["images"]).float()
     shape = tuple(x.shape[1:])
-    config = VAEConfig(input_dim=shape, latent_dim=request["latent"], reconstruction_loss="bce")
+    sizes = {"input_dim": shape, "latent_dim": request["latent"], "reconstruction_loss": "bce"}
     encoder, decoder = (layers(name, request[name], arrays) for name in ("encoder", "decoder"))
-    model = VAE(config, Encoder(encoder), Decoder(decoder, shape))
+    model = VAE(VAEConfig(**sizes), Encoder(encoder), Decoder(decoder, shape))
+    if request["samples_in_training"] > 1:
+        config = IWAEConfig(**sizes, number_samples=request["samples_in_training"])
+        model = IWAE(config, model.encoder, model.decoder)
     model.eval()
     answer.write_text(
         json.dumps({"train": train, "measure": measure, "terms": terms}[request["do"]](model, x, request))
