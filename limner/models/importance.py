@@ -89,7 +89,8 @@ def resampled(weights: Tensor, n: int, generator: torch.Generator | None = None)
         generator: Of the uniform numbers.
     """
     sums = weights.double().cumsum(0).T.contiguous()  # (B, S)
-    uniforms = torch.rand((len(sums), 1), generator=generator, dtype=torch.float64).to(sums.device)
+    device = sums.device if generator is None else generator.device
+    uniforms = torch.rand((len(sums), 1), generator=generator, dtype=torch.float64, device=device).to(sums.device)
     places = (torch.arange(n, device=sums.device) + uniforms) / n * sums[:, -1:]
     return torch.searchsorted(sums, places, right=True).clamp(max=len(weights) - 1).T
 
