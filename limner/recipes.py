@@ -136,7 +136,7 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
                 input_dropout=0.05,
             )
             muon = replace(default.training, optimizer="muon", learning_rate=2e-3, matrix_learning_rate=6e-3)
-            return Recipe(sizes, replace(muon, weight_decay=0.05, shift=1, ema_decay=0.9995, cooldown=0.8))
+            return Recipe(sizes, replace(muon, weight_decay=0.05, shift=1, elastic=1.0, ema_decay=0.9995, cooldown=0.8))
         case "pixelcnn", "small":
             return replace(default, network=PixelCNNConfig(features=32, blocks=6, head_features=32))
         case "patch-pixelcnn", "strong":

@@ -86,6 +86,7 @@ class VAE(Bounded):
             activation = {"gelu": nn.GELU, "tanh": nn.Tanh}[config.activation]
             self.encoder = DenseEncoder(seen, config.hidden, 2 * config.latent, activation)
             self.decoder = DenseDecoder(codes, config.hidden, (self.head.maps, h, w), activation)
+            nn.init.zeros_(self.decoder.linears[-1].weight)  # no pixel begins with noise that it has to unlearn
         else:
             self.encoder = ConvEncoder(seen, config.features, 2 * config.latent)
             self.decoder = ConvDecoder(codes, config.features, (self.head.maps, h, w))

@@ -36,7 +36,6 @@ class DenseDecoder(nn.Sequential):
         c, h, w = out
         super().__init__(*_dense(latent, hidden, c * h * w, activation), nn.Unflatten(1, out))
         self.activation = activation
-        nn.init.zeros_(self.linears[-1].weight)  # a pixel that is seldom on begins without noise to unlearn
 
     @property
     def linears(self) -> list[nn.Linear]:

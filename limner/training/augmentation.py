@@ -1,27 +1,34 @@
-"""Training pictures moved by a few pixels: more pictures than there are, for models that would learn them by heart.
+"""Training pictures moved and bent by a few pixels: more of them, for models that learn them by heart.
 
 A model of p(x) must not learn the moves, so they become rarer as the learning rate falls, and the last steps see the
-pictures as they are (distribution augmentation, Jun et al., ICML 2020, keeps them and tells the model which).
+pictures as they are (distribution augmentation, Jun et al., ICML 2020, keeps them and tells the model which). A pixel
+takes the value of another, so that no picture gets a value that the data do not have.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from limner.data.batches import Batch
 from limner.training.config import TrainingConfig
 
-__all__ = ["augmented", "shifted"]
+__all__ = ["augmented", "bent_places", "moved"]
+
+KNOTS = 5
+"""Points along each side of a picture between which a field of displacements is smooth."""
 
 
 def augmented(batch: Batch, config: TrainingConfig, factor: float, step: int) -> Batch:
-    """The batch of ``step`` as ``config.shift`` wants it: a function of its arguments, which a resumed run repeats.
+    """The batch of ``step`` as ``config.shift`` and ``config.elastic`` want it.
 
-    A picture is moved with the chance (3 factor - 1) / 2.
+    It is a function of its arguments, which a resumed run repeats. A picture is moved with the chance
+    (6 factor - 1) / 5.
 
     Args:
         batch: On the CPU.
@@ -29,21 +36,59 @@ def augmented(batch: Batch, config: TrainingConfig, factor: float, step: int) ->
         factor: What the learning rate is multiplied by at ``step``.
         step: From 0.
     """
-    chance = (3 * factor - 1) / 2
-    if config.shift == 0 or chance <= 0:
+    chance = (6 * factor - 1) / 5
+    if (config.shift == 0 and config.elastic == 0) or chance <= 0:
         return batch
     digest = hashlib.blake2b(f"{config.seed}/shift/{step}".encode(), digest_size=8).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
-    far, n = config.shift, len(batch.images)
-    moves = torch.randint(-far, far + 1, (n, 2), generator=generator)
-    moves[torch.rand(n, generator=generator) >= chance] = 0
-    return replace(batch, images=shifted(batch.images, moves))
+    n, _, h, w = batch.images.shape
+    chosen = (torch.rand(n, generator=generator) < chance).nonzero().flatten()
+    if len(chosen) == 0:
+        return batch
+    far = config.shift
+    offsets = torch.randint(-far, far + 1, (len(chosen), 2), generator=generator).view(-1, 2, 1, 1)
+    if config.elastic:
+        knots = config.elastic * torch.randn((len(chosen), 2, KNOTS, KNOTS), generator=generator)
+        offsets = offsets + bent_places(knots, h, w, torch.rand((len(chosen), 2, 1, 1), generator=generator))
+    images = batch.images.clone()
+    images[chosen] = moved(images[chosen], offsets)
+    return replace(batch, images=images)
 
 
-def shifted(images: Tensor, moves: Tensor) -> Tensor:
-    """Each of ``(B, C, H, W)`` moved down and right by its ``moves`` int64 ``(B, 2)``; its edges are repeated."""
+def moved(images: Tensor, offsets: Tensor) -> Tensor:
+    """``(B, C, H, W)``, each pixel (i, j) taken from (i - a, j - b), or else from the edge.
+
+    Args:
+        images: Of any type.
+        offsets: a and b of each pixel, whole numbers ``(B, 2, H, W)``, or of all of them ``(B, 2, 1, 1)``.
+    """
     n, c, h, w = images.shape
-    rows = (torch.arange(h) - moves[:, :1]).clamp(0, h - 1)
-    columns = (torch.arange(w) - moves[:, 1:]).clamp(0, w - 1)
-    places = (rows.unsqueeze(2) * w + columns.unsqueeze(1)).view(n, 1, h * w).expand(-1, c, -1)
+    rows = (torch.arange(h).unsqueeze(1) - offsets[:, 0]).clamp(0, h - 1)
+    columns = (torch.arange(w) - offsets[:, 1]).clamp(0, w - 1)
+    places = (rows * w + columns).long().view(n, 1, h * w).expand(-1, c, -1)
     return images.flatten(2).gather(2, places).view_as(images)
+
+
+def bent_places(knots: Tensor, height: int, width: int, uniforms: Tensor) -> Tensor:
+    """A smooth field through displacements in pixels, rounded up with the chance of its fraction.
+
+    Elastic deformation (Simard, Steinkraus and Platt, ICDAR 2003), the field being bicubic and not a blurred noise.
+
+    Args:
+        knots: Displacements at points that cover the picture from edge to edge, ``(B, 2, K, K)``.
+        height: Of the pictures.
+        width: Of the pictures.
+        uniforms: That decide the rounding, one for each field, ``(B, 2, 1, 1)``: a field is cut at the same height.
+
+    Returns:
+        Whole numbers ``(B, 2, height, width)``.
+    """
+    field = knots.flatten(2) @ _bicubic(height, width, *knots.shape[2:])
+    return (field.view(len(knots), 2, height, width) + uniforms).floor()
+
+
+@cache
+def _bicubic(height: int, width: int, rows: int, columns: int) -> Tensor:
+    """What each place of a picture takes of each knot, ``(rows * columns, height * width)``."""
+    unit = torch.eye(rows * columns).view(1, -1, rows, columns)
+    return F.interpolate(unit, size=(height, width), mode="bicubic", align_corners=True)[0].flatten(1)

@@ -44,7 +44,10 @@ class TrainingConfig:
     """Decay of the moving average of the weights, the weights that are evaluated and kept; 0 turns it off."""
     shift: NotNegative = 0
     """Training pictures are moved by up to so many pixels each way; less often as the learning rate falls, and not at
-    all below a third of it."""
+    all below a sixth of it."""
+    elastic: Annotated[float, Meta(ge=0, le=100)] = 0.0
+    """Training pictures are bent, as often, by a smooth field of displacements whose 5 × 5 knots have this standard
+    deviation in pixels."""
     clip_norm: NotNegativeReal = 0.0
     """Largest norm of the gradient of the mean loss in nats an image; 0 turns clipping off."""
     precision: Precision = "auto"
