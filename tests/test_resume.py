@@ -21,7 +21,7 @@ from limner.training.journal import read_metrics
 
 TIMES = ("seconds", "images_per_second")
 # Many checkpoints and evaluations; one of the settings does not go into a whole number of steps.
-OFTEN = ("checkpoint_seconds=0.05", "evaluations=17", "epochs=1.7", "batch_size=32", "shift=1")
+OFTEN = ("checkpoint_seconds=0.05", "evaluations=17", "epochs=1.7", "batch_size=32", "shift=1", "elastic=0.5")
 
 
 def tensors(path):

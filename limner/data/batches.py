@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +11,7 @@ import torch
 
 from limner.data.imageset import Split
 from limner.errors import LimnerError
+from limner.noise import named_generator
 
 __all__ = ["Batch", "Batches", "epoch_order", "sequential"]
 
@@ -33,9 +33,7 @@ class Batch:
 
 def epoch_order(n: int, seed: int, epoch: int) -> torch.Tensor:
     """The order int64 ``(n,)`` in which ``n`` pictures are seen in ``epoch``: a function of its arguments."""
-    digest = hashlib.blake2b(f"{seed}/{epoch}".encode(), digest_size=8).digest()
-    mixed = int.from_bytes(digest, "little") >> 1  # seeds and epochs that are neighbours must not be alike
-    return torch.randperm(n, generator=torch.Generator().manual_seed(mixed))
+    return torch.randperm(n, generator=named_generator(f"{seed}/{epoch}"))
 
 
 class Batches:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from limner.noise import named_generator
 
 __all__ = ["Draw", "ImportanceBound", "Weights", "own_noise", "resampled", "scaled_gradient", "with_gradient_of"]
 
@@ -64,18 +65,12 @@ class ImportanceBound:
 
 def own_noise(names: Sequence[str], device: torch.device) -> Draw:
     """Noise of which each picture has its own, a function of its name and of what was drawn of it before."""
-    generators = [_generator(name) for name in names]
+    generators = [named_generator(name) for name in names]
 
     def draw(s: int, shape: tuple[int, ...]) -> Tensor:
         return torch.stack([torch.randn((s, *shape), generator=g) for g in generators], 1).to(device)
 
     return draw
-
-
-def _generator(name: str) -> torch.Generator:
-    """Of the noise called ``name``; neighbours are not alike."""
-    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
 def resampled(weights: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:

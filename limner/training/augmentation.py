@@ -7,7 +7,6 @@ takes the value of another, so that no picture gets a value that the data do not
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from functools import cache
 
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limner.data.batches import Batch
+from limner.noise import named_generator
 from limner.training.config import TrainingConfig
 
 __all__ = ["augmented", "bent_places", "moved"]
@@ -39,8 +39,7 @@ def augmented(batch: Batch, config: TrainingConfig, factor: float, step: int) ->
     chance = (6 * factor - 1) / 5
     if (config.shift == 0 and config.elastic == 0) or chance <= 0:
         return batch
-    digest = hashlib.blake2b(f"{config.seed}/shift/{step}".encode(), digest_size=8).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    generator = named_generator(f"{config.seed}/shift/{step}")
     n, _, h, w = batch.images.shape
     chosen = (torch.rand(n, generator=generator) < chance).nonzero().flatten()
     if len(chosen) == 0:
