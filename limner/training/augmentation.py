@@ -62,8 +62,8 @@ def moved(images: Tensor, offsets: Tensor) -> Tensor:
         offsets: a and b of each pixel, whole numbers ``(B, 2, H, W)``, or of all of them ``(B, 2, 1, 1)``.
     """
     n, c, h, w = images.shape
-    rows = (torch.arange(h).unsqueeze(1) - offsets[:, 0]).clamp(0, h - 1)
-    columns = (torch.arange(w) - offsets[:, 1]).clamp(0, w - 1)
+    rows = (torch.arange(h).unsqueeze(1) - offsets[:, 0]).clamp(0, h - 1).int()
+    columns = (torch.arange(w) - offsets[:, 1]).clamp(0, w - 1).int()
     places = (rows * w + columns).long().view(n, 1, h * w).expand(-1, c, -1)
     return images.flatten(2).gather(2, places).view_as(images)
 
