@@ -140,11 +140,11 @@ def energy_test(a, b, permutations=199):
 
 def test_the_two_sample_test_tells_a_missing_mode_and_a_wrong_width():
     generator = torch.Generator().manual_seed(3)
-    data = [points("eight gaussians", 200, generator).flatten(1).float() for _ in range(2)]
+    data = [points("eight gaussians", 500, generator).flatten(1).float() for _ in range(2)]
     assert energy_test(*data) > 0.05
     seven = data[1][(data[1][:, 0] < 200)]  # without the one at angle 0
-    assert energy_test(data[0][: len(seven)], seven) <= 0.01
-    line = [points("gaussian", 200, generator).flatten(1).float() for _ in range(2)]
+    assert energy_test(data[0][: len(seven)], seven) < 0.01
+    line = [points("gaussian", 500, generator).flatten(1).float() for _ in range(2)]
     assert energy_test(*line) > 0.05
     assert energy_test(line[0], (line[1] - line[1].mean()) * 1.5 + line[1].mean()) < 0.01
 
@@ -159,13 +159,8 @@ def test_the_generator_comes_to_match_the_data(name, kind, dimensions, rate):
     generator = torch.Generator().manual_seed(1)
     for step in range(steps):
         game.step(Batch(points(kind, 256, generator)), min(1.0, 2 * (1 - step / steps)), step)
-    samples = game.average.averaged.sample(200, generator=generator).flatten(1).float()
-    data = points(kind, 200, generator).flatten(1).float()
-    if (name, kind) == ("wasserstein", "gaussian"):  # a slope of one pulls as hard at any distance: it swings about
-        assert (samples.mean() - data.mean()).abs() < data.std()
-        assert 0.7 < samples.std() / data.std() < 1.4
-    else:
-        assert energy_test(samples, data) > 0.01
+    samples = game.average.averaged.sample(500, generator=generator).flatten(1).float()
+    assert energy_test(samples, points(kind, 500, generator).flatten(1).float()) > 0.01
     if dimensions == 2:
         modes = (torch.atan2(*(samples / 127.5 - 1).T.flip(0)) / (math.pi / 4)).round().long() % 8
         assert len(modes.unique()) == 8

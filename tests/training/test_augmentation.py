@@ -54,14 +54,14 @@ def test_a_bent_picture_has_the_levels_of_the_data_and_most_of_its_pixels():
     assert len(far.flatten(1).unique(dim=0)) > 190
 
 
-@pytest.mark.parametrize(("factor", "moved"), [(1.0, 24 / 25), (0.5, 0.4 * 24 / 25), (1 / 6, 0), (0.0, 0)])
-def test_moves_become_rarer_with_the_learning_rate(factor, moved):
+@pytest.mark.parametrize(("factor", "part"), [(1.0, 24 / 25), (0.5, 0.4 * 24 / 25), (1 / 6, 0), (0.0, 0)])
+def test_moves_become_rarer_with_the_learning_rate(factor, part):
     batch = Batch(colours(4000), torch.arange(4000))
     config = TrainingConfig(shift=2)
     other = augmented(batch, config, factor, 7)
     assert other.labels is batch.labels
     differs = (other.images != batch.images).flatten(1).any(1).float().mean().item()
-    assert differs == pytest.approx(moved, abs=0.03 if moved else 0)
+    assert differs == pytest.approx(part, abs=0.03 if part else 0)
 
 
 def test_they_are_a_function_of_seed_and_step():
