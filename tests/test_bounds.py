@@ -5,6 +5,7 @@ import json
 import pytest
 
 from limner import workbench
+from limner.models import VAE
 from limner.recipes import named_recipe
 
 
@@ -32,8 +33,39 @@ def test_k_samples_are_trained_and_the_elbo_of_the_same_run_is_measured(tiny, tm
     assert record["nats_per_image"] < record["elbo_nats_per_image"]
 
 
+def test_a_run_begins_with_few_samples_and_ends_with_all(tiny, tmp_path, monkeypatch):
+    trained, loss_terms = [], VAE.loss_terms
+
+    def spy(self, *arguments):
+        if self.training:
+            trained.append(self.samples)
+        return loss_terms(self, *arguments)
+
+    monkeypatch.setattr(VAE, "loss_terms", spy)
+    settings = [*tiny["vae"], "importance_samples=20", "first_samples=2", "warmup_steps=0", "cooldown=1"]
+    run = workbench.train("vae", "digits", name="k", runs=tmp_path, epochs=1, settings=settings)
+    assert trained == sorted(trained)
+    assert trained[0] == 2
+    assert 15 < trained[-1] <= 20
+    assert run.model.samples == 20  # what is opened later is measured with all
+
+
+def test_a_wider_proposal_is_said_with_its_bound(home, limner):
+    words = ("evaluate", "vae", "--importance-samples", "5", "--limit", "50", "--proposal-scale", "1.2")
+    record = limner(*words, "--json").record
+    assert record["proposal_scale"] == 1.2
+    assert "elbo_nats_per_image" not in record
+    said = limner(*words).out
+    assert "bound, K = 5 drawn from q(z|x) with 1.2 σ; " in said
+    assert "effective samples" in said
+    run = workbench.open_run("vae")
+    assert "K = 5, σ of q × 1.2" in run.report().read_text("utf-8")
+    assert "lower, K = 5, σ of q × 1.2" in (run.folder / "README.md").read_text("utf-8")
+
+
 def test_recipes_of_the_published_network():
     for name, samples in (("published", 1), ("iwae", 50)):
         network = named_recipe("vae", name, (1, 28, 28)).network
         assert (network.latent, network.hidden, network.activation) == (50, 200, "tanh")
         assert network.importance_samples == samples
+        assert network.first_samples == (5 if name == "iwae" else 0)

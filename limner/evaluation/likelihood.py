@@ -40,8 +40,9 @@ class Likelihood:
         bits_per_dim: The same in bits per C·H·W.
         bound: "exact" or "lower".
         seconds: Time taken.
-        importance_samples: K of the bound; None where it does not apply, as in the next two.
-        elbo_nats_per_image: -ELBO from the same K samples, with the closed-form KL.
+        importance_samples: K of the bound; None where it does not apply, as in the next three.
+        proposal_scale: What the σ of q(z|x) was multiplied by to draw them; None for 1.
+        elbo_nats_per_image: -ELBO from the same K samples, with the closed-form KL; None where they are not q's own.
         effective_samples: Mean effective sample size of the K weights.
         classes: K of a conditional model.
         conditional_nats_per_image: Mean of its -ln p(x|y), where the images have labels.
@@ -54,6 +55,7 @@ class Likelihood:
     bound: Bound
     seconds: float
     importance_samples: int | None = None
+    proposal_scale: float | None = None
     elbo_nats_per_image: float | None = None
     effective_samples: float | None = None
     classes: int | None = None
@@ -66,6 +68,7 @@ def measure_likelihood(
     split: Split,
     *,
     importance_samples: int = 1,
+    proposal_scale: float = 1.0,
     batch_size: int = 100,
     limit: int | None = None,
     seed: int = 0,
@@ -77,6 +80,7 @@ def measure_likelihood(
         model: Any model that ``Scores``.
         split: Its images, in order.
         importance_samples: K of a VAE's bound (1: the ELBO).
+        proposal_scale: What the σ of q(z|x) is multiplied by to draw them, see ``Bounded.importance_bound``.
         batch_size: Images scored together.
         limit: Only the first so many images.
         seed: Of a bound's noise, which is a function of it and the image's place in the split: the batch size changes
@@ -96,6 +100,10 @@ def measure_likelihood(
         raise LimnerError(
             f"importance samples tighten a bound; the likelihood of a {type(model).__name__} is exact already"
         )
+    if not (proposal_scale > 0 and math.isfinite(proposal_scale)):
+        raise LimnerError(f"the proposal's scale must be above 0 (1 leaves q(z|x) as it is), not {proposal_scale}")
+    if proposal_scale != 1 and importance_samples == 1:
+        raise LimnerError(f"proposal scale {proposal_scale:g}: it is of the bound of K > 1 importance samples")
     start = time.perf_counter()
     model.eval()
     scores: list[Tensor] = []
@@ -108,7 +116,9 @@ def measure_likelihood(
     for batch in sequential(split, batch_size, limit):
         given_class = None  # ln p(x|y), (B, classes)
         if isinstance(model, Bounded):
-            bound = model.importance_bound(batch.images, importance_samples, seed=seed, first=done)
+            bound = model.importance_bound(
+                batch.images, importance_samples, seed=seed, first=done, scale=proposal_scale
+            )
             scores.append(bound.log_prob)
             elbos.append(bound.elbo)
             effective.append(bound.effective_samples)
@@ -128,7 +138,7 @@ def measure_likelihood(
     if not nats.isfinite().all():
         bad = int((~nats.isfinite()).nonzero()[0])
         raise LimnerError(f"image {bad} scored {float(-nats[bad])} nats: the model's weights are not usable")
-    several = importance_samples > 1
+    several, own = importance_samples > 1, proposal_scale == 1
     return Likelihood(
         n=len(nats),
         nats_per_image=float(nats.mean()),
@@ -137,7 +147,8 @@ def measure_likelihood(
         bound=model.bound,
         seconds=time.perf_counter() - start,
         importance_samples=importance_samples if several else None,
-        elbo_nats_per_image=-float(torch.cat(elbos).mean()) if several else None,
+        proposal_scale=None if own else proposal_scale,
+        elbo_nats_per_image=-float(torch.cat(elbos).mean()) if several and own else None,
         effective_samples=float(torch.cat(effective).mean()) if several else None,
         classes=model.classes or None,
         conditional_nats_per_image=-float(torch.cat(conditional).mean()) if conditional else None,

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from limner.checks import NotNegativeReal, Positive
+from limner.checks import NotNegative, NotNegativeReal, Positive
 from limner.data.levels import dequantize
 from limner.distributions import PixelDistribution
 from limner.errors import LimnerError
@@ -40,6 +40,9 @@ class BoundedConfig(ConditionalConfig):
 
     importance_samples: Positive = 1
     """K of the bound that is trained: 1 is the ELBO, more the IWAE (1509.00519)."""
+    first_samples: NotNegative = 0
+    """K of the first steps, which grows to importance_samples as the learning rate falls: early steps need no bound so
+    tight, and are cheaper with a looser one; 0 trains with all samples from the start."""
     beta: NotNegativeReal = 1.0
     """β, the weight of the KL in training (1804.03599); the training loss is a bound where it is 1."""
     free_bits: NotNegativeReal = 0.0
@@ -47,6 +50,10 @@ class BoundedConfig(ConditionalConfig):
     equation 15); the training loss is a bound where it is 0."""
 
     def __post_init__(self) -> None:
+        if self.first_samples and not 2 <= self.first_samples <= self.importance_samples:
+            raise LimnerError(
+                f"first_samples={self.first_samples}: 0, or from 2 to importance_samples={self.importance_samples}"
+            )
         if self.importance_samples > 1 and (self.beta != 1 or self.free_bits):
             raise LimnerError(
                 f"importance_samples={self.importance_samples}: beta and free_bits change the ELBO; "
@@ -60,6 +67,7 @@ class Bounded(Explicit):
     Attributes:
         usual_samples: K of the bound that is reported where nobody says otherwise.
         rows: Most samples (images × S) that go through the decoder together when a bound is measured.
+        samples: K of the bound that is trained at this moment, see ``at_rate``.
 
     Args:
         config: Its sizes.
@@ -75,6 +83,13 @@ class Bounded(Explicit):
     def __init__(self, config: Any, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__(config, shape, levels)
         self.classes = config.classes
+        self.samples: int = config.importance_samples
+
+    def at_rate(self, factor: float) -> None:
+        """From ``first_samples`` to ``importance_samples`` in equal ratios, the more the lower the learning rate is."""
+        first, last = self.config.first_samples, self.config.importance_samples
+        if first:
+            self.samples = round(last * (first / last) ** factor)
 
     @abstractmethod
     def infer(self, k: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
@@ -82,7 +97,13 @@ class Bounded(Explicit):
 
     @abstractmethod
     def weights(
-        self, k: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, samples: int, draw: Draw
+        self,
+        k: Tensor,
+        inferred: tuple[Tensor, ...],
+        labels: Tensor | None,
+        samples: int,
+        draw: Draw,
+        scale: float = 1.0,
     ) -> Weights:
         """``samples`` z ~ q(z|x) for each picture, and what the bounds are made of.
 
@@ -92,6 +113,7 @@ class Bounded(Explicit):
             labels: Classes int64 ``(B,)`` of a conditional model.
             samples: S.
             draw: The only source of noise.
+            scale: What every σ of q is multiplied by.
         """
 
     @abstractmethod
@@ -152,8 +174,7 @@ class Bounded(Explicit):
         labels. In training also what the loss is more than -ELBO: ``beta``, (β - 1) KL, and ``free_bits``,
         β Σ_g max(0, λ - KL_g).
         """
-        samples = self.config.importance_samples
-        if samples > 1 or (self.classes and labels is None):
+        if self.samples > 1 or (self.classes and labels is None):
             return {"nll": -self.log_prob(images, labels=labels, generator=generator)}
         k = self.checked_levels(images)
         return self.elbo_terms(self._weights(k, self.checked_labels(labels, len(k)), generator))
@@ -185,7 +206,9 @@ class Bounded(Explicit):
         return torch.logsumexp(bounds, 0) - math.log(len(ys))
 
     @torch.no_grad()
-    def importance_bound(self, images: Tensor, samples: int, *, seed: int = 0, first: int = 0) -> ImportanceBound:
+    def importance_bound(
+        self, images: Tensor, samples: int, *, seed: int = 0, first: int = 0, scale: float = 1.0
+    ) -> ImportanceBound:
         """The ``samples``-sample bound (IWAE equation 8) of uint8 pictures ``(B, C, H, W)``.
 
         At most ``rows`` samples go through the decoder together, so that memory does not grow with K; the weights are
@@ -196,6 +219,8 @@ class Bounded(Explicit):
             samples: K.
             seed: Of the noise, which is a function of it, of the picture's index, and of the sample.
             first: Index of the first picture.
+            scale: What every σ of q is multiplied by. The samples may come from any distribution: what they give is a
+                bound of the same ln p(x), and one trained on the ELBO is narrower than the posterior.
 
         Raises:
             LimnerError: Pictures of another shape or other levels than the model's.
@@ -203,8 +228,8 @@ class Bounded(Explicit):
         k = self.checked_levels(images)
         together = max(1, self.rows // min(samples, SAMPLES))
         parts = [
-            torch.stack([self._sums(part, y, samples, seed, first + i * together) for y in self._each_class(part)])
-            for i, part in enumerate(k.split(together))
+            torch.stack([self._sums(part, y, samples, seed, first + at, scale) for y in self._each_class(part)])
+            for at, part in zip(range(0, len(k), together), k.split(together), strict=True)
         ]
         log_w, log_w2, elbo = torch.cat(parts, 2).unbind(1)  # each (classes, B)
         given_class = log_w - math.log(samples) if samples > 1 else elbo
@@ -243,9 +268,9 @@ class Bounded(Explicit):
         def draw(s: int, shape: tuple[int, ...]) -> Tensor:
             return standard_normal((s, len(k), *shape), generator, k.device)
 
-        return self.weights(k, self.infer(k, labels), labels, self.config.importance_samples, draw)
+        return self.weights(k, self.infer(k, labels), labels, self.samples, draw)
 
-    def _sums(self, k: Tensor, labels: Tensor | None, samples: int, seed: int, first: int) -> Tensor:
+    def _sums(self, k: Tensor, labels: Tensor | None, samples: int, seed: int, first: int, scale: float) -> Tensor:
         """ln Σ w, ln Σ w² and the ELBO over ``samples`` samples, float64 ``(3, B)``."""
         y = "" if labels is None else f"/{int(labels[0])}"
         draw = own_noise([f"{seed}/{first + i}{y}" for i in range(len(k))], k.device)
@@ -253,7 +278,7 @@ class Bounded(Explicit):
         log_w, log_w2, elbo = [], [], torch.zeros(len(k), dtype=torch.float64, device=k.device)
         for start in range(0, samples, SAMPLES):
             s = min(SAMPLES, samples - start)
-            w = self.weights(k, inferred, labels, s, draw)
+            w = self.weights(k, inferred, labels, s, draw, scale)
             log = w.log_x.double() + w.log_ratio.double()
             log_w.append(torch.logsumexp(log, 0))
             log_w2.append(torch.logsumexp(2 * log, 0))

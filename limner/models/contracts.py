@@ -147,6 +147,9 @@ class Model(nn.Module):
     ) -> Mapping[str, Tensor]:
         """What one training step needs, as named terms ``(B,)``, through whatever wraps the module (autocast, DDP)."""
 
+    def at_rate(self, factor: float) -> None:
+        """Told before each step of training what the learning rate is multiplied by, for what changes with it."""
+
     def matrices(self) -> dict[str, int]:
         """The weights that Muon may take, by name: all matrices and kernels but the first and the last.
 

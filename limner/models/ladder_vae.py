@@ -184,7 +184,13 @@ class LadderVAE(Bounded):
         return self.head(self.descend(lambda layer, h: next(parts).unflatten(1, layer.shape), len(z), labels))
 
     def weights(
-        self, k: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, samples: int, draw: Draw
+        self,
+        k: Tensor,
+        inferred: tuple[Tensor, ...],
+        labels: Tensor | None,
+        samples: int,
+        draw: Draw,
+        scale: float = 1.0,
     ) -> Weights:
         """See ``Bounded.weights``: the groups of the KL are the layers from the top down."""
         b = len(k)
@@ -194,6 +200,7 @@ class LadderVAE(Bounded):
 
         def choose(layer: Layer, h: Tensor) -> Tensor:
             mean, log_std = layer.relative(h, next(seen))
+            log_std = log_std + math.log(scale)
             maps, rows, columns = layer.shape  # the noise in the maps' order in memory
             noise = draw(samples, (rows, columns, maps)).flatten(0, 1).permute(0, 3, 1, 2).to(mean)
             epsilon = mean + torch.exp(log_std) * noise

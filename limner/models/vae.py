@@ -158,10 +158,16 @@ class VAE(Bounded):
         return self.posterior(F.dropout(self.intensities(k), self.config.input_dropout, self.training), labels)
 
     def weights(
-        self, k: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, samples: int, draw: Draw
+        self,
+        k: Tensor,
+        inferred: tuple[Tensor, ...],
+        labels: Tensor | None,
+        samples: int,
+        draw: Draw,
+        scale: float = 1.0,
     ) -> Weights:
         """See ``Bounded``; the groups of latents are the dimensions of z."""
-        mean, log_std = inferred
+        mean, log_std = inferred[0], inferred[1] + math.log(scale)
         noise = draw(samples, mean.shape[1:]).to(mean)
         z = mean + torch.exp(log_std) * noise  # (S, B, latent)
         return self._weights_of(k, labels, z, noise, mean, log_std)
@@ -201,7 +207,7 @@ class VAE(Bounded):
             return super().loss_terms(images, generator, labels)
         k = self.checked_levels(images)
         labels = self.checked_labels(labels, len(k))
-        samples, n = self.config.importance_samples, self.config.gradient_samples
+        samples, n = self.samples, self.config.gradient_samples
         mean, log_std = self.infer(k, labels)
         noise = standard_normal((samples, *mean.shape), generator, k.device).to(mean)
         if samples == 1:

@@ -12,7 +12,15 @@ from limner.pages.portrait import Portrait
 from limner.report import Block, Section, Table, Text
 from limner.training.journal import read_metrics
 
-__all__ = ["fidelity_sections", "likelihood", "likelihood_table", "looked_at_with", "over_classes", "validation_note"]
+__all__ = [
+    "fidelity_sections",
+    "likelihood",
+    "likelihood_table",
+    "looked_at_with",
+    "over_classes",
+    "samples_of",
+    "validation_note",
+]
 
 
 def likelihood(run: Portrait, evaluations: Sequence[Mapping[str, Any]]) -> list[Block]:
@@ -28,6 +36,12 @@ def likelihood(run: Portrait, evaluations: Sequence[Mapping[str, Any]]) -> list[
     return [likelihood_table(scored), *validation_note(run)]
 
 
+def samples_of(e: Mapping[str, Any]) -> str:
+    """How many samples the bound of a measurement has, and of which distribution where it is not q(z|x)."""
+    wider = f", σ of q × {e['proposal_scale']:g}" if "proposal_scale" in e else ""
+    return f"K = {e.get('importance_samples', 1)}{wider}"
+
+
 def likelihood_table(rows: Sequence[tuple[Portrait, Mapping[str, Any]]]) -> Block:
     """A row each measurement."""
     cells: list[list[str | int | None]] = []
@@ -37,7 +51,6 @@ def likelihood_table(rows: Sequence[tuple[Portrait, Mapping[str, Any]]]) -> Bloc
             continue
         error = e.get("nats_standard_error")
         lower = e["bound"] == "lower"
-        k = e.get("importance_samples", 1) if lower else None
         cells.append(
             [
                 run.name,
@@ -47,7 +60,7 @@ def likelihood_table(rows: Sequence[tuple[Portrait, Mapping[str, Any]]]) -> Bloc
                 f"{'≤ ' if lower else ''}{e['nats_per_image']:.2f}" + (f" ± {error:.2f}" if error is not None else ""),
                 f"{'≤ ' if lower else ''}{e['bits_per_dim']:.4f}",
                 ("lower bound of ln p" if lower else "exact") + over_classes(e),
-                f"K = {k}" if lower else None,
+                samples_of(e) if lower else None,
             ]
         )
     header = [

@@ -101,7 +101,7 @@ def _model_card(run: Portrait, evaluations: Sequence[Mapping[str, Any]]) -> str:
     if scored:
         lines += ["| data | split | images | nats an image | bits/dim | bound |", "|---|---|---|---|---|---|"]
     for e in scored:
-        k = f", K = {e['importance_samples']}" if "importance_samples" in e else ""
+        k = f", {measures.samples_of(e)}" if "importance_samples" in e else ""
         figures = f"{e['nats_per_image']:.3f} | {e['bits_per_dim']:.4f} | {e['bound']}{k}{measures.over_classes(e)}"
         lines.append(f"| {e['data']} | {e['split']} | {e['n']} | {figures} |")
     compared = [e for e in evaluations if "frechet" in e]

@@ -166,6 +166,7 @@ class SingleLoss(Objective[Model]):
         Raises:
             LimnerError: A term or the gradient is not finite; no weight has been changed then.
         """
+        self.model.at_rate(factor)
         loss, means = self.loss(batch)
         check_finite(means, step)
         norm = self.descend(loss, self.optimizer, factor, step)

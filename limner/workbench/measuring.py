@@ -38,6 +38,7 @@ def measured(
     *,
     split: str,
     importance_samples: int | None,
+    proposal_scale: float,
     with_fidelity: bool,
     neighbours: int,
     limit: int | None,
@@ -55,12 +56,13 @@ def measured(
                 model,
                 images.split(split),
                 importance_samples=usual if importance_samples is None else importance_samples,
+                proposal_scale=proposal_scale,
                 limit=limit,
                 seed=seed,
                 on_progress=update,
             )
         figures |= asdict(likelihood)
-    elif importance_samples is not None and importance_samples > 1:
+    elif proposal_scale != 1 or (importance_samples is not None and importance_samples > 1):
         raise LimnerError(f"importance samples tighten a bound; {with_article(run.config.model)} has no likelihood")
     elif isinstance(model, Autoencoder):
         if with_fidelity:

@@ -191,6 +191,7 @@ class Run:
         *,
         split: str = "test",
         importance_samples: int | None = None,
+        proposal_scale: float = 1.0,
         fidelity: bool = False,
         neighbours: int = 3,
         limit: int | None = None,
@@ -204,6 +205,7 @@ class Run:
             data: Another SOURCE (or loaded set) than the run's own; pictures of the same shape and levels.
             split: ``train``, ``validation`` or ``test``.
             importance_samples: K of a VAE's bound; by default the model's ``usual_samples``.
+            proposal_scale: What the σ of q(z|x) is multiplied by to draw them, see ``Bounded.importance_bound``.
             fidelity: Compare samples with the split as well; a model without a likelihood always does.
             neighbours: k of the samples' precision and recall.
             limit: Only the first so many images, and as many samples.
@@ -229,6 +231,7 @@ class Run:
             images,
             split=split,
             importance_samples=importance_samples,
+            proposal_scale=proposal_scale,
             with_fidelity=fidelity,
             neighbours=neighbours,
             limit=limit,

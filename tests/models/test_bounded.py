@@ -86,6 +86,19 @@ def test_the_gap_is_the_divergence_from_the_true_posterior_and_closes_with_k(lin
     encoder.bias.copy_(before)
 
 
+def test_a_wider_proposal_bounds_the_same_likelihood(linear, pictures):
+    """An encoder with 0.7 σ of the true posterior, drawn from with 1 / 0.7 of its own, is the true posterior."""
+    model, w, variance = linear
+    truth = exact(w, pictures)
+    encoder = model.encoder[1]
+    before = encoder.bias.clone()
+    encoder.bias[LATENT:] = 7 * torch.atanh((0.5 * variance.log() + math.log(0.7)) / 7)
+    gaps = {s: (truth - model.importance_bound(pictures, 20, scale=s).log_prob).mean().item() for s in (0.8, 1.0, 1.2)}
+    assert gaps[0.8] > gaps[1.0] > gaps[1.2] > 0
+    assert model.importance_bound(pictures, 2, scale=1 / 0.7).log_prob == pytest.approx(truth, abs=2e-3)
+    encoder.bias.copy_(before)
+
+
 def binary(shape=(1, 4, 4), **config):
     torch.manual_seed(0)
     model = VAE(VAEConfig(**({"latent": 3, "network": "dense", "hidden": 8} | config)), shape, 2)
@@ -159,6 +172,22 @@ def test_beta_and_free_bits_are_of_training_only_and_are_named():
     assert sum(t.mean() for t in terms.values()).item() == pytest.approx(expected.item(), rel=1e-5)
     with pytest.raises(LimnerError, match="importance_samples=5"):
         VAEConfig(importance_samples=5, beta=2.0)
+
+
+def test_samples_become_more_as_the_learning_rate_falls():
+    model, images = binary(importance_samples=50, first_samples=5)
+    for factor, samples in ((1.0, 5), (0.5, 16), (0.0, 50)):
+        model.at_rate(factor)
+        assert model.samples == samples
+        constant, _ = binary(importance_samples=samples)
+        losses = [m.train().loss_terms(images, torch.Generator().manual_seed(3))["nll"] for m in (model, constant)]
+        assert torch.equal(*losses)
+    constant, _ = binary(importance_samples=50)
+    constant.at_rate(1.0)
+    assert constant.samples == 50
+    for first in (1, 51):
+        with pytest.raises(LimnerError, match=f"first_samples={first}: 0, or from 2 to importance_samples=50"):
+            VAEConfig(importance_samples=50, first_samples=first)
 
 
 def test_the_gradient_of_k_samples_is_that_of_their_normalised_weights():
