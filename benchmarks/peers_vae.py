@@ -166,7 +166,7 @@ def main() -> None:
     found: dict[str, Any] = {"torch": torch.__version__, "threads": torch.get_num_threads(), "load": load_before}
     found |= {"data": arguments.data, "batch": arguments.batch}
     cases = {name: named_recipe("vae", name, data.shape).network for name in ("published", "iwae")}
-    cases = {name: replace(config, input_dropout=0.0) for name, config in cases.items()}  # pythae has none
+    cases = {name: replace(config, input_dropout=0.0, first_samples=0) for name, config in cases.items()}  # as pythae
     for name, config in (cases | {"conv": VAEConfig(network="conv")}).items():
         found[f"training_{name}"] = training(
             arguments.environment, data, config, arguments.batch, arguments.repeats, arguments.seconds

@@ -1,4 +1,4 @@
-"""The recurrent cores on the CPU: arrays, threads and weights for the loops of ``limner.kernels.lstm``."""
+"""Threads for compiled loops; and the recurrent cores on the CPU: arrays and weights for ``limner.kernels.lstm``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +19,9 @@ from limner.kernels.tile import VECTOR_BYTES, VECTORS
 if TYPE_CHECKING:
     from limner.nn.recurrent import Way
 
-__all__ = ["in_shares", "lstm_backward", "lstm_forward", "panels"]
+__all__ = ["in_shares", "lstm_backward", "lstm_forward", "panels", "together"]
+
+Result = TypeVar("Result")
 
 
 def lstm_forward(inputs: Tensor, weight: Tensor, ways: Sequence[Way]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -120,10 +122,16 @@ def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="limner-loops")
 
 
+def together(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
+    """What each job gives, all of them run at once, each in a thread of its own; a single one in this thread."""
+    if len(jobs) == 1:
+        return [jobs[0]()]
+    running = [_threads(len(jobs)).submit(job) for job in jobs]
+    return [job.result() for job in running]
+
+
 def in_shares(work: Callable[[int, int], None], images: int) -> None:
     """``work(first, last)`` for all pictures, in as many shares as torch has threads."""
     shares = min(torch.get_num_threads(), images)
     ends = [images * x // shares for x in range(shares + 1)]
-    jobs = [_threads(shares).submit(work, *share) for share in itertools.pairwise(ends)]
-    for job in jobs:
-        job.result()
+    together([functools.partial(work, *share) for share in itertools.pairwise(ends)])

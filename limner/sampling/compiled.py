@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from limner.kernels.tile import ROWS, VECTOR_BYTES, VECTORS
 from limner.models.autoregressive import Autoregressive
+from limner.nn.compiled import together
 from limner.sampling.draws import HEADS
 from limner.sampling.interpreter import CHUNK, PLACES, draw_row
 from limner.sampling.lowering import lower
@@ -32,11 +32,6 @@ def program_of(model: Autoregressive) -> Program:
         with torch.no_grad():
             _programs[model] = state, lower(model, VECTOR_BYTES, VECTORS)
     return _programs[model][1]
-
-
-@functools.cache
-def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, thread_name_prefix="limner-sampling")
 
 
 class CompiledRowSampler(RowSampler):
@@ -60,11 +55,7 @@ class CompiledRowSampler(RowSampler):
         k, uniforms = self.k.numpy(), self.uniforms.numpy()
         given = None if self.given is None else self.given.numpy()
         jobs = [functools.partial(part.draw_row, i, k, uniforms, given) for part in self.parts]
-        if len(jobs) == 1:
-            records = [jobs[0]()]
-        else:
-            futures = [_threads(len(jobs)).submit(job) for job in jobs]
-            records = [future.result() for future in futures]
+        records = together(jobs)
         if given is None:
             return None
         record = torch.from_numpy(np.concatenate(records, 1))  # (W, n, padded parameters)
