@@ -3,7 +3,8 @@ r"""ln p(x|z) of binary pictures under a dense decoder, all layers in one pass o
 .. math:: \ln p(x \mid z) = \sum_i x_i l_i - \ln(1 + e^{l_i}), \quad \ln(1 + e^l) = \max(l, 0) + \ln(1 + e^{-|l|})
 
 The layers' outputs for ``BLOCK`` codes stay in the cache, the logits are never written to memory, and the logarithm is
-taken once, of the product of all 1 + e^{-|l|}, each at most 2.
+taken once, of the product of all 1 + e^{-|l|}, each at most 2. With weights of the second and third layer in pairs of
+bfloat16 (uint32) what these layers take is rounded to bfloat16 too; sums and logits stay float32.
 """
 
 from __future__ import annotations
@@ -50,6 +51,26 @@ def _activate(typingctx: Any, like: Any, at: Any, length: Any, tanh: Any) -> Any
 
 
 @intrinsic
+def _packed(typingctx: Any, weights: Any, at: Any, length: Any) -> Any:
+    """``length`` bytes of float32 to half as many of bfloat16, in place, where ``weights`` are pairs of these."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if signature.args[0].dtype == types.uint32:
+            v = Vectors(builder, ir.FloatType(), 4)
+            half = ir.VectorType(ir.IntType(16), v.lanes)
+            instruction = ir.InlineAsm(ir.FunctionType(half, [v.kind]), "vcvtneps2bf16 $1, $0", "=v,v")
+            _, at, length = arguments
+            zero, step = ir.Constant(I64, 0), ir.Constant(I64, VECTOR_BYTES)
+            with cgutils.for_range_slice(builder, zero, length, step, inc=True) as (offset, _):
+                rounded = builder.call(instruction, [v.load(builder.add(at, offset))])
+                place = builder.add(at, builder.lshr(offset, ir.Constant(I64, 1)))
+                builder.store(rounded, builder.inttoptr(place, half.as_pointer()), align=2)
+        return context.get_dummy_value()
+
+    return types.void(weights, types.int64, types.int64), generate
+
+
+@intrinsic
 def _bernoulli(typingctx: Any, like: Any, logits: Any, x: Any, length: Any, out: Any) -> Any:
     """Two vectors at ``out``: Σ x l - max(l, 0) and Π 1 + e^-|l| over the vectors of ``length`` bytes."""
 
@@ -78,6 +99,7 @@ def _bernoulli(typingctx: Any, like: Any, logits: Any, x: Any, length: Any, out:
 def _log_prob(z, x, w1, b1, w2, b2, w3, b3, tanh, first, last, out):
     size, codes, hidden, pixels = z.itemsize, z.shape[1], len(b1), len(b3)
     lanes = VECTOR_BYTES // size
+    stored = len(w2) * w2.itemsize // hidden  # bytes of a layer's outputs as the next takes them
     layers = np.empty((2, BLOCK, hidden), z.dtype)
     logits = np.empty((BLOCK, pixels), z.dtype)
     sums = np.empty((2, lanes), z.dtype)
@@ -89,12 +111,14 @@ def _log_prob(z, x, w1, b1, w2, b2, w3, b3, tanh, first, last, out):
         product(z, rows, hidden * size, found.ctypes.data, 1, codes, w1.ctypes.data, b1.ctypes.data, 0,
                 at_first, hidden * size)  # fmt: skip
         _activate(z, at_first, rows * hidden * size, tanh)
-        found[0, 0], found[0, 1], found[0, 2] = at_first, hidden * size, hidden
-        product(z, rows, hidden * size, found.ctypes.data, 1, hidden, w2.ctypes.data, b2.ctypes.data, 0,
+        _packed(w2, at_first, rows * hidden * size)
+        found[0, 0], found[0, 1], found[0, 2] = at_first, stored, stored // w2.itemsize
+        product(w2, rows, hidden * size, found.ctypes.data, 1, found[0, 2], w2.ctypes.data, b2.ctypes.data, 0,
                 at_second, hidden * size)  # fmt: skip
         _activate(z, at_second, rows * hidden * size, tanh)
-        found[0, 0], found[0, 1], found[0, 2] = at_second, hidden * size, hidden
-        product(z, rows, pixels * size, found.ctypes.data, 1, hidden, w3.ctypes.data, b3.ctypes.data, 0,
+        _packed(w3, at_second, rows * hidden * size)
+        found[0, 0] = at_second
+        product(w3, rows, pixels * size, found.ctypes.data, 1, found[0, 2], w3.ctypes.data, b3.ctypes.data, 0,
                 logits.ctypes.data, pixels * size)  # fmt: skip
         for row in range(rows):
             at_x = x.ctypes.data + (start + row) % len(x) * pixels * size

@@ -13,11 +13,15 @@ from llvmlite import binding, ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["ROWS", "VECTORS", "VECTOR_BYTES", "tile"]
+__all__ = ["BF16", "ROWS", "VECTORS", "VECTOR_BYTES", "tile"]
 
 _CPU = {name for name, has in binding.get_host_cpu_features().items() if has}
 VECTOR_BYTES = 64 if "avx512f" in _CPU else 32 if "avx" in _CPU else 16
 """Width of a vector register."""
+BF16 = {"avx512f", "avx512bf16"} <= _CPU
+"""Whether the processor multiplies pairs of bfloat16 numbers."""
+if BF16:
+    binding.initialize_native_asmparser()  # llvmlite has no bfloat16: its instructions are given as assembler
 ROWS = 6
 """Most rows of a tile."""
 VECTORS = (4, 2, 1) if "avx512f" in _CPU or "neon" in _CPU else (2, 1)
@@ -49,7 +53,8 @@ def tile(
 
     Args:
         typingctx: numba's.
-        like: An array of the type of all numbers.
+        like: An array of the type of all numbers; where it is of uint32, inputs and weights are pairs of bfloat16, the
+            lower half first, K counts pairs, and the sums are float32.
         rows: 1 .. ROWS.
         vectors: One of VECTORS.
         taps: Address of ``count`` triples int64: address of input t, bytes from row to row, K > 0.
@@ -64,7 +69,9 @@ def tile(
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         number = signature.args[0].dtype
-        kind = ir.VectorType(context.get_data_type(number), 8 * VECTOR_BYTES // number.bitwidth)
+        lanes = 8 * VECTOR_BYTES // number.bitwidth
+        factors = ir.VectorType(context.get_data_type(number), lanes)
+        kind = ir.VectorType(ir.FloatType(), lanes) if number == types.uint32 else factors
         _, rows, vectors, *rest = arguments
         end = builder.append_basic_block("end")
         which = builder.switch(builder.add(builder.mul(vectors, _number(16)), rows), end)
@@ -73,7 +80,7 @@ def tile(
                 block = builder.append_basic_block(f"tile_{r}x{v}")
                 which.add_case(_number(16 * v + r), block)
                 builder.position_at_end(block)
-                _emit(builder, kind, r, v, *rest)
+                _emit(builder, kind, factors, r, v, *rest)
                 builder.branch(end)
         builder.position_at_end(end)
         return context.get_dummy_value()
@@ -84,6 +91,7 @@ def tile(
 def _emit(
     b: Any,
     kind: ir.VectorType,
+    factors: ir.VectorType,
     rows: int,
     vectors: int,
     taps: Any,
@@ -103,11 +111,11 @@ def _emit(
     size, lanes = VECTOR_BYTES // kind.count, kind.count
     cells = [(r, v) for r in range(rows) for v in range(vectors)]
     width = vectors * VECTOR_BYTES
-    anything, zero = ir.Constant(kind, ir.Undefined), ir.Constant(kind, [0.0] * lanes)
+    anything, zero = ir.Constant(factors, ir.Undefined), ir.Constant(kind, [0.0] * lanes)
     places = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
 
-    def at(address: Any, offset: int) -> Any:
-        return b.inttoptr(b.add(address, _number(offset)), kind.as_pointer())
+    def at(address: Any, offset: int, of: ir.VectorType = kind) -> Any:
+        return b.inttoptr(b.add(address, _number(offset)), of.as_pointer())
 
     def phis(block: Any, values: list[Any]) -> list[Any]:
         made = [b.phi(value.type) for value in values]
@@ -120,14 +128,12 @@ def _emit(
 
     def products(k: Any, weights: Any, sums: list[Any]) -> list[Any]:
         """The sums with one k more."""
-        w = [b.load(at(weights, v * VECTOR_BYTES), align=size) for v in range(vectors)]
+        w = [b.load(at(weights, v * VECTOR_BYTES, factors), align=size) for v in range(vectors)]
         more = []
         for r in range(rows):
             x = b.load(b.gep(inputs_at[r], [k]), align=size)
             x = b.shuffle_vector(b.insert_element(anything, x, ir.Constant(ir.IntType(32), 0)), anything, places)
-            for v in range(vectors):
-                product = b.fmul(x, w[v], flags=("contract",))
-                more.append(b.fadd(product, sums[r * vectors + v], flags=("contract",)))
+            more += [_sum(b, sums[r * vectors + v], x, w[v]) for v in range(vectors)]
         return more
 
     before = b.block
@@ -142,7 +148,7 @@ def _emit(
     entry = b.inttoptr(b.add(taps, b.mul(t, _number(24))), _I64.as_pointer())
     address, stride, inputs = (b.load(b.gep(entry, [_number(i)])) for i in range(3))
     rows_at = [b.add(address, b.mul(stride, b.add(first, _number(r)))) for r in range(rows)]
-    inputs_at = [b.inttoptr(a, kind.element.as_pointer()) for a in rows_at]
+    inputs_at = [b.inttoptr(a, factors.element.as_pointer()) for a in rows_at]
     together = max(1, 8 // len(cells)) if rows == 1 else 1
     before_tap = sums
     state, left = [_number(0), at_tap, *[zero] * len(cells)], each_tap
@@ -195,3 +201,11 @@ def _emit(
     rows_out = [b.add(out, b.mul(out_stride, _number(r))) for r in range(rows)]
     for (r, v), value in zip(cells, ends[1:], strict=True):
         b.store(value, at(rows_out[r], v * VECTOR_BYTES), align=size)
+
+
+def _sum(b: Any, total: Any, x: Any, w: Any) -> Any:
+    """``total + x w``, of numbers or of pairs of bfloat16."""
+    if total.type == x.type:
+        return b.fadd(b.fmul(x, w, flags=("contract",)), total, flags=("contract",))
+    kind = ir.FunctionType(total.type, [total.type, x.type, w.type])
+    return b.call(ir.InlineAsm(kind, "vdpbf16ps $3, $2, $0", "=v,0,v,v"), [total, x, w])
