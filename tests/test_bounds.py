@@ -63,6 +63,26 @@ def test_a_wider_proposal_is_said_with_its_bound(home, limner):
     assert "lower, K = 5, σ of q × 1.2" in (run.folder / "README.md").read_text("utf-8")
 
 
+def test_a_proposal_learns_before_it_draws_and_the_run_stays_as_it_is(home, limner, refused):
+    words = ("evaluate", "vae", "--importance-samples", "5", "--limit", "50")
+    own = limner(*words, "--json").record
+    record = limner(*words, "--proposal-steps", "20", "--json").record
+    assert record["proposal_steps"] == 20
+    assert "elbo_nats_per_image" not in record
+    assert record["nats_per_image"] != own["nats_per_image"]
+    said = limner(*words, "--proposal-steps", "20", "--proposal-scale", "1.2")
+    assert "drawn from an encoder with 20 steps on the model's own pictures with 1.2 σ; " in said.out
+    assert limner(*words, "--json").record | {"seconds": 0} == own | {"seconds": 0}
+    run = workbench.open_run("vae")
+    assert "K = 5, q after 20 steps on own pictures, σ of q × 1.2" in run.report().read_text("utf-8")
+    assert "K > 1 importance samples" in refused(
+        "evaluate", "vae", "--proposal-steps", "5", "--importance-samples", "1"
+    )
+    assert "K > 1 importance samples" in refused("evaluate", "pixelcnn", "--proposal-steps", "5")
+    assert "a gan has no likelihood" in refused("evaluate", "gan", "--proposal-steps", "5")
+    assert "'-1'" in refused("evaluate", "vae", "--proposal-steps", "-1")
+
+
 def test_recipes_of_the_published_network():
     for name, samples in (("published", 1), ("iwae", 50)):
         network = named_recipe("vae", name, (1, 28, 28)).network

@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from limner.cli.arguments import Count, Flag, Limit, OtherSource, RunName, RunNames, Samples, Scale, Seed, SplitName
+from limner.cli.arguments import (
+    Count,
+    Flag,
+    Limit,
+    NotNegative,
+    OtherSource,
+    RunName,
+    RunNames,
+    Samples,
+    Scale,
+    Seed,
+    SplitName,
+)
 from limner.cli.printing import print_json
 
 __all__ = ["compare", "evaluate"]
@@ -18,6 +30,7 @@ def evaluate(
     split: SplitName = "test",
     importance_samples: Samples = None,
     proposal_scale: Scale = 1.0,
+    proposal_steps: NotNegative = 0,
     fidelity: Flag = False,
     neighbours: Count = 3,
     limit: Limit = None,
@@ -38,6 +51,8 @@ def evaluate(
             dense layers, else 100.
         proposal_scale: What the σ of q(z|x) is multiplied by to draw these samples. Any gives a bound of the same
             ln p(x); 1.1 to 1.2 is often tighter where the ELBO was trained. Choose it on --split validation.
+        proposal_steps: Steps in which a copy of the encoder first learns from pictures that the model draws, to draw
+            these samples: a tighter bound for two minutes more, with 20,000. The model stays as it is.
         fidelity: Compare samples with the split as well.
         neighbours: k of precision and recall; 3 as published, 5 is usual too.
         limit: Only the first so many images, and as many samples.
@@ -51,6 +66,7 @@ def evaluate(
         split=split,
         importance_samples=importance_samples,
         proposal_scale=proposal_scale,
+        proposal_steps=proposal_steps,
         fidelity=fidelity,
         neighbours=neighbours,
         limit=limit,
@@ -77,8 +93,13 @@ def _print_likelihood(record: Mapping[str, Any]) -> None:
     error = f" ± {record['nats_standard_error']:.3f}" if "nats_standard_error" in record else ""
     k = record.get("importance_samples", 1)
     kind = "exact" if not sign else f"bound, K = {k}" if k > 1 else "bound: the ELBO; --importance-samples tightens it"
+    q = "q(z|x)"
+    if "proposal_steps" in record:
+        q = f"an encoder with {record['proposal_steps']:,} steps on the model's own pictures"
     if "proposal_scale" in record:
-        kind += f" drawn from q(z|x) with {record['proposal_scale']:g} σ"
+        q += f" with {record['proposal_scale']:g} σ"
+    if "proposal_steps" in record or "proposal_scale" in record:
+        kind += f" drawn from {q}"
     print(f"  {sign}{record['nats_per_image']:.3f}{error} nats an image, {sign}{record['bits_per_dim']:.4f} bits/dim")
     if "classes" in record:
         kind += f"{'; of' if sign else ''} ln p(x), the mean of p(x|y) over {record['classes']} classes"

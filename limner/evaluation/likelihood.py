@@ -69,6 +69,7 @@ def measure_likelihood(
     *,
     importance_samples: int = 1,
     proposal_scale: float = 1.0,
+    proposal: Bounded | None = None,
     batch_size: int = 100,
     limit: int | None = None,
     seed: int = 0,
@@ -81,6 +82,7 @@ def measure_likelihood(
         split: Its images, in order.
         importance_samples: K of a VAE's bound (1: the ELBO).
         proposal_scale: What the σ of q(z|x) is multiplied by to draw them, see ``Bounded.importance_bound``.
+        proposal: Whose q(z|x) draws them, as ``slept`` makes it; the model's own.
         batch_size: Images scored together.
         limit: Only the first so many images.
         seed: Of a bound's noise, which is a function of it and the image's place in the split: the batch size changes
@@ -102,8 +104,8 @@ def measure_likelihood(
         )
     if not (proposal_scale > 0 and math.isfinite(proposal_scale)):
         raise LimnerError(f"the proposal's scale must be above 0 (1 leaves q(z|x) as it is), not {proposal_scale}")
-    if proposal_scale != 1 and importance_samples == 1:
-        raise LimnerError(f"proposal scale {proposal_scale:g}: it is of the bound of K > 1 importance samples")
+    if (proposal_scale != 1 or proposal is not None) and importance_samples == 1:
+        raise LimnerError("another proposal than q(z|x) is for the bound of K > 1 importance samples, not for the ELBO")
     start = time.perf_counter()
     model.eval()
     scores: list[Tensor] = []
@@ -117,7 +119,12 @@ def measure_likelihood(
         given_class = None  # ln p(x|y), (B, classes)
         if isinstance(model, Bounded):
             bound = model.importance_bound(
-                batch.images, importance_samples, seed=seed, first=done, scale=proposal_scale
+                batch.images,
+                importance_samples,
+                seed=seed,
+                first=done,
+                scale=proposal_scale,
+                proposal=proposal,
             )
             scores.append(bound.log_prob)
             elbos.append(bound.elbo)
@@ -138,7 +145,7 @@ def measure_likelihood(
     if not nats.isfinite().all():
         bad = int((~nats.isfinite()).nonzero()[0])
         raise LimnerError(f"image {bad} scored {float(-nats[bad])} nats: the model's weights are not usable")
-    several, own = importance_samples > 1, proposal_scale == 1
+    several, own = importance_samples > 1, proposal_scale == 1 and proposal is None
     return Likelihood(
         n=len(nats),
         nats_per_image=float(nats.mean()),
@@ -147,7 +154,7 @@ def measure_likelihood(
         bound=model.bound,
         seconds=time.perf_counter() - start,
         importance_samples=importance_samples if several else None,
-        proposal_scale=None if own else proposal_scale,
+        proposal_scale=None if proposal_scale == 1 else proposal_scale,
         elbo_nats_per_image=-float(torch.cat(elbos).mean()) if several and own else None,
         effective_samples=float(torch.cat(effective).mean()) if several else None,
         classes=model.classes or None,

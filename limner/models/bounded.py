@@ -117,6 +117,10 @@ class Bounded(Explicit):
         """
 
     @abstractmethod
+    def log_posterior(self, inferred: tuple[Tensor, ...], labels: Tensor | None, z: Tensor) -> Tensor:
+        """ln q(z|x), nats ``(B,)``, of codes ``(B, latent)``, given what ``infer`` gave."""
+
+    @abstractmethod
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The code of each picture, ``(B, latent)``; a conditional model without labels takes ``likeliest``."""
 
@@ -207,7 +211,14 @@ class Bounded(Explicit):
 
     @torch.no_grad()
     def importance_bound(
-        self, images: Tensor, samples: int, *, seed: int = 0, first: int = 0, scale: float = 1.0
+        self,
+        images: Tensor,
+        samples: int,
+        *,
+        seed: int = 0,
+        first: int = 0,
+        scale: float = 1.0,
+        proposal: Bounded | None = None,
     ) -> ImportanceBound:
         """The ``samples``-sample bound (IWAE equation 8) of uint8 pictures ``(B, C, H, W)``.
 
@@ -221,14 +232,16 @@ class Bounded(Explicit):
             first: Index of the first picture.
             scale: What every σ of q is multiplied by. The samples may come from any distribution: what they give is a
                 bound of the same ln p(x), and one trained on the ELBO is narrower than the posterior.
+            proposal: Whose ``infer`` says where they are drawn, as ``evaluation.slept`` makes it; the model's own.
 
         Raises:
             LimnerError: Pictures of another shape or other levels than the model's.
         """
         k = self.checked_levels(images)
         together = max(1, self.rows // min(samples, SAMPLES))
+        names, q = [f"{seed}/{first + i}" for i in range(len(k))], proposal or self
         parts = [
-            torch.stack([self._sums(part, y, samples, seed, first + at, scale) for y in self._each_class(part)])
+            torch.stack([self._sums(part, q, y, samples, scale, names[at:][:together]) for y in self._each_class(part)])
             for at, part in zip(range(0, len(k), together), k.split(together), strict=True)
         ]
         log_w, log_w2, elbo = torch.cat(parts, 2).unbind(1)  # each (classes, B)
@@ -270,15 +283,14 @@ class Bounded(Explicit):
 
         return self.weights(k, self.infer(k, labels), labels, self.samples, draw)
 
-    def _sums(self, k: Tensor, labels: Tensor | None, samples: int, seed: int, first: int, scale: float) -> Tensor:
-        """ln Σ w, ln Σ w² and the ELBO over ``samples`` samples, float64 ``(3, B)``."""
-        y = "" if labels is None else f"/{int(labels[0])}"
-        draw = own_noise([f"{seed}/{first + i}{y}" for i in range(len(k))], k.device)
-        inferred = self.infer(k, labels)
+    def _sums(self, k: Tensor, q: Bounded, y: Tensor | None, samples: int, scale: float, names: list[str]) -> Tensor:
+        """ln Σ w, ln Σ w² and the ELBO over ``samples`` samples, whose noise has ``names``, float64 ``(3, B)``."""
+        draw = own_noise(names if y is None else [f"{name}/{int(y[0])}" for name in names], k.device)
+        inferred = q.infer(k, y)
         log_w, log_w2, elbo = [], [], torch.zeros(len(k), dtype=torch.float64, device=k.device)
         for start in range(0, samples, SAMPLES):
             s = min(SAMPLES, samples - start)
-            w = self.weights(k, inferred, labels, s, draw, scale)
+            w = self.weights(k, inferred, y, s, draw, scale)
             log = w.log_x.double() + w.log_ratio.double()
             log_w.append(torch.logsumexp(log, 0))
             log_w2.append(torch.logsumexp(2 * log, 0))

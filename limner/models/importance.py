@@ -11,7 +11,16 @@ from torch import Tensor
 
 from limner.noise import named_generator
 
-__all__ = ["Draw", "ImportanceBound", "Weights", "own_noise", "resampled", "scaled_gradient", "with_gradient_of"]
+__all__ = [
+    "Draw",
+    "ImportanceBound",
+    "Weights",
+    "log_normal",
+    "own_noise",
+    "resampled",
+    "scaled_gradient",
+    "with_gradient_of",
+]
 
 Draw = Callable[[int, tuple[int, ...]], Tensor]
 """``draw(S, shape)``: standard normal numbers of S samples of each picture, ``(S, B, *shape)``."""
@@ -61,6 +70,11 @@ class ImportanceBound:
     elbo: Tensor
     effective_samples: Tensor
     class_log_probs: Tensor | None = None
+
+
+def log_normal(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """ln N(z; μ, σ²) of each number, of μ and ln σ."""
+    return -(0.5 * ((z - mean) * torch.exp(-log_std)) ** 2 + log_std + 0.5 * math.log(2 * math.pi))
 
 
 def own_noise(names: Sequence[str], device: torch.device) -> Draw:

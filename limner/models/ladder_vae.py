@@ -17,7 +17,7 @@ so that ε is standard normal under the prior, whatever lies above, N(Δμ, Δσ
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
@@ -32,7 +32,7 @@ from limner.models.autoregressive import ClassBias
 from limner.models.bounded import Bounded, BoundedConfig
 from limner.models.contracts import standard_normal
 from limner.models.heads import HeadConfig, PixelHead
-from limner.models.importance import Draw, Weights
+from limner.models.importance import Draw, Weights, log_normal
 from limner.models.vae import gaussian_kl
 from limner.nn.coders import halvings
 from limner.nn.ladder import Gather, Inner, Size, Spread, Unit
@@ -180,8 +180,13 @@ class LadderVAE(Bounded):
 
     def _likelihood(self, z: Tensor, labels: Tensor | None) -> PixelDistribution:
         """p(x|z) of codes ε ``(N, latent)``."""
-        parts = iter(z.split([math.prod(layer.shape) for layer in self.stack], 1))
-        return self.head(self.descend(lambda layer, h: next(parts).unflatten(1, layer.shape), len(z), labels))
+        parts = self._parts(z)
+        return self.head(self.descend(lambda layer, h: next(parts), len(z), labels))
+
+    def _parts(self, z: Tensor) -> Iterator[Tensor]:
+        """Of codes ``(N, latent)`` what each layer has, ``(N, Z, H, W)``, from the top down."""
+        parts = z.split([math.prod(layer.shape) for layer in self.stack], 1)
+        return (part.unflatten(1, layer.shape) for part, layer in zip(parts, self.stack, strict=True))
 
     def weights(
         self,
@@ -212,6 +217,19 @@ class LadderVAE(Bounded):
         p = self.head(self.descend(choose, samples * b, None if labels is None else labels.repeat(samples)))
         log_x = p.log_prob(k.repeat(samples, 1, 1, 1)).flatten(1).sum(1).view(samples, b)
         return Weights(log_x, torch.stack(log_ratio).sum(0), torch.stack(kl))
+
+    def log_posterior(self, inferred: tuple[Tensor, ...], labels: Tensor | None, z: Tensor) -> Tensor:
+        """See ``Bounded``; of codes ε."""
+        seen, parts = iter(inferred), self._parts(z)
+        found: list[Tensor] = []
+
+        def choose(layer: Layer, h: Tensor) -> Tensor:
+            epsilon = next(parts)
+            found.append(log_normal(epsilon, *layer.relative(h, next(seen))).flatten(1).sum(1))
+            return epsilon
+
+        self.descend(choose, len(z), labels)
+        return torch.stack(found).sum(0)
 
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """``n`` codes ε ~ N(0, I), ``(n, latent)``."""

@@ -25,7 +25,7 @@ from limner.distributions import Bernoulli, PixelDistribution, at_least_float32
 from limner.models.bounded import Bounded, BoundedConfig, Draw, Weights
 from limner.models.contracts import standard_normal
 from limner.models.heads import HeadConfig, PixelHead
-from limner.models.importance import resampled, scaled_gradient, with_gradient_of
+from limner.models.importance import log_normal, resampled, scaled_gradient, with_gradient_of
 from limner.models.priors import GaussianMixture
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
 
@@ -119,7 +119,7 @@ class VAE(Bounded):
     def log_likelihood(self, k: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """ln p(x|z), nats ``(S, B)``, of levels int64 ``(B, C, H, W)`` given codes ``(S, B, latent)``.
 
-        Where there is a compiled loop for it and no gradient is asked for, by that.
+        Where there is a compiled loop for it and no gradient is asked for, by that; under autocast in bfloat16.
         """
         y = None if labels is None else labels.repeat(len(z))
         floats = z.device.type == "cpu" and z.dtype == self.dtype == torch.float32 and not torch.is_grad_enabled()
@@ -127,7 +127,8 @@ class VAE(Bounded):
         if isinstance(self.decoder, DenseDecoder) and binary and floats and kernels.available():
             from limner.nn.compiled_dense import bernoulli_log_prob
 
-            return bernoulli_log_prob(self.decoder, self._with_class(z.flatten(0, 1), y).view(*z.shape[:2], -1), k)
+            z = self._with_class(z.flatten(0, 1), y).view(*z.shape[:2], -1)
+            return bernoulli_log_prob(self.decoder, z, k, bf16=torch.is_autocast_enabled("cpu"))
         p = self.likelihood(z.flatten(0, 1), y)  # of (S·B, C, H, W)
         if isinstance(p, Bernoulli):  # pictures need not be repeated
             return Bernoulli(p.logits.unflatten(0, z.shape[:2])).log_prob(k).flatten(2).sum(2)
@@ -156,6 +157,11 @@ class VAE(Bounded):
     def infer(self, k: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """μ and ln σ of q(z|x), each ``(B, latent)``."""
         return self.posterior(F.dropout(self.intensities(k), self.config.input_dropout, self.training), labels)
+
+    def log_posterior(self, inferred: tuple[Tensor, ...], labels: Tensor | None, z: Tensor) -> Tensor:
+        """See ``Bounded``."""
+        mean, log_std = inferred
+        return log_normal(z, mean, log_std).sum(1)
 
     def weights(
         self,

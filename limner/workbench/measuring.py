@@ -19,6 +19,7 @@ from limner.evaluation import (
     measure_fidelity,
     measure_likelihood,
     measure_reconstruction,
+    slept,
 )
 from limner.evaluation.fidelity import set_size
 from limner.models import Autoencoder, Samples, Scores, with_article
@@ -39,6 +40,7 @@ def measured(
     split: str,
     importance_samples: int | None,
     proposal_scale: float,
+    proposal_steps: int,
     with_fidelity: bool,
     neighbours: int,
     limit: int | None,
@@ -51,18 +53,27 @@ def measured(
     figures: dict[str, Any] = {}
     if isinstance(model, Scores):
         usual = model.usual_samples if isinstance(model, Bounded) else 1
+        samples, proposal = usual if importance_samples is None else importance_samples, None
+        if proposal_steps:
+            if not isinstance(model, Bounded) or samples == 1:
+                raise LimnerError(
+                    "a proposal draws the samples of a bound of K > 1 importance samples, which this is not"
+                )
+            with display.bar("the proposal learns", quiet) as update:
+                proposal = slept(model, proposal_steps, seed=seed, on_progress=update)
         with display.bar(f"scoring {split}", quiet) as update:
             likelihood = measure_likelihood(
                 model,
                 images.split(split),
-                importance_samples=usual if importance_samples is None else importance_samples,
+                importance_samples=samples,
                 proposal_scale=proposal_scale,
+                proposal=proposal,
                 limit=limit,
                 seed=seed,
                 on_progress=update,
             )
-        figures |= asdict(likelihood)
-    elif proposal_scale != 1 or (importance_samples is not None and importance_samples > 1):
+        figures |= asdict(likelihood) | {"proposal_steps": proposal_steps or None}
+    elif proposal_scale != 1 or proposal_steps or (importance_samples is not None and importance_samples > 1):
         raise LimnerError(f"importance samples tighten a bound; {with_article(run.config.model)} has no likelihood")
     elif isinstance(model, Autoencoder):
         if with_fidelity:

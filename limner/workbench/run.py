@@ -192,6 +192,7 @@ class Run:
         split: str = "test",
         importance_samples: int | None = None,
         proposal_scale: float = 1.0,
+        proposal_steps: int = 0,
         fidelity: bool = False,
         neighbours: int = 3,
         limit: int | None = None,
@@ -206,6 +207,7 @@ class Run:
             split: ``train``, ``validation`` or ``test``.
             importance_samples: K of a VAE's bound; by default the model's ``usual_samples``.
             proposal_scale: What the σ of q(z|x) is multiplied by to draw them, see ``Bounded.importance_bound``.
+            proposal_steps: In which a copy of q learns from the model's own pictures before, see ``evaluation.slept``.
             fidelity: Compare samples with the split as well; a model without a likelihood always does.
             neighbours: k of the samples' precision and recall.
             limit: Only the first so many images, and as many samples.
@@ -232,6 +234,7 @@ class Run:
             split=split,
             importance_samples=importance_samples,
             proposal_scale=proposal_scale,
+            proposal_steps=proposal_steps,
             with_fidelity=fidelity,
             neighbours=neighbours,
             limit=limit,
