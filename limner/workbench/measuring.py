@@ -53,9 +53,9 @@ def measured(
     figures: dict[str, Any] = {}
     if isinstance(model, Scores):
         usual = model.usual_samples if isinstance(model, Bounded) else 1
-        samples, proposal = usual if importance_samples is None else importance_samples, None
+        k, proposal = usual if importance_samples is None else importance_samples, None
         if proposal_steps:
-            if not isinstance(model, Bounded) or samples == 1:
+            if not isinstance(model, Bounded) or k == 1:
                 raise LimnerError(
                     "a proposal draws the samples of a bound of K > 1 importance samples, which this is not"
                 )
@@ -65,7 +65,7 @@ def measured(
             likelihood = measure_likelihood(
                 model,
                 images.split(split),
-                importance_samples=samples,
+                importance_samples=k,
                 proposal_scale=proposal_scale,
                 proposal=proposal,
                 limit=limit,
