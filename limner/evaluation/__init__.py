@@ -6,7 +6,7 @@ from limner.evaluation.inception import Inception
 from limner.evaluation.latents import Codes, active_units, encode_split
 from limner.evaluation.likelihood import Likelihood, bits_per_dim, measure_likelihood
 from limner.evaluation.probe import Accuracy, measure_probe
-from limner.evaluation.proposal import slept
+from limner.evaluation.proposal import sleep_phase
 from limner.evaluation.reconstruction import Reconstruction, measure_reconstruction, psnr, squared_error
 
 __all__ = [
@@ -26,7 +26,7 @@ __all__ = [
     "measure_probe",
     "measure_reconstruction",
     "psnr",
-    "slept",
+    "sleep_phase",
     "squared_error",
     "train_features",
 ]

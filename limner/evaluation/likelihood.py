@@ -82,7 +82,7 @@ def measure_likelihood(
         split: Its images, in order.
         importance_samples: K of a VAE's bound (1: the ELBO).
         proposal_scale: What the σ of q(z|x) is multiplied by to draw them, see ``Bounded.importance_bound``.
-        proposal: Whose q(z|x) draws them, as ``slept`` makes it; the model's own.
+        proposal: Whose q(z|x) draws them, as ``sleep_phase`` makes it; the model's own.
         batch_size: Images scored together.
         limit: Only the first so many images.
         seed: Of a bound's noise, which is a function of it and the image's place in the split: the batch size changes

@@ -18,14 +18,14 @@ from limner.errors import LimnerError
 from limner.models.bounded import Bounded
 from limner.training.ema import MovingAverage
 
-__all__ = ["slept"]
+__all__ = ["sleep_phase"]
 
 BATCH = 128
 LEARNING_RATE = 3e-4
 DECAY = 0.998  # of the moving average
 
 
-def slept(
+def sleep_phase(
     model: Bounded, steps: int, *, seed: int = 0, on_progress: Callable[[int, int], None] | None = None
 ) -> Bounded:
     """A copy of ``model`` whose ``infer`` has learned, in ``steps`` of Adam, from pictures drawn with their codes.

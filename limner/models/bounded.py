@@ -232,7 +232,7 @@ class Bounded(Explicit):
             first: Index of the first picture.
             scale: What every σ of q is multiplied by. The samples may come from any distribution: what they give is a
                 bound of the same ln p(x), and one trained on the ELBO is narrower than the posterior.
-            proposal: Whose ``infer`` says where they are drawn, as ``evaluation.slept`` makes it; the model's own.
+            proposal: Whose ``infer`` says where they are drawn, by default the model's own; ``evaluation.sleep_phase``.
 
         Raises:
             LimnerError: Pictures of another shape or other levels than the model's.

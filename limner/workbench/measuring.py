@@ -19,7 +19,7 @@ from limner.evaluation import (
     measure_fidelity,
     measure_likelihood,
     measure_reconstruction,
-    slept,
+    sleep_phase,
 )
 from limner.evaluation.fidelity import set_size
 from limner.models import Autoencoder, Samples, Scores, with_article
@@ -60,7 +60,7 @@ def measured(
                     "a proposal draws the samples of a bound of K > 1 importance samples, which this is not"
                 )
             with display.bar("the proposal learns", quiet) as update:
-                proposal = slept(model, proposal_steps, seed=seed, on_progress=update)
+                proposal = sleep_phase(model, proposal_steps, seed=seed, on_progress=update)
         with display.bar(f"scoring {split}", quiet) as update:
             likelihood = measure_likelihood(
                 model,

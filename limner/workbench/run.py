@@ -207,7 +207,7 @@ class Run:
             split: ``train``, ``validation`` or ``test``.
             importance_samples: K of a VAE's bound; by default the model's ``usual_samples``.
             proposal_scale: What the σ of q(z|x) is multiplied by to draw them, see ``Bounded.importance_bound``.
-            proposal_steps: In which a copy of q learns from the model's own pictures before, see ``evaluation.slept``.
+            proposal_steps: Of a copy of q on the model's own pictures, which draws them: ``evaluation.sleep_phase``.
             fidelity: Compare samples with the split as well; a model without a likelihood always does.
             neighbours: k of the samples' precision and recall.
             limit: Only the first so many images, and as many samples.

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from limner.errors import LimnerError
-from limner.evaluation import measure_likelihood, slept
+from limner.evaluation import measure_likelihood, sleep_phase
 from limner.models.ladder_vae import LadderVAE, LadderVAEConfig
 from limner.models.vae import VAE, VAEConfig
 
@@ -83,7 +83,7 @@ def test_it_comes_nearer_to_the_posterior_of_the_same_model(model, monkeypatch):
     monkeypatch.setattr("limner.evaluation.proposal.LEARNING_RATE", 3e-3)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     seen = []
-    proposal = slept(model, 300, seed=3, on_progress=lambda *at: seen.append(at))
+    proposal = sleep_phase(model, 300, seed=3, on_progress=lambda *at: seen.append(at))
     assert seen[-1] == (300, 300)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name])
@@ -113,14 +113,14 @@ def test_it_comes_nearer_to_the_posterior_of_the_same_model(model, monkeypatch):
 def test_samples_from_it_bound_the_same_likelihood():
     model = vae()
     truth = model.importance_bound(ALL, 20_000).log_prob
-    proposal = slept(model, 30)
+    proposal = sleep_phase(model, 30)
     few, many = (model.importance_bound(ALL, k, proposal=proposal).log_prob for k in (5, 20_000))
     assert not torch.equal(few, model.importance_bound(ALL, 5).log_prob)
     assert many == pytest.approx(truth, abs=0.03)
 
 
 def test_it_is_a_function_of_its_seed():
-    one, again, other = (slept(vae(), 5, seed=seed).encoder[1].weight for seed in (0, 0, 1))
+    one, again, other = (sleep_phase(vae(), 5, seed=seed).encoder[1].weight for seed in (0, 0, 1))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
 
@@ -130,9 +130,9 @@ def test_it_is_said_where_there_is_nothing_to_tighten():
 
     model = VAE(VAEConfig(latent=2, network="dense", hidden=8), (1, 4, 4), 2)
     with pytest.raises(LimnerError, match="K > 1 importance samples, not for the ELBO"):
-        measure_likelihood(model, split(3), proposal=slept(model, 1))
-    figures = measure_likelihood(model, split(3), importance_samples=5, proposal=slept(model, 1))
+        measure_likelihood(model, split(3), proposal=sleep_phase(model, 1))
+    figures = measure_likelihood(model, split(3), importance_samples=5, proposal=sleep_phase(model, 1))
     assert figures.elbo_nats_per_image is None
     torch.nn.init.constant_(model.encoder[1].weight, math.nan)
     with pytest.raises(LimnerError, match="step 0 of the proposal"):
-        slept(model, 3)
+        sleep_phase(model, 3)
