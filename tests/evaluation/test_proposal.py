@@ -10,6 +10,7 @@ from limner.errors import LimnerError
 from limner.evaluation import measure_likelihood, sleep_phase
 from limner.models.ladder_vae import LadderVAE, LadderVAEConfig
 from limner.models.vae import VAE, VAEConfig
+from tests.evaluation.test_likelihood import split
 
 
 def usable(model):
@@ -126,8 +127,6 @@ def test_it_is_a_function_of_its_seed():
 
 
 def test_it_is_said_where_there_is_nothing_to_tighten():
-    from tests.evaluation.test_likelihood import split
-
     model = VAE(VAEConfig(latent=2, network="dense", hidden=8), (1, 4, 4), 2)
     with pytest.raises(LimnerError, match="K > 1 importance samples, not for the ELBO"):
         measure_likelihood(model, split(3), proposal=sleep_phase(model, 1))
