@@ -31,6 +31,7 @@ def evaluate(
     importance_samples: Samples = None,
     proposal_scale: Scale = 1.0,
     proposal_steps: NotNegative = 0,
+    decode_all: Flag = False,
     fidelity: Flag = False,
     neighbours: Count = 3,
     limit: Limit = None,
@@ -54,6 +55,8 @@ def evaluate(
         proposal_steps: Steps in which a copy of the encoder first learns from pictures that the model draws, to draw
             these samples. The model stays as it is, and the bound is tighter where its pictures are like the data's;
             after little training it is looser. Choose between 0 and 20,000 on --split validation.
+        decode_all: Decode all K samples of an image. Else, where K is large and the layers are dense, a fifth of them,
+            those most that a polynomial expects to weigh much: in the mean over choices Σ w stays what it is.
         fidelity: Compare samples with the split as well.
         neighbours: k of precision and recall; 3 as published, 5 is usual too.
         limit: Only the first so many images, and as many samples.
@@ -68,6 +71,7 @@ def evaluate(
         importance_samples=importance_samples,
         proposal_scale=proposal_scale,
         proposal_steps=proposal_steps,
+        decode_all=decode_all,
         fidelity=fidelity,
         neighbours=neighbours,
         limit=limit,
@@ -106,6 +110,8 @@ def _print_likelihood(record: Mapping[str, Any]) -> None:
         kind += f"{'; of' if sign else ''} ln p(x), the mean of p(x|y) over {record['classes']} classes"
         if "conditional_nats_per_image" in record:
             kind += f"; -ln p(x|y) {record['conditional_nats_per_image']:.3f} nats"
+    if "decoded_samples" in record:
+        kind += f", {record['decoded_samples']:,.0f} of them decoded (about {record['decoding_nats']:.4f} nats looser)"
     print(f"  {kind}; {record['seconds']:.1f} s")
     effective = f"effective samples {record.get('effective_samples', 1):.1f} of {k}"
     if "elbo_nats_per_image" in record:

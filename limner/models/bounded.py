@@ -26,12 +26,9 @@ from limner.data.levels import dequantize
 from limner.distributions import PixelDistribution
 from limner.errors import LimnerError
 from limner.models.contracts import Bound, ConditionalConfig, Explicit, standard_normal
-from limner.models.importance import Draw, ImportanceBound, Weights, own_noise
+from limner.models.importance import SAMPLES, Draw, ImportanceBound, Weights, log_sums, own_noise
 
 __all__ = ["Bounded", "BoundedConfig", "Draw", "ImportanceBound", "Weights"]
-
-SAMPLES = 50
-"""Samples of a picture in one pass: a constant, as a picture's noise must not depend on who is measured with it."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +87,10 @@ class Bounded(Explicit):
         first, last = self.config.first_samples, self.config.importance_samples
         if first:
             self.samples = round(last * (first / last) ** factor)
+
+    def decodes(self, samples: int) -> int:
+        """How many of a picture's ``samples`` are decoded in ``importance_bound`` with ``phases``."""
+        return samples
 
     @abstractmethod
     def infer(self, k: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
@@ -219,6 +220,7 @@ class Bounded(Explicit):
         first: int = 0,
         scale: float = 1.0,
         proposal: Bounded | None = None,
+        phases: bool = False,
     ) -> ImportanceBound:
         """The ``samples``-sample bound (IWAE equation 8) of uint8 pictures ``(B, C, H, W)``.
 
@@ -233,6 +235,7 @@ class Bounded(Explicit):
             scale: What every σ of q is multiplied by. The samples may come from any distribution: what they give is a
                 bound of the same ln p(x), and one trained on the ELBO is narrower than the posterior.
             proposal: Whose ``infer`` says where they are drawn, by default the model's own; ``evaluation.sleep_phase``.
+            phases: Decode only a part of many samples, where the model can: ``two_phase``.
 
         Raises:
             LimnerError: Pictures of another shape or other levels than the model's.
@@ -240,16 +243,19 @@ class Bounded(Explicit):
         k = self.checked_levels(images)
         together = max(1, self.rows // min(samples, SAMPLES))
         names, q = [f"{seed}/{first + i}" for i in range(len(k))], proposal or self
-        parts = [
-            torch.stack([self._sums(part, q, y, samples, scale, names[at:][:together]) for y in self._each_class(part)])
-            for at, part in zip(range(0, len(k), together), k.split(together), strict=True)
-        ]
-        log_w, log_w2, elbo = torch.cat(parts, 2).unbind(1)  # each (classes, B)
+        parts = []
+        for at, part in zip(range(0, len(k), together), k.split(together), strict=True):
+            own = names[at : at + together]
+            each = [(y, own if y is None else [f"{name}/{int(y[0])}" for name in own]) for y in self._each_class(part)]
+            parts.append(torch.stack([self._sums(part, q, y, samples, scale, ns, phases) for y, ns in each]))
+        log_w, log_w2, elbo, decoded, variance = torch.cat(parts, 2).unbind(1)  # each (classes, B)
         given_class = log_w - math.log(samples) if samples > 1 else elbo
         return ImportanceBound(
             log_prob=torch.logsumexp(given_class, 0) - math.log(len(elbo)),
             elbo=torch.logsumexp(elbo, 0) - math.log(len(elbo)),
             effective_samples=torch.exp(2 * torch.logsumexp(log_w, 0) - torch.logsumexp(log_w2, 0)),
+            decoded=decoded.sum(0),
+            variance=(torch.softmax(log_w, 0) ** 2 * variance).sum(0),
             class_log_probs=given_class.T if self.classes else None,
         )
 
@@ -283,16 +289,9 @@ class Bounded(Explicit):
 
         return self.weights(k, self.infer(k, labels), labels, self.samples, draw)
 
-    def _sums(self, k: Tensor, q: Bounded, y: Tensor | None, samples: int, scale: float, names: list[str]) -> Tensor:
-        """ln Σ w, ln Σ w² and the ELBO over ``samples`` samples, whose noise has ``names``, float64 ``(3, B)``."""
-        draw = own_noise(names if y is None else [f"{name}/{int(y[0])}" for name in names], k.device)
-        inferred = q.infer(k, y)
-        log_w, log_w2, elbo = [], [], torch.zeros(len(k), dtype=torch.float64, device=k.device)
-        for start in range(0, samples, SAMPLES):
-            s = min(SAMPLES, samples - start)
-            w = self.weights(k, inferred, y, s, draw, scale)
-            log = w.log_x.double() + w.log_ratio.double()
-            log_w.append(torch.logsumexp(log, 0))
-            log_w2.append(torch.logsumexp(2 * log, 0))
-            elbo += (w.log_x.double().mean(0) - w.total_kl.double()) * (s / samples)
-        return torch.stack([torch.logsumexp(torch.stack(sums), 0) for sums in (log_w, log_w2)] + [elbo])
+    def _sums(
+        self, k: Tensor, q: Bounded, y: Tensor | None, samples: int, scale: float, names: list[str], phases: bool
+    ) -> Tensor:
+        """``log_sums`` of samples whose noise has ``names``, ``(5, B)``."""
+        draw, inferred = own_noise(names, k.device), q.infer(k, y)
+        return log_sums(lambda s: self.weights(k, inferred, y, s, draw, scale), samples, SAMPLES)

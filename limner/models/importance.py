@@ -10,17 +10,25 @@ import torch
 from torch import Tensor
 
 from limner.noise import named_generator
+from limner.threads import in_shares
 
 __all__ = [
+    "SAMPLES",
     "Draw",
     "ImportanceBound",
     "Weights",
     "log_normal",
+    "log_sums",
     "own_noise",
+    "own_uniforms",
     "resampled",
     "scaled_gradient",
+    "systematic",
     "with_gradient_of",
 ]
+
+SAMPLES = 50
+"""Samples whose noise is drawn at a time: a constant, as a picture's noise must not depend on its neighbours."""
 
 Draw = Callable[[int, tuple[int, ...]], Tensor]
 """``draw(S, shape)``: standard normal numbers of S samples of each picture, ``(S, B, *shape)``."""
@@ -63,12 +71,17 @@ class ImportanceBound:
         log_prob: ln 1/K Σ w_k, or the ELBO where K is 1, nats float64 ``(B,)``, a lower bound in expectation.
         elbo: The ELBO from the same K samples with the closed-form KL, nats float64 ``(B,)``.
         effective_samples: (Σ w)² / Σ w², between 1 and K (times the classes), ``(B,)``.
+        decoded: How many of the samples were decoded, ``(B,)``; see ``two_phase``.
+        variance: That of Σ w with the choice of these, relative to its square: ``log_prob`` is about half of it below
+            that of all samples, ``(B,)``.
         class_log_probs: The bounds of ln p(x|y) for each class y, ``(B, classes)``; None without classes.
     """
 
     log_prob: Tensor
     elbo: Tensor
     effective_samples: Tensor
+    decoded: Tensor
+    variance: Tensor
     class_log_probs: Tensor | None = None
 
 
@@ -78,13 +91,47 @@ def log_normal(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
 
 
 def own_noise(names: Sequence[str], device: torch.device) -> Draw:
-    """Noise of which each picture has its own, a function of its name and of what was drawn of it before."""
+    """Noise of which each picture has its own, a function of its name and of what was drawn of it before.
+
+    It does not depend on how many samples are drawn at a time, if they are multiples of ``SAMPLES``.
+    """
     generators = [named_generator(name) for name in names]
 
     def draw(s: int, shape: tuple[int, ...]) -> Tensor:
-        return torch.stack([torch.randn((s, *shape), generator=g) for g in generators], 1).to(device)
+        noise = torch.empty(len(names), s, *shape)
+
+        def share(first: int, last: int) -> None:
+            for own, generator in zip(noise[first:last], generators[first:last], strict=True):
+                for part in own.split(SAMPLES):
+                    part.normal_(generator=generator)
+
+        in_shares(share, len(names))
+        return noise.to(device).transpose(0, 1)
 
     return draw
+
+
+def own_uniforms(names: Sequence[str], device: torch.device) -> Tensor:
+    """A number in [0, 1) of each name, float64 ``(B, 1)``."""
+    numbers = [torch.rand(1, 1, generator=named_generator(name), dtype=torch.float64) for name in names]
+    return torch.cat(numbers).to(device)
+
+
+def log_sums(weigh: Callable[[int], Weights], samples: int, together: int) -> Tensor:
+    """Over K = ``samples`` samples, at most ``together`` at a time: ln Σ w, ln Σ w², the ELBO, K, and 0, ``(5, B)``.
+
+    The last are how many were decoded, and how much the sum varies with the choice of these, float64.
+    """
+    log_w, log_w2, elbo = [], [], torch.zeros(())
+    for start in range(0, samples, together):
+        s = min(together, samples - start)
+        w = weigh(s)
+        log = w.log_x.double() + w.log_ratio.double()
+        log_w.append(torch.logsumexp(log, 0))
+        log_w2.append(torch.logsumexp(2 * log, 0))
+        elbo = elbo + (w.log_x.double().mean(0) - w.total_kl.double()) * (s / samples)
+    sums = [torch.logsumexp(torch.stack(parts), 0) for parts in (log_w, log_w2)]
+    return torch.stack([*sums, elbo, torch.full_like(elbo, samples), torch.zeros_like(elbo)])
 
 
 def resampled(weights: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -97,11 +144,16 @@ def resampled(weights: Tensor, n: int, generator: torch.Generator | None = None)
         n: How many are drawn.
         generator: Of the uniform numbers.
     """
-    sums = weights.double().cumsum(0).T.contiguous()  # (B, S)
-    device = sums.device if generator is None else generator.device
-    uniforms = torch.rand((len(sums), 1), generator=generator, dtype=torch.float64, device=device).to(sums.device)
+    device = weights.device if generator is None else generator.device
+    uniforms = torch.rand((weights.shape[1], 1), generator=generator, dtype=torch.float64, device=device)
+    return systematic(weights.T, n, uniforms.to(weights.device)).T
+
+
+def systematic(weights: Tensor, n: int, uniforms: Tensor) -> Tensor:
+    """As ``resampled``, of weights ``(B, S)`` to ``(B, n)``, by given uniform numbers float64 ``(B, 1)``."""
+    sums = weights.double().cumsum(1)
     places = (torch.arange(n, device=sums.device) + uniforms) / n * sums[:, -1:]
-    return torch.searchsorted(sums, places, right=True).clamp(max=len(weights) - 1).T
+    return torch.searchsorted(sums, places, right=True).clamp(max=weights.shape[1] - 1)
 
 
 def scaled_gradient(x: Tensor, factor: Tensor) -> Tensor:

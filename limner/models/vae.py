@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -25,8 +26,16 @@ from limner.distributions import Bernoulli, PixelDistribution, at_least_float32
 from limner.models.bounded import Bounded, BoundedConfig, Draw, Weights
 from limner.models.contracts import standard_normal
 from limner.models.heads import HeadConfig, PixelHead
-from limner.models.importance import log_normal, resampled, scaled_gradient, with_gradient_of
+from limner.models.importance import (
+    log_normal,
+    own_noise,
+    own_uniforms,
+    resampled,
+    scaled_gradient,
+    with_gradient_of,
+)
 from limner.models.priors import GaussianMixture
+from limner.models.two_phase import PART, two_phase
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
 
 __all__ = ["VAE", "VAEConfig"]
@@ -49,6 +58,9 @@ class VAEConfig(HeadConfig, BoundedConfig):
     input_dropout: Decay = 0.0
     """Part of the values that the encoder does not see in training: the bound stays one, and the encoder learns less by
     heart (1805.08913)."""
+    output_scale: bool = False
+    """Whether a learned number multiplies all that the decoder gives: no model more can be told, but its last layer's
+    weights, each of which sees much noise, grow together by it (LOG.md)."""
     gradient: Literal["doubly-reparameterized", "reparameterized"] = "doubly-reparameterized"
     """How the encoder learns: without the noise of its score, by 1810.04152 (K = 1: 1703.09194), or by all of ∇ ln w;
     in the mean they are the same."""
@@ -90,6 +102,7 @@ class VAE(Bounded):
         else:
             self.encoder = ConvEncoder(seen, config.features, 2 * config.latent)
             self.decoder = ConvDecoder(codes, config.features, (self.head.maps, h, w))
+        self.log_scale = nn.Parameter(torch.zeros(())) if config.output_scale else None
         if config.network == "dense":
             self.rows = 5000
             if self.head.kind == "sigmoid":  # by compiled loops: 10,000 MNIST digits in about a minute
@@ -114,7 +127,8 @@ class VAE(Bounded):
         return mean, 7 * torch.tanh(log_std / 7)
 
     def _likelihood(self, z: Tensor, labels: Tensor | None) -> PixelDistribution:
-        return self.head(self.decoder(self._with_class(z, labels)))
+        maps = self.decoder(self._with_class(z, labels))
+        return self.head(maps if self.log_scale is None else self.log_scale.exp() * maps)
 
     def log_likelihood(self, k: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """ln p(x|z), nats ``(S, B)``, of levels int64 ``(B, C, H, W)`` given codes ``(S, B, latent)``.
@@ -128,7 +142,8 @@ class VAE(Bounded):
             from limner.nn.compiled_dense import bernoulli_log_prob
 
             z = self._with_class(z.flatten(0, 1), y).view(*z.shape[:2], -1)
-            return bernoulli_log_prob(self.decoder, z, k, bf16=torch.is_autocast_enabled("cpu"))
+            scale = 1.0 if self.log_scale is None else self.log_scale.exp().item()
+            return bernoulli_log_prob(self.decoder, z, k, scale=scale, bf16=torch.is_autocast_enabled("cpu"))
         p = self.likelihood(z.flatten(0, 1), y)  # of (S·B, C, H, W)
         if isinstance(p, Bernoulli):  # pictures need not be repeated
             return Bernoulli(p.logits.unflatten(0, z.shape[:2])).log_prob(k).flatten(2).sum(2)
@@ -229,6 +244,33 @@ class VAE(Bounded):
                 part = torch.full_like(weight, 1 / n)
         w = self._path(k, labels, noise, mean, log_std, weight.unsqueeze(2))
         return {"nll": -with_gradient_of(bound, (part * (w.log_x + w.log_ratio)).sum(0))}
+
+    def decodes(self, samples: int) -> int:
+        """A part of many, where a dense decoder makes them: fewer tell too little, or the polynomial costs as much."""
+        many = self.config.network == "dense" and samples >= max(1000, 20 * self.config.latent)
+        return samples // PART if many else samples
+
+    def _sums(
+        self, k: Tensor, q: Bounded, y: Tensor | None, samples: int, scale: float, names: list[str], phases: bool
+    ) -> Tensor:
+        """As of ``Bounded``; many samples of a dense decoder in ``two_phase``."""
+        n = self.decodes(samples)
+        if not phases or n == samples:
+            return super()._sums(k, q, y, samples, scale, names, phases)
+        found = []
+        for at in range(0, len(k), size := max(1, self.rows // n)):
+            part, labels, own = k[at : at + size], None if y is None else y[at : at + size], names[at : at + size]
+            mean, log_std = q.infer(part, labels)
+            log_weight = partial(self._log_weight, part, labels, mean, log_std + math.log(scale))
+            noise = own_noise(own, k.device)(samples, mean.shape[1:]).to(mean)
+            uniforms = own_uniforms([f"{name}/decoded" for name in own], k.device)
+            found.append(two_phase(log_weight, noise, n, uniforms))
+        return torch.cat(found, 1)
+
+    def _log_weight(self, k: Tensor, labels: Tensor | None, mean: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
+        """ln w, nats ``(S, B)``, of the sample that is ``noise`` ``(S, B, latent)`` away from the mean, in σ."""
+        w = self._weights_of(k, labels, mean + torch.exp(log_std) * noise, noise, mean, log_std)
+        return w.log_x + w.log_ratio
 
     @torch.no_grad()
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:

@@ -1,12 +1,9 @@
-"""Threads for compiled loops; and the recurrent cores on the CPU: arrays and weights for ``limner.kernels.lstm``."""
+"""The recurrent cores on the CPU: arrays and weights for ``limner.kernels.lstm``."""
 
 from __future__ import annotations
 
-import functools
-import itertools
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,13 +12,12 @@ from torch import Tensor
 
 from limner.kernels import lstm
 from limner.kernels.tile import VECTOR_BYTES, VECTORS
+from limner.threads import in_shares
 
 if TYPE_CHECKING:
     from limner.nn.recurrent import Way
 
-__all__ = ["in_shares", "lstm_backward", "lstm_forward", "panels", "together"]
-
-Result = TypeVar("Result")
+__all__ = ["lstm_backward", "lstm_forward", "panels"]
 
 
 def lstm_forward(inputs: Tensor, weight: Tensor, ways: Sequence[Way]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -115,23 +111,3 @@ def panels(matrix: Tensor) -> np.ndarray:
         panels.append(matrix[:, left : left + wide].flatten())
         left += wide
     return torch.cat(panels).numpy()
-
-
-@functools.cache
-def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, thread_name_prefix="limner-loops")
-
-
-def together(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
-    """What each job gives, all of them run at once, each in a thread of its own; a single one in this thread."""
-    if len(jobs) == 1:
-        return [jobs[0]()]
-    running = [_threads(len(jobs)).submit(job) for job in jobs]
-    return [job.result() for job in running]
-
-
-def in_shares(work: Callable[[int, int], None], images: int) -> None:
-    """``work(first, last)`` for all pictures, in as many shares as torch has threads."""
-    shares = min(torch.get_num_threads(), images)
-    ends = [images * x // shares for x in range(shares + 1)]
-    together([functools.partial(work, *share) for share in itertools.pairwise(ends)])

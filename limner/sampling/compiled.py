@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from limner.kernels.tile import ROWS, VECTOR_BYTES, VECTORS
 from limner.models.autoregressive import Autoregressive
-from limner.nn.compiled import together
 from limner.sampling.draws import HEADS
 from limner.sampling.interpreter import CHUNK, PLACES, draw_row
 from limner.sampling.lowering import lower
 from limner.sampling.program import FIELDS, Buffer, Program, padded
 from limner.sampling.rows import RowSampler
+from limner.threads import together
 
 __all__ = ["CompiledRowSampler", "program_of"]
 

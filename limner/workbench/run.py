@@ -193,6 +193,7 @@ class Run:
         importance_samples: int | None = None,
         proposal_scale: float = 1.0,
         proposal_steps: int = 0,
+        decode_all: bool = False,
         fidelity: bool = False,
         neighbours: int = 3,
         limit: int | None = None,
@@ -208,6 +209,7 @@ class Run:
             importance_samples: K of a VAE's bound; by default the model's ``usual_samples``.
             proposal_scale: What the σ of q(z|x) is multiplied by to draw them, see ``Bounded.importance_bound``.
             proposal_steps: Of a copy of q on the model's own pictures, which draws them: ``evaluation.sleep_phase``.
+            decode_all: All K samples; see ``evaluation.measure_likelihood``.
             fidelity: Compare samples with the split as well; a model without a likelihood always does.
             neighbours: k of the samples' precision and recall.
             limit: Only the first so many images, and as many samples.
@@ -224,10 +226,8 @@ class Run:
         Raises:
             LimnerError: There is nothing to measure, the pictures do not fit, or there are too few of them.
         """
-        if data is None:
-            images = self.data(quiet=quiet)
-        else:
-            images = self.matching(data if isinstance(data, ImageSet) else load_data(data, quiet=quiet))
+        other = data if data is None or isinstance(data, ImageSet) else load_data(data, quiet=quiet)
+        images = self.data(quiet=quiet) if other is None else self.matching(other)
         figures = measured(
             self,
             images,
@@ -235,6 +235,7 @@ class Run:
             importance_samples=importance_samples,
             proposal_scale=proposal_scale,
             proposal_steps=proposal_steps,
+            decode_all=decode_all,
             with_fidelity=fidelity,
             neighbours=neighbours,
             limit=limit,
@@ -244,8 +245,7 @@ class Run:
         )
         source = DataConfig.of(images, "crop").source
         record = {"run": self.name, "model": self.config.model, "step": self.step, "data": source, "split": split}
-        record |= figures
-        record_evaluation(self.folder, record)
+        record_evaluation(self.folder, record := record | figures)
         return record
 
     def report(self) -> Path:

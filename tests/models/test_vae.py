@@ -46,6 +46,7 @@ def exact_log_prob(model, k, labels=None):
         (3, {"covariance": "shared"}),
         (3, {"covariance": "fixed", "std": 0.3}),
         (3, {"head": "logistic", "components": 2}),
+        (2, {"output_scale": True}),
         (2, {"prior": "mixture"}),
         (2, {"prior": "vamp"}),
     ],
@@ -178,6 +179,20 @@ def test_input_dropout_is_of_training_only():
     (mean, _), (again, _) = (model.train().infer(model.checked_levels(images), None) for _ in range(2))
     assert not torch.equal(mean, again)
     assert model.eval().infer(model.checked_levels(images), None)[0].unique(dim=0).shape[0] == 1
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+@pytest.mark.parametrize("network", ["dense", "conv"])
+def test_a_scale_of_the_output_is_its_last_layer_times_that(network, levels):
+    scaled = tiny((1, 4, 4), levels, network=network, features=2, output_scale=True)
+    plain = tiny((1, 4, 4), levels, network=network, features=2)
+    weights = scaled.state_dict()
+    factor = weights.pop("log_scale").fill_(0.3).exp()
+    *_, weight, bias = (name for name in weights if name.startswith("decoder."))
+    plain.load_state_dict(weights | {name: factor * weights[name] for name in (weight, bias)})
+    z = torch.randn(3, 2, dtype=torch.float64)
+    assert torch.allclose(scaled.likelihood(z).mean, plain.likelihood(z).mean, atol=1e-12)
+    assert not torch.allclose(scaled.likelihood(z).mean, scaled.head(scaled.decoder(z)).mean, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 20, 28), (3, 5, 9), (1, 8, 8), (1, 1, 2), (3, 37, 13)])

@@ -11,10 +11,10 @@ from limner.models.vae import VAE, VAEConfig
 SIZES = [((1, 28, 28), 200, 50, 0), ((3, 5, 7), 19, 3, 0), ((1, 6, 7), 5, 1, 2)]
 
 
-def case(shape, hidden, latent, classes, activation):
+def case(shape, hidden, latent, classes, activation, **more):
     """A model, 7 pictures, 11 codes of each, and their labels."""
     torch.manual_seed(0)
-    config = VAEConfig(latent=latent, network="dense", hidden=hidden, activation=activation, classes=classes)
+    config = VAEConfig(latent=latent, network="dense", hidden=hidden, activation=activation, classes=classes, **more)
     model = VAE(config, shape, 2).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=1.5 / hidden**0.5)
@@ -66,6 +66,17 @@ def test_under_autocast_it_rounds_weights_and_outputs_and_nothing_else(
     own, other = (compiled - expected).abs(), (compiled - floats).abs()
     assert own.median() < 1e-4 * expected.abs().mean()  # a number may be rounded the other way, after its last digit
     assert own.mean() < 0.1 * other.mean()
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_it_scales_what_the_decoder_gives(bf16):
+    model, k, z, _ = case((1, 6, 7), 5, 2, 0, "tanh", output_scale=True)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        before = model.log_likelihood(k, z)
+        model.log_scale.fill_(0.7)
+        compiled, exact = model.log_likelihood(k, z), model.double().log_likelihood(k, z.double())
+    assert compiled == pytest.approx(exact, rel=1e-2 if bf16 and BF16 else 3e-6)
+    assert (compiled - before).abs().mean() > 1
 
 
 def test_far_logits_are_finite():
