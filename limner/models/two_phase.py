@@ -18,6 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from limner import kernels
 from limner.models.importance import systematic
 
 __all__ = ["PART", "inclusion", "taylor", "two_phase"]
@@ -67,6 +68,15 @@ def inclusion(log_weights: Tensor, n: int) -> Tensor:
         sure |= more
 
 
+def _quadratics(x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """c + b·x + x·A x of points ``(B, K, d)``, ``(B, K)``."""
+    if x.device.type == "cpu" and x.dtype == torch.float32 and kernels.available():
+        from limner.nn.compiled_quadratic import quadratics
+
+        return quadratics(x, a, b, c)
+    return c.unsqueeze(1) + torch.linalg.vecdot(torch.baddbmm(b.unsqueeze(1), x, a), x)
+
+
 def two_phase(log_weight: Callable[[Tensor], Tensor], noise: Tensor, n: int, uniforms: Tensor) -> Tensor:
     """``log_sums`` of K samples from ``n`` of them, float64 ``(5, B)``.
 
@@ -79,8 +89,7 @@ def two_phase(log_weight: Callable[[Tensor], Tensor], noise: Tensor, n: int, uni
     samples, b, d = noise.shape
     value, slope, curvature = taylor(lambda x: log_weight(x.unsqueeze(0))[0], noise.new_zeros(b, d))
     noise = noise.transpose(0, 1)
-    polynomial = torch.linalg.vecdot(torch.baddbmm(slope.unsqueeze(1), noise, curvature.to(noise), alpha=0.5), noise)
-    approximate = value.unsqueeze(1) + polynomial  # (B, K)
+    approximate = _quadratics(noise, 0.5 * curvature, slope, value)
     expected = value + 0.5 * curvature.diagonal(dim1=1, dim2=2).sum(1)
     chances = inclusion(approximate, n)
     chosen = systematic(chances, n, uniforms)  # (B, n)
