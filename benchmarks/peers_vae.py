@@ -44,6 +44,7 @@ from limner.training.memory import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parent.parent
 PASSES = 3  # of pythae's trainer
+AS_PYTHAE: dict[str, Any] = {"input_dropout": 0.0, "first_samples": 0, "output_scale": False}
 
 
 class Pythae:
@@ -170,13 +171,18 @@ def main() -> None:
     found: dict[str, Any] = {"torch": torch.__version__, "threads": torch.get_num_threads(), "load": load_before}
     found |= {"data": arguments.data, "batch": arguments.batch}
     cases = {name: named_recipe("vae", name, data.shape).network for name in ("published", "iwae")}
-    cases = {name: replace(config, input_dropout=0.0, first_samples=0) for name, config in cases.items()}  # as pythae
+    cases = {name: replace(config, **AS_PYTHAE) for name, config in cases.items()}
     for name, config in (cases | {"conv": VAEConfig(network="conv")}).items():
         found[f"training_{name}"] = training(
             arguments.environment, data, config, arguments.batch, arguments.repeats, arguments.seconds
         )
     with tempfile.TemporaryDirectory() as runs:
-        settings = ("precision=float32", "sample_images=0", "evaluations=1", "input_dropout=0")
+        settings = [
+            "precision=float32",
+            "sample_images=0",
+            "evaluations=1",
+            *(f"{n}={v}" for n, v in AS_PYTHAE.items()),
+        ]
         run = train("vae", data, name="vae", runs=runs, recipe="published", epochs=arguments.epochs, settings=settings)
         model = run.model.cpu()
     assert isinstance(model, VAE)

@@ -136,9 +136,12 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
                 first_samples=first,
                 gradient_samples=2,
                 input_dropout=0.05,
+                output_scale=True,
             )
             muon = replace(default.training, optimizer="muon", learning_rate=2e-3, matrix_learning_rate=6e-3)
-            return Recipe(sizes, replace(muon, weight_decay=0.05, shift=1, elastic=1.0, ema_decay=0.9995, cooldown=0.8))
+            return Recipe(
+                sizes, replace(muon, weight_decay=0.005, shift=1, elastic=1.0, ema_decay=0.9995, cooldown=0.8)
+            )
         case "pixelcnn", "small":
             return replace(default, network=PixelCNNConfig(features=32, blocks=6, head_features=32))
         case "patch-pixelcnn", "strong":

@@ -89,3 +89,4 @@ def test_recipes_of_the_published_network():
         assert (network.latent, network.hidden, network.activation) == (50, 200, "tanh")
         assert network.importance_samples == samples
         assert network.first_samples == (5 if name == "iwae" else 0)
+        assert network.output_scale
