@@ -181,7 +181,7 @@ def main() -> None:
             "precision=float32",
             "sample_images=0",
             "evaluations=1",
-            *(f"{n}={v}" for n, v in AS_PYTHAE.items()),
+            *(f"{n}={v}".lower() for n, v in AS_PYTHAE.items()),
         ]
         run = train("vae", data, name="vae", runs=runs, recipe="published", epochs=arguments.epochs, settings=settings)
         model = run.model.cpu()

@@ -63,6 +63,17 @@ def test_a_wider_proposal_is_said_with_its_bound(home, limner):
     assert "lower, K = 5, σ of q × 1.2" in (run.folder / "README.md").read_text("utf-8")
 
 
+def test_decoded_samples_are_counted_and_all_can_be_asked_for(home, limner):
+    words = ("evaluate", "vae", "--importance-samples", "2000", "--limit", "20")
+    every = limner(*words, "--decode-all", "--json").record
+    record = limner(*words, "--json").record
+    assert set(record) - set(every) == {"decoded_samples", "decoding_nats"}
+    assert record["decoded_samples"] == 400
+    assert record["nats_per_image"] == pytest.approx(every["nats_per_image"], abs=0.05)
+    assert "bound, K = 2000, 400 of them decoded (about 0.00" in limner(*words).out
+    assert "K = 2000, 400 decoded" in workbench.open_run("vae").report().read_text("utf-8")
+
+
 def test_a_proposal_learns_before_it_draws_and_the_run_stays_as_it_is(home, limner, refused):
     words = ("evaluate", "vae", "--importance-samples", "5", "--limit", "50")
     own = limner(*words, "--json").record

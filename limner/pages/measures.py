@@ -40,7 +40,8 @@ def samples_of(e: Mapping[str, Any]) -> str:
     """How many samples the bound of a measurement has, and of which distribution where it is not q(z|x)."""
     learned = f", q after {e['proposal_steps']:,} steps on own pictures" if "proposal_steps" in e else ""
     wider = f", σ of q × {e['proposal_scale']:g}" if "proposal_scale" in e else ""
-    return f"K = {e.get('importance_samples', 1)}{learned}{wider}"
+    decoded = f", {e['decoded_samples']:.0f} decoded" if "decoded_samples" in e else ""
+    return f"K = {e.get('importance_samples', 1)}{decoded}{learned}{wider}"
 
 
 def likelihood_table(rows: Sequence[tuple[Portrait, Mapping[str, Any]]]) -> Block:
