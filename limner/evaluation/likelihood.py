@@ -22,12 +22,12 @@ from limner.models.bounded import Bounded
 from limner.models.contracts import Bound, Model, Scores
 from limner.models.importance import SAMPLES
 
+__all__ = ["Likelihood", "bits_per_dim", "measure_likelihood"]
+
 PILOT = 100
 """Images that tell whether a part of the samples is enough."""
 LOOSEST = 0.005
 """Nats that this may cost."""
-
-__all__ = ["Likelihood", "bits_per_dim", "measure_likelihood"]
 
 
 def bits_per_dim(nats: float, dimensions: int) -> float:
@@ -51,7 +51,7 @@ class Likelihood:
         proposal_scale: What the σ of q(z|x) was multiplied by to draw them; None for 1.
         elbo_nats_per_image: -ELBO from the same K samples, with the closed-form KL; None where they are not q's own.
         effective_samples: Mean effective sample size of the K weights.
-        decoded_samples: Of the K samples of an image those that were decoded; None for all. See ``models.two_phase``.
+        decoded_samples: Of K samples of an image (and class) those decoded, see ``models.two_phase``; None for all.
         decoding_nats: How much looser the bound is for it, about.
         classes: K of a conditional model.
         conditional_nats_per_image: Mean of its -ln p(x|y), where the images have labels.

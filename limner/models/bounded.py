@@ -254,7 +254,7 @@ class Bounded(Explicit):
             log_prob=torch.logsumexp(given_class, 0) - math.log(len(elbo)),
             elbo=torch.logsumexp(elbo, 0) - math.log(len(elbo)),
             effective_samples=torch.exp(2 * torch.logsumexp(log_w, 0) - torch.logsumexp(log_w2, 0)),
-            decoded=decoded.sum(0),
+            decoded=decoded.mean(0),
             variance=(torch.softmax(log_w, 0) ** 2 * variance).sum(0),
             class_log_probs=given_class.T if self.classes else None,
         )

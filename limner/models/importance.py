@@ -71,7 +71,7 @@ class ImportanceBound:
         log_prob: ln 1/K Σ w_k, or the ELBO where K is 1, nats float64 ``(B,)``, a lower bound in expectation.
         elbo: The ELBO from the same K samples with the closed-form KL, nats float64 ``(B,)``.
         effective_samples: (Σ w)² / Σ w², between 1 and K (times the classes), ``(B,)``.
-        decoded: How many of the samples were decoded, ``(B,)``; see ``two_phase``.
+        decoded: How many samples were decoded, of each class, ``(B,)``; see ``two_phase``.
         variance: That of Σ w with the choice of these, relative to its square: ``log_prob`` is about half of it below
             that of all samples, ``(B,)``.
         class_log_probs: The bounds of ln p(x|y) for each class y, ``(B, classes)``; None without classes.
