@@ -52,7 +52,7 @@ class Likelihood:
         elbo_nats_per_image: -ELBO from the same K samples, with the closed-form KL; None where they are not q's own.
         effective_samples: Mean effective sample size of the K weights.
         decoded_samples: Of K samples of an image (and class) those decoded, see ``models.two_phase``; None for all.
-        decoding_nats: How much looser the bound is for it, about.
+        decoding_nats: An estimate of how much looser the bound is for it: too low where heavy samples are missed.
         classes: K of a conditional model.
         conditional_nats_per_image: Mean of its -ln p(x|y), where the images have labels.
     """
@@ -100,8 +100,8 @@ def measure_likelihood(
         importance_samples: K of a VAE's bound (1: the ELBO).
         proposal_scale: What the σ of q(z|x) is multiplied by to draw them, see ``Bounded.importance_bound``.
         proposal: Whose q(z|x) draws them, as ``sleep_phase`` makes it; the model's own.
-        decode_all: Decode each of K samples. Else, of many, a fifth: the bound is an unbiased estimate of 1/K Σ w in
-            place of that, and 0.005 nats looser at most, by the first 100 images, or else all are decoded.
+        decode_all: Decode each of K samples. Else, of many, a fifth: the bound has an unbiased estimate of 1/K Σ w
+            in place of that. Where the first 100 images say that it is 0.005 nats looser or more, all are decoded.
         batch_size: Images scored together.
         limit: Only the first so many images.
         seed: Of a bound's noise, which is a function of it and the image's place in the split: the batch size changes

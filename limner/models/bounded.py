@@ -294,4 +294,4 @@ class Bounded(Explicit):
     ) -> Tensor:
         """``log_sums`` of samples whose noise has ``names``, ``(5, B)``."""
         draw, inferred = own_noise(names, k.device), q.infer(k, y)
-        return log_sums(lambda s: self.weights(k, inferred, y, s, draw, scale), samples, SAMPLES)
+        return log_sums(lambda s: self.weights(k, inferred, y, s, draw, scale), samples)

@@ -72,8 +72,8 @@ class ImportanceBound:
         elbo: The ELBO from the same K samples with the closed-form KL, nats float64 ``(B,)``.
         effective_samples: (Σ w)² / Σ w², between 1 and K (times the classes), ``(B,)``.
         decoded: How many samples were decoded, of each class, ``(B,)``; see ``two_phase``.
-        variance: That of Σ w with the choice of these, relative to its square: ``log_prob`` is about half of it below
-            that of all samples, ``(B,)``.
+        variance: That of Σ w with the choice of these, relative to its square, estimated ``(B,)``: ``log_prob`` is about
+            half of it below that of all samples, or more where heavy samples were missed.
         class_log_probs: The bounds of ln p(x|y) for each class y, ``(B, classes)``; None without classes.
     """
 
@@ -117,14 +117,18 @@ def own_uniforms(names: Sequence[str], device: torch.device) -> Tensor:
     return torch.cat(numbers).to(device)
 
 
-def log_sums(weigh: Callable[[int], Weights], samples: int, together: int) -> Tensor:
-    """Over K = ``samples`` samples, at most ``together`` at a time: ln Σ w, ln Σ w², the ELBO, K, and 0, ``(5, B)``.
+def log_sums(weigh: Callable[[int], Weights], samples: int) -> Tensor:
+    """ln Σ w, ln Σ w² and the ELBO over ``samples`` samples, nats float64, and K and 0, ``(5, B)``.
 
-    The last are how many were decoded, and how much the sum varies with the choice of these, float64.
+    The last are how many were decoded, and how much the sum varies with the choice of these (``two_phase``).
+
+    Args:
+        weigh: So many samples more.
+        samples: K, of which ``SAMPLES`` are weighed at a time.
     """
     log_w, log_w2, elbo = [], [], torch.zeros(())
-    for start in range(0, samples, together):
-        s = min(together, samples - start)
+    for start in range(0, samples, SAMPLES):
+        s = min(SAMPLES, samples - start)
         w = weigh(s)
         log = w.log_x.double() + w.log_ratio.double()
         log_w.append(torch.logsumexp(log, 0))

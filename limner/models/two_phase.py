@@ -8,7 +8,8 @@ heaviest. The estimator of Horvitz and Thompson (JASA 47, 1952)
 .. math:: \frac{1}{K} \sum_{k \text{ decoded}} \frac{w_k}{π_k}
 
 has the mean 1/K Σ w_k over the choices, whatever the polynomial is worth: of its logarithm the mean is no larger than
-that of the K-sample bound, so that it is a bound as well. Its variance tells how much looser it is.
+that of the K-sample bound, so that it is a bound as well. Its variance, estimated from the same samples and so too low
+where heavy ones were missed, tells about how much looser it is.
 """
 
 from __future__ import annotations
