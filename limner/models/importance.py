@@ -72,8 +72,8 @@ class ImportanceBound:
         elbo: The ELBO from the same K samples with the closed-form KL, nats float64 ``(B,)``.
         effective_samples: (Σ w)² / Σ w², between 1 and K (times the classes), ``(B,)``.
         decoded: How many samples were decoded, of each class, ``(B,)``; see ``two_phase``.
-        variance: That of Σ w with the choice of these, relative to its square, estimated ``(B,)``: ``log_prob`` is about
-            half of it below that of all samples, or more where heavy samples were missed.
+        variance: That of Σ w with the choice of these, relative to its square, estimated, ``(B,)``: ``log_prob`` is
+            about half of it below that of all samples, or more where heavy samples were missed.
         class_log_probs: The bounds of ln p(x|y) for each class y, ``(B, classes)``; None without classes.
     """
 
