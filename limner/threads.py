@@ -1,18 +1,43 @@
-"""Work shared among threads, for what gives Python's lock away while it runs."""
+"""Work shared among threads, for what gives Python's lock away while it runs.
+
+Torch's own threads, where they can be had: after each of its loops they look out for the next one for some
+milliseconds, and whoever brings other threads meanwhile shares the cores with that (LOG.md).
+"""
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import itertools
+import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
 __all__ = ["in_shares", "together"]
 
 Result = TypeVar("Result")
+_Body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+@functools.cache
+def _openmp() -> Any:
+    """The library (GNU's) whose threads torch uses; None where it uses another."""
+    folder, mode = Path(torch.__file__).parent, getattr(os, "RTLD_NOLOAD", None)  # what is not loaded is not torch's
+    if mode is None:
+        return None
+    for name in [*map(str, folder.glob("lib/libgomp*.so*")), "libgomp.so.1"]:
+        try:
+            library = ctypes.CDLL(name, mode | os.RTLD_LAZY)
+            library.GOMP_parallel.argtypes = [_Body, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+            library.GOMP_parallel.restype = None
+        except (OSError, AttributeError):
+            continue
+        return library
+    return None
 
 
 @functools.cache
@@ -21,11 +46,36 @@ def _threads(count: int) -> ThreadPoolExecutor:
 
 
 def together(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
-    """What each job gives, all of them run at once, each in a thread of its own; a single one in this thread."""
+    """What each job gives, all of them run at once, each in a thread of its own; a single one in this thread.
+
+    Raises:
+        BaseException: What a job raised, the first of them, once all have ended.
+    """
     if len(jobs) == 1:
         return [jobs[0]()]
-    running = [_threads(len(jobs)).submit(job) for job in jobs]
-    return [job.result() for job in running]
+    openmp = _openmp()
+    if openmp is None:
+        running = [_threads(len(jobs)).submit(job) for job in jobs]
+        wait(running)
+        return [job.result() for job in running]
+    found: list[Any] = [None] * len(jobs)
+    raised: dict[int, BaseException] = {}
+
+    def run(i: int) -> None:
+        try:
+            found[i] = jobs[i]()
+        except BaseException as error:  # noqa: BLE001 - it has to leave by way of the caller's thread
+            raised[i] = error
+
+    def body(_: None) -> None:
+        first, step = openmp.omp_get_thread_num(), openmp.omp_get_num_threads()  # there may be fewer than asked for
+        for i in range(first, len(jobs), step):
+            run(i)
+
+    openmp.GOMP_parallel(_Body(body), None, len(jobs), 0)
+    if raised:
+        raise raised[min(raised)]
+    return found
 
 
 def in_shares(work: Callable[[int, int], None], items: int) -> None:
