@@ -97,10 +97,8 @@ def measure(
         (objective, "loss"),
         (objective.fabric, "backward"),
         (objective, "clear_gradients"),
-        (objective.optimizer, "step"),
+        (objective.optimizer, "clipped_step"),
         (objective.average, "update"),
-        (torch.nn.utils, "get_total_norm"),
-        (torch.nn.utils, "clip_grads_with_norm_"),
     ]
     with ExitStack() as stack:
         for target, name in timed:

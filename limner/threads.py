@@ -17,9 +17,11 @@ from typing import Any, TypeVar
 
 import torch
 
-__all__ = ["in_shares", "together"]
+__all__ = ["in_shares", "in_team", "team", "together"]
 
 Result = TypeVar("Result")
+TEAM = ("omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier")
+"""What a compiled loop asks its team: which of them it is, how many there are, and to wait for all."""
 _Body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
@@ -32,8 +34,10 @@ def _openmp() -> Any:
     for name in [*map(str, folder.glob("lib/libgomp*.so*")), "libgomp.so.1"]:
         try:
             library = ctypes.CDLL(name, mode | os.RTLD_LAZY)
-            library.GOMP_parallel.argtypes = [_Body, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+            library.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
             library.GOMP_parallel.restype = None
+            for function in TEAM:
+                getattr(library, function)
         except (OSError, AttributeError):
             continue
         return library
@@ -72,10 +76,36 @@ def together(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
         for i in range(first, len(jobs), step):
             run(i)
 
-    openmp.GOMP_parallel(_Body(body), None, len(jobs), 0)
+    openmp.GOMP_parallel(ctypes.cast(_Body(body), ctypes.c_void_p), None, len(jobs), 0)
     if raised:
         raise raised[min(raised)]
     return found
+
+
+@functools.cache
+def team() -> tuple[int, int, int] | None:
+    """The addresses of what ``TEAM`` names; None where torch has other threads."""
+    openmp = _openmp()
+    if openmp is None:
+        return None
+    one, all_of_them, wait_for_all = (ctypes.cast(getattr(openmp, name), ctypes.c_void_p).value or 0 for name in TEAM)
+    return one, all_of_them, wait_for_all
+
+
+def shared_with_torch() -> bool:
+    """Whether ``in_team`` uses all threads that torch does."""
+    return torch.get_num_threads() == 1 or team() is not None
+
+
+def in_team(function: int, table: int, threads: int) -> None:
+    """``function(table)``, both addresses, in each of so many threads; without Python's lock.
+
+    More than one only where there is a ``team``.
+    """
+    if threads == 1:
+        _Body(function)(table)
+    else:
+        _openmp().GOMP_parallel(function, table, threads, 0)
 
 
 def in_shares(work: Callable[[int, int], None], items: int) -> None:

@@ -24,7 +24,7 @@ from limner.kernels.product import product
 from limner.kernels.tile import VECTOR_BYTES
 from limner.kernels.vectors import FAST, I64, Vectors
 
-__all__ = ["BLOCK", "log_prob"]
+__all__ = ["BLOCK", "log_prob", "row_log_prob"]
 
 BLOCK = 48
 """Codes that go through the layers together."""
@@ -96,6 +96,21 @@ def _bernoulli(typingctx: Any, like: Any, logits: Any, x: Any, length: Any, out:
 
 
 @njit(**FAST)
+def row_log_prob(like, logits, x, pixels, sums):
+    """Σ x l - ln(1 + e^l) over a row of whole vectors from two addresses; ``sums`` is two vectors to work in."""
+    size, lanes, total = like.itemsize, VECTOR_BYTES // like.itemsize, 0.0
+    for pixel in range(0, pixels, _FACTORS * lanes):
+        length = min(_FACTORS * lanes, pixels - pixel)
+        _bernoulli(like, logits + pixel * size, x + pixel * size, length * size, sums.ctypes.data)
+        factors = 1.0
+        for lane in range(lanes):
+            total += sums[0, lane]
+            factors *= sums[1, lane]
+        total -= math.log(factors)
+    return total
+
+
+@njit(**FAST)
 def _log_prob(z, x, w1, b1, w2, b2, w3, b3, tanh, first, last, out):
     size, codes, hidden, pixels = z.itemsize, z.shape[1], len(b1), len(b3)
     lanes = VECTOR_BYTES // size
@@ -123,16 +138,7 @@ def _log_prob(z, x, w1, b1, w2, b2, w3, b3, tanh, first, last, out):
         for row in range(rows):
             at_x = x.ctypes.data + (start + row) % len(x) * pixels * size
             at_logits = logits.ctypes.data + row * pixels * size
-            total = 0.0
-            for pixel in range(0, pixels, _FACTORS * lanes):
-                length = min(_FACTORS * lanes, pixels - pixel)
-                _bernoulli(z, at_logits + pixel * size, at_x + pixel * size, length * size, sums.ctypes.data)
-                factors = 1.0
-                for lane in range(lanes):
-                    total += sums[0, lane]
-                    factors *= sums[1, lane]
-                total -= math.log(factors)
-            out[start + row] = total
+            out[start + row] = row_log_prob(z, at_logits, at_x, pixels, sums)
 
 
 def _entry(sources: str) -> Any:

@@ -144,13 +144,28 @@ class Vectors:
         s = self.exp(self.mul(self.within(x, -20.0, 20.0), self.all(-2.0)))
         return self.add(self.b.fdiv(self.b.fsub(one, s), self.add(one, s)), self.b.fsub(x, x))
 
+    def tanh_and_slope(self, x: Any) -> tuple[Any, Any]:
+        """tanh(x) and its derivative."""
+        y = self.tanh(x)
+        return y, self.sub(self.all(1.0), self.mul(y, y))
+
     def gelu(self, x: Any) -> Any:
-        """x Φ(x), by the error function of Abramowitz and Stegun 7.1.26, right to 1.5e-7."""
+        """x Φ(x), right to 1.5e-7."""
+        return self.mul(x, self._normal(x)[0])
+
+    def gelu_and_slope(self, x: Any) -> tuple[Any, Any]:
+        """x Φ(x) and its derivative Φ(x) + x φ(x)."""
+        below, density = self._normal(x)
+        return self.mul(x, below), self.add(below, self.mul(x, density))
+
+    def _normal(self, x: Any) -> tuple[Any, Any]:
+        """Φ(x) and φ(x), by the error function of Abramowitz and Stegun 7.1.26."""
         one, y = self.all(1.0), self.mul(self.call("fabs", x), self.all(math.sqrt(0.5)))
         t = self.b.fdiv(one, self.add(one, self.mul(y, self.all(0.3275911))))
-        tail = self.mul(self.mul(self.polynomial(t, _ERF), t), self.exp(self.b.fneg(self.mul(y, y))))  # 1 - erf(y)
+        e = self.exp(self.b.fneg(self.mul(y, y)))
+        tail = self.mul(self.mul(self.polynomial(t, _ERF), t), e)  # 1 - erf(y)
         erf = self.call("copysign", self.sub(one, tail), x)
-        return self.mul(self.mul(x, self.all(0.5)), self.add(one, erf))
+        return self.mul(self.all(0.5), self.add(one, erf)), self.mul(e, self.all(1 / math.sqrt(2 * math.pi)))
 
     def gate(self, a: Any, b: Any, tanh: bool) -> Any:
         """tanh(a) σ(b) with one division, or a σ(b). Beyond ±40 both are constant, and e^80 is finite."""

@@ -28,6 +28,11 @@ class DenseEncoder(nn.Sequential):
         c, h, w = shape
         super().__init__(nn.Flatten(), *_dense(c * h * w, hidden, outputs, activation))
 
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """Its matrices, the first first."""
+        return [layer for layer in self if isinstance(layer, nn.Linear)]
+
 
 class DenseDecoder(nn.Sequential):
     """``(B, latent)`` → ``(B, *out)`` through two hidden layers."""

@@ -81,15 +81,10 @@ class Objective(ABC, Generic[M]):
         Raises:
             LimnerError: The gradient is not finite; no weight has been changed then.
         """
-        parameters = list(optimizer.names.values())
         self.clear_gradients()
         self.fabric.backward(loss)
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        size = norm.item()
-        self._check_gradient(size, step)  # before clipping, which would spread one bad number over all
-        if self.config.clip_norm:
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.config.clip_norm, norm)
-        optimizer.step(factor)
+        size = optimizer.clipped_step(factor, self.config.clip_norm)
+        self._check_gradient(size, step)
         return size
 
     def clear_gradients(self) -> None:

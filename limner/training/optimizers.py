@@ -8,6 +8,7 @@ embeddings, and a network's first and last layers stay with AdamW, as its author
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
 from limner.models.contracts import Model
+from limner.training.compiled import adamw_step
 from limner.training.config import TrainingConfig
 
 __all__ = ["Optimizers"]
@@ -32,7 +34,7 @@ class Optimizers:
     """
 
     def __init__(self, module: nn.Module, config: TrainingConfig) -> None:
-        self.names = dict(module.named_parameters())
+        self.names, self.rate = dict(module.named_parameters()), config.learning_rate
         self.parts = module.matrices() if config.optimizer == "muon" and isinstance(module, Model) else {}
         self.matrices = {n: _matrices(self.names[n], parts) for n, parts in self.parts.items()}
         rest = [p for n, p in self.names.items() if n not in self.matrices]
@@ -51,6 +53,23 @@ class Optimizers:
             decay = config.weight_decay * config.learning_rate / rate  # the same pull a step on every weight
             self.muon = Muon(list(itertools.chain(*self.matrices.values())), lr=rate, weight_decay=decay, momentum=0.95)
             self.all.append((self.muon, rate))
+
+    def clipped_step(self, factor: float, clip_norm: float) -> float:
+        """One step along ``.grad``, clipped at ``clip_norm`` or not at 0; gives the norm that it had.
+
+        Nothing is changed where that is not finite, which clipping would spread over all.
+        """
+        norm = None if self.matrices else adamw_step(self.adamw, self.rate * factor, clip_norm)
+        if norm is not None:
+            return norm
+        parameters = list(self.names.values())
+        total = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = total.item()
+        if math.isfinite(norm):
+            if clip_norm:
+                torch.nn.utils.clip_grads_with_norm_(parameters, clip_norm, total)
+            self.step(factor)
+        return norm
 
     def step(self, factor: float) -> None:
         """One step along ``.grad`` with the learning rates times ``factor``."""
