@@ -21,8 +21,8 @@ ROW = 7
 """Addresses of a parameter, its gradient, both moments and its count of steps; its size; whether it decays. In
 ``average``: of the averaged parameter and the parameter; the size is in its place."""
 LEARNING_RATE, DECAY, NORM, SUMS, MOST = 0, 5, 6, 7, 256
-"""Places of the numbers: learning rate, both β, ε, the norm to clip at or 0, the weight decay; then what the step gives,
-the gradient's norm, and the squares of as many threads as there may be. ``average``: 1 - its decay comes first."""
+"""Places of the numbers: learning rate, both β, ε, the norm to clip at or 0, the weight decay; then what the step
+gives, the gradient's norm, and the squares of as many threads as there may be. ``average``: the weight comes first."""
 NUMBERS = SUMS + MOST
 
 

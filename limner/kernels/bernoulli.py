@@ -24,7 +24,7 @@ from limner.kernels.product import product
 from limner.kernels.tile import VECTOR_BYTES
 from limner.kernels.vectors import FAST, I64, Vectors
 
-__all__ = ["BLOCK", "log_prob", "row_log_prob"]
+__all__ = ["BLOCK", "activate_with_slopes", "bernoulli_slope", "log_prob", "row_log_prob"]
 
 BLOCK = 48
 """Codes that go through the layers together."""
@@ -51,6 +51,26 @@ def _activate(typingctx: Any, like: Any, at: Any, length: Any, tanh: Any) -> Any
 
 
 @intrinsic
+def activate_with_slopes(typingctx: Any, at: Any, slopes: Any, length: Any, tanh: Any) -> Any:
+    """tanh, or else GELU, of ``length`` bytes of float32 in place, whole vectors; derivatives go to ``slopes``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = Vectors(builder, ir.FloatType(), 4)
+        at, slopes, length, tanh = arguments
+        zero, step = ir.Constant(I64, 0), ir.Constant(I64, VECTOR_BYTES)
+        with builder.if_else(tanh) as branches:
+            for branch, function in zip(branches, (v.tanh_and_slope, v.gelu_and_slope), strict=True):
+                with branch, cgutils.for_range_slice(builder, zero, length, step, inc=True) as (offset, _):
+                    place = v.pointer(builder.add(at, offset))
+                    value, slope = function(builder.load(place, align=v.size))
+                    builder.store(value, place, align=v.size)
+                    builder.store(slope, v.pointer(builder.add(slopes, offset)), align=v.size)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64, types.boolean), generate
+
+
+@intrinsic
 def _packed(typingctx: Any, weights: Any, at: Any, length: Any) -> Any:
     """``length`` bytes of float32 to half as many of bfloat16, in place, where ``weights`` are pairs of these."""
 
@@ -68,6 +88,27 @@ def _packed(typingctx: Any, weights: Any, at: Any, length: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(weights, types.int64, types.int64), generate
+
+
+@intrinsic
+def bernoulli_slope(typingctx: Any, logits: Any, x: Any, out: Any, length: Any, by: Any, sums: Any) -> Any:
+    """``out = by (σ(l) - x)`` for ``length`` bytes of float32, whole vectors; Σ out l is added to those at ``sums``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = Vectors(builder, ir.FloatType(), 4)
+        logits, x, out, length, by, sums = arguments
+        by, zero, step = v.splat(by), ir.Constant(I64, 0), ir.Constant(I64, VECTOR_BYTES)
+        total = cgutils.alloca_once_value(builder, v.all(0.0))
+        builder.store(v.load(sums), total)
+        with cgutils.for_range_slice(builder, zero, length, step, inc=True) as (at, _):
+            value = v.load(builder.add(logits, at))
+            slope = v.mul(by, v.sub(v.sigmoid(value), v.load(builder.add(x, at))))
+            builder.store(slope, v.pointer(builder.add(out, at)), align=v.size)
+            builder.store(v.add(builder.load(total), v.mul(slope, value)), total)
+        builder.store(builder.load(total), v.pointer(sums), align=v.size)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4, types.float32, types.int64), generate
 
 
 @intrinsic

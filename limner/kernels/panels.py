@@ -9,14 +9,25 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import carray, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from limner.kernels.team import pointer
 from limner.kernels.tile import BF16, VECTOR_BYTES, VECTORS
 from limner.kernels.vectors import FAST, I64, Vectors
 
-__all__ = ["halved", "into_panels", "panel_width", "row_panels", "transpose", "transposed_rows", "weight_panels"]
+__all__ = [
+    "clear",
+    "halved",
+    "into_panels",
+    "matrix",
+    "panel_width",
+    "row_panels",
+    "transpose",
+    "transposed_rows",
+    "weight_panels",
+]
 
 LANES = VECTOR_BYTES // 4
 
@@ -39,7 +50,9 @@ def _halves(typingctx: Any, x: Any, length: Any, out: Any) -> Any:
         x, length, out = arguments
         v = Vectors(builder, ir.FloatType(), 4)
         half = ir.VectorType(ir.IntType(16), v.lanes)
-        with cgutils.for_range_slice(builder, ir.Constant(I64, 0), length, ir.Constant(I64, VECTOR_BYTES), inc=True) as (
+        with cgutils.for_range_slice(
+            builder, ir.Constant(I64, 0), length, ir.Constant(I64, VECTOR_BYTES), inc=True
+        ) as (
             at,
             _,
         ):
@@ -59,7 +72,9 @@ def _pairs(typingctx: Any, x: Any, y: Any, length: Any, out: Any) -> Any:
         x, y, length, out = arguments
         v = Vectors(builder, ir.FloatType(), 4)
         shift = ir.Constant(ir.VectorType(ir.IntType(32), v.lanes), [16] * v.lanes)
-        with cgutils.for_range_slice(builder, ir.Constant(I64, 0), length, ir.Constant(I64, VECTOR_BYTES), inc=True) as (
+        with cgutils.for_range_slice(
+            builder, ir.Constant(I64, 0), length, ir.Constant(I64, VECTOR_BYTES), inc=True
+        ) as (
             at,
             _,
         ):
@@ -105,6 +120,19 @@ def _transpose_block(typingctx: Any, x: Any, by_x: Any, out: Any, by_out: Any) -
 
 
 @njit(**FAST)
+def matrix(x, at, rows, columns):
+    """Some numbers of a vector as ``(rows, columns)``; numba's own ``reshape`` takes seconds to compile."""
+    return carray(pointer(x.ctypes.data + 4 * at), (rows, columns), np.float32)
+
+
+@njit(**FAST)
+def clear(x, first):
+    """Zeros from ``first`` on."""
+    for j in range(first, len(x)):
+        x[j] = 0
+
+
+@njit(**FAST)
 def transpose(x, out):
     """``out`` (N, M) of ``x`` (M, N), both float32 with rows of one piece."""
     m, n = x.shape
@@ -131,7 +159,7 @@ def _copied(x, by, out):
     """``by x`` and then zeros."""
     for j in range(len(x)):
         out[j] = by * x[j]
-    out[len(x) :] = 0
+    clear(out, len(x))
 
 
 @njit(**FAST)
@@ -149,7 +177,8 @@ def _scattered(x, row, rows, out):
     done = 0
     while done < len(x):
         wide = panel_width(len(x) - done)
-        to, given = out[rows * done + row * wide :][:wide], x[done : done + wide]
+        at = rows * done + row * wide
+        to, given = out[at : at + wide], x[done : done + wide]
         for j in range(wide):
             to[j] = given[j]
         done += wide
@@ -167,7 +196,7 @@ def into_panels(x, first, last, bf16, out, spare):
         return
     width, rows = x.shape[1], (len(x) + 1) // 2
     zeros, pairs = spare[:width], spare[width : 2 * width]
-    zeros[:] = 0
+    clear(zeros, 0)
     for row in range(first, last, 2):
         after = x[row + 1] if row + 1 < last else zeros
         _pairs(x[row].ctypes.data, after.ctypes.data, width * 4, pairs.ctypes.data)
@@ -181,8 +210,8 @@ def transposed_rows(x, first, last, bf16, out, spare):
         transpose(x[first:last], out[:, first:last])
         return
     width, rows = x.shape[1], (last - first + 1) // 2
-    pairs, zeros = spare[: rows * width].reshape(rows, width), spare[rows * width :][:width]
-    zeros[:] = 0
+    pairs, zeros = matrix(spare, 0, rows, width), spare[rows * width : (rows + 1) * width]
+    clear(zeros, 0)
     for row in range(first, last, 2):
         after = x[row + 1] if row + 1 < last else zeros
         _pairs(x[row].ctypes.data, after.ctypes.data, width * 4, pairs[(row - first) // 2].ctypes.data)
@@ -191,21 +220,23 @@ def transposed_rows(x, first, last, bf16, out, spare):
 
 @njit(**FAST)
 def weight_panels(w, by, done, bf16, out, spare):
-    """A panel of the transpose of ``by w`` (N, K): its rows from ``done`` on as columns of ``out`` (K or pairs, wide)."""
-    wide, k = out.shape[1], w.shape[1]
+    """A panel of ``by w`` (N, K) transposed: its rows from ``done`` on are columns of ``out`` (K, wide)."""
+    wide = out.shape[1]
     there = max(0, min(wide, len(w) - done))
     if bf16:
         width = 2 * len(out)
-        row, halves = spare[:width], spare[width:][: there * len(out)].reshape(there, len(out))
+        row, halves = spare[:width], matrix(spare, width, there, len(out))
         for j in range(there):
             _copied(w[done + j], by, row)
             _halves(row.ctypes.data, width * 4, halves[j].ctypes.data)
         transpose(halves, out[:, :there])
     else:
         transpose(w[done : done + there], out[:, :there])
-        if by != 1:
-            out[:, :there] *= by
-    out[:, there:] = 0
+        for row in range(len(out)):
+            for j in range(there):
+                out[row, j] *= by
+    for row in range(len(out)):
+        clear(out[row], there)
 
 
 @njit(**FAST)
@@ -221,6 +252,6 @@ def row_panels(w, first, last, bf16, out, width, spare):
         if row + 1 < last:
             _copied(w[row + 1], one, high)
         else:
-            high[:] = 0
+            clear(high, 0)
         _pairs(low.ctypes.data, high.ctypes.data, width * 4, pairs.ctypes.data)
         _scattered(pairs, row // 2, (len(w) + 1) // 2, out)

@@ -35,9 +35,9 @@ from limner.models.importance import (
     with_gradient_of,
 )
 from limner.models.priors import GaussianMixture
+from limner.models.training_loops import weights_by_loops
 from limner.models.two_phase import PART, two_phase
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
-from limner.threads import shared_with_torch
 
 __all__ = ["VAE", "VAEConfig"]
 
@@ -176,8 +176,7 @@ class VAE(Bounded):
 
     def log_posterior(self, inferred: tuple[Tensor, ...], labels: Tensor | None, z: Tensor) -> Tensor:
         """See ``Bounded``."""
-        mean, log_std = inferred
-        return log_normal(z, mean, log_std).sum(1)
+        return log_normal(z, *inferred).sum(1)
 
     def weights(
         self,
@@ -224,8 +223,8 @@ class VAE(Bounded):
         self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """As of ``Bounded``; in training its gradient is the config's."""
-        if self._compiled_terms():
-            return self._by_loops(images, generator)
+        if (w := weights_by_loops(self, images, generator)) is not None:
+            return self.elbo_terms(w)
         doubly = self.config.gradient == "doubly-reparameterized" and self.training and torch.is_grad_enabled()
         if not doubly or (self.classes and labels is None):
             return super().loss_terms(images, generator, labels)
@@ -247,36 +246,6 @@ class VAE(Bounded):
                 part = torch.full_like(weight, 1 / n)
         w = self._path(k, labels, noise, mean, log_std, weight.unsqueeze(2))
         return {"nll": -with_gradient_of(bound, (part * (w.log_x + w.log_ratio)).sum(0))}
-
-    def _compiled_terms(self) -> bool:
-        """Whether a step of training is that of ``limner.nn.compiled_elbo``."""
-        config = self.config
-        plain = not (self.classes or config.free_bits or self.samples > 1) and config.prior == "normal"
-        dense = config.network == "dense" and self.head.kind == "sigmoid"
-        floats = self.device.type == "cpu" and self.dtype == torch.float32
-        learns = self.training and torch.is_grad_enabled()
-        return plain and dense and floats and learns and kernels.available() and shared_with_torch()
-
-    def _by_loops(self, images: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
-        from limner.nn.compiled_elbo import elbo_terms
-
-        self.checked_levels(images[:0])
-        noise = standard_normal((len(images), self.config.latent), generator, self.device)
-        drop = self.config.input_dropout
-        terms = elbo_terms(
-            self.encoder,
-            self.decoder,
-            images,
-            noise,
-            keep=F.dropout(torch.ones(images.shape), drop) if drop else None,
-            scale=None if self.log_scale is None else self.log_scale.exp(),
-            doubly=self.config.gradient == "doubly-reparameterized",
-            bf16=torch.is_autocast_enabled("cpu"),
-        )
-        if terms is None:
-            self.checked_levels(images)  # says which pixel
-        reconstruction, kl = terms
-        return self.elbo_terms(Weights(-reconstruction.unsqueeze(0), torch.zeros_like(kl), kl[None, None]))
 
     def decodes(self, samples: int) -> int:
         """A part of many, where a dense decoder makes them: fewer tell too little, or the polynomial costs as much."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from itertools import chain
 from typing import Any, NamedTuple
@@ -12,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from limner.kernels import elbo, product
-from limner.kernels.tile import BF16, VECTOR_BYTES
+from limner.kernels import elbo_table as table
+from limner.kernels.tile import BF16, VECTOR_BYTES, VECTORS
 from limner.nn.coders import DenseDecoder, DenseEncoder
 from limner.threads import in_team, team
 
@@ -42,10 +42,10 @@ def elbo_terms(
     scale: Tensor | None = None,
     doubly: bool = False,
     bf16: bool = False,
-) -> tuple[Tensor, Tensor] | None:
+) -> tuple[Tensor, Tensor, bool]:
     """-ln p(x|z) at z = μ + σ ε and KL(q(z|x) ‖ N(0, I)) in closed form, nats, each ``(B,)``; all float32, on the CPU.
 
-    None where a pixel is neither 0 nor 255.
+    And whether each pixel is 0 or 255; else they mean nothing.
 
     Args:
         encoder: From pictures in [-1, 1] to μ and r, ln σ being 7 tanh(r / 7).
@@ -59,56 +59,57 @@ def elbo_terms(
     """
     layers = [*encoder.linears, *decoder.linears]
     scale = noise.new_ones(()) if scale is None else scale
-    threads = min(torch.get_num_threads(), -(-len(images) // elbo.SHARE)) if team() else 1
+    threads = min(torch.get_num_threads(), -(-len(images) // table.SHARE)) if team() else 1
     sizes = tuple((layer.out_features, layer.in_features) for layer in layers)
     key = _Key(len(images), sizes, threads, decoder.activation is nn.Tanh, doubly, bf16)
     parameters = chain((layer.weight for layer in layers), (layer.bias for layer in layers))
     reconstruction, kl, bad = _Elbo.apply(key, images, keep, noise, scale, *parameters)
-    return None if bad.any() else (reconstruction, kl)
+    return reconstruction, kl, not bad.any()
 
 
 class _Room:
-    """Where a step's arrays lie, and the table that tells the loops of them; used again by later steps."""
-
-    free: defaultdict[_Key, list[_Room]] = defaultdict(list)
+    """Where a step's arrays lie, and the table that tells the loops of them."""
 
     def __init__(self, key: _Key) -> None:
+        self.key = key
         b, sizes, threads = key.pictures, key.sizes, key.threads
         outputs, inputs = ([-(-size // LANES) * LANES for size in ends] for ends in zip(*sizes, strict=True))
         pairs = 2 if key.bf16 else 1
-        widest, most = max(*outputs, *inputs), max(elbo.ROWS, b, elbo.SHARE)
+        widest, most = max(*outputs, *inputs), max(table.ROWS, b, VECTORS[0] * LANES)
         shapes: dict[str, list[tuple[int, int]]] = {
             "terms": [(2, b)],
             "bad": [(1, threads)],
             "seen": [(b, inputs[0])],
             "pixels": [(b, outputs[-1])],
-            **dict.fromkeys(("z", "sigma", "bent", "d_z"), [(b, inputs[elbo.CODE + 1])]),
+            **{name: [(b, inputs[table.CODE + 1])] for name in ("z", "sigma", "bent", "d_z")},
             "d_scale": [(1, threads)],
             "spare": [(threads, (most + 3) * widest)],
             "zeros": [(1, widest)],
-            **dict.fromkeys(("outputs", "slopes", "d"), [(b, n) for n in outputs]),
+            **{name: [(b, n) for n in outputs] for name in ("outputs", "slopes", "d")},
             "starts": [(1, n) for n in outputs],
             "d_starts": [(threads, n) for n in outputs],
-            "forwards": [(1, n * (w // 2 if key.bf16 else k)) for n, w, (_, k) in zip(outputs, inputs, sizes, strict=True)],
+            "forwards": [
+                (1, n * (w // 2 if key.bf16 else k)) for n, w, (_, k) in zip(outputs, inputs, sizes, strict=True)
+            ],
             "backwards": [(1, -(-n // pairs) * w) for w, (n, _) in zip(inputs, sizes, strict=True)],
             "d_columns": [(n, -(-b // pairs)) for n in outputs],
             "x_panels": [(1, -(-b // pairs) * w) for w in inputs],
         }
-        self.table, self.threads = np.zeros(elbo.LENGTH, np.int64), threads
+        self.table, self.threads = np.zeros(table.LENGTH, np.int64), threads
         functions = (team() if threads > 1 else None) or (0, 0, 0)
         multiply = product.addresses()[key.bf16]
-        self.table[: elbo.HEADER] = *functions, b, key.tanh, key.doubly, key.bf16, multiply
+        self.table[: table.HEADER] = *functions, b, key.tanh, key.doubly, key.bf16, multiply
         self.arrays = {name: [torch.zeros(shape) for shape in each] for name, each in shapes.items()}
         for name, each in self.arrays.items():
             self.put(name, each)
 
     def put(self, name: str, arrays: Iterable[Tensor]) -> None:
-        """Addresses and shapes of arrays, one after the other; all but the first dimension are one, a vector is a row."""
+        """Addresses and shapes of arrays, one after the other, as matrices; a vector is a row."""
         numbers: list[int] = []
         for array in arrays:
             rows = len(array) if array.dim() > 1 else 1
             numbers += array.data_ptr(), rows, array.numel() // rows
-        at = elbo.ARRAYS[name]
+        at = table.ARRAYS[name]
         self.table[at : at + len(numbers)] = numbers
 
     def run(self, function: Any) -> None:
@@ -116,11 +117,25 @@ class _Room:
         in_team(function.address, self.table.ctypes.data, self.threads)
 
 
+_free: list[_Room] = []  # those that no step is in
+MOST_FREE = 3
+
+
+def _taken(key: _Key) -> _Room:
+    for i, room in enumerate(_free):
+        if room.key == key:
+            return _free.pop(i)
+    return _Room(key)
+
+
 class _Elbo(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, key: _Key, images: Tensor, keep: Tensor | None, noise: Tensor, *given: Tensor) -> Any:
-        ctx.room = room = _Room.free[key].pop() if _Room.free[key] else _Room(key)
-        ctx.key, ctx.kept = key, (images.contiguous(), keep, noise.contiguous(), *given)  # while their addresses are used
+        ctx.room = room = _taken(key)
+        ctx.key, ctx.kept = (
+            key,
+            (images.contiguous(), keep, noise.contiguous(), *given),
+        )  # while their addresses are used
         images, keep, noise, scale, *parameters = ctx.kept
         terms = noise.new_empty(2, len(images))
         room.put("pictures", [images])
@@ -128,7 +143,7 @@ class _Elbo(torch.autograd.Function):
         room.put("noise", [noise, terms, scale])
         room.put("weights", parameters)
         if keep is None:
-            room.table[elbo.ARRAYS["keep"]] = 0
+            room.table[table.ARRAYS["keep"]] = 0
         room.run(elbo.forward)
         bad = room.arrays["bad"][0].clone()
         ctx.mark_non_differentiable(bad)
@@ -146,5 +161,6 @@ class _Elbo(torch.autograd.Function):
         room.put("gradients", gradients)
         room.run(elbo.backward)
         d_scale = room.arrays["d_scale"][0].sum()
-        _Room.free[ctx.key].append(room)
+        _free.append(room)
+        del _free[:-MOST_FREE]
         return None, None, None, None, d_scale, *gradients

@@ -56,7 +56,7 @@ def adamw_step(adamw: AdamW, rate: float, clip_norm: float) -> float | None:
 
 @torch.no_grad()
 def follow(averaged: Sequence[Tensor], current: Sequence[Tensor], weight: float) -> bool:
-    """Each of ``averaged`` moves by ``weight`` of the way to its like; False, and nothing is done, where not by this."""
+    """Move each of ``averaged`` by ``weight`` of the way to its like; False, and nothing is done, where torch must."""
     if not (_ready() and all(_plain(a) and _plain(c) and _alike(a, c) for a, c in zip(averaged, current, strict=True))):
         return False
     from limner.kernels import adamw as loops

@@ -1,0 +1,66 @@
+"""A step of training a dense VAE of binary pictures by ``limner.nn.compiled_elbo``: the numbers of ``VAE``'s own.
+
+For the published sizes torch's step is mostly the way to its 160 small operations (LOG.md).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limner import kernels
+from limner.models.contracts import standard_normal
+from limner.models.importance import Weights
+from limner.nn.coders import DenseDecoder, DenseEncoder
+from limner.threads import shared_with_torch
+
+if TYPE_CHECKING:
+    from limner.models.vae import VAE
+
+__all__ = ["weights_by_loops"]
+
+
+def weights_by_loops(vae: VAE, images: Tensor, generator: torch.Generator | None) -> Weights | None:
+    """What the ELBO in training is made of, with its gradient; None where that is computed otherwise.
+
+    Under autocast the matrices are multiplied in bfloat16, all else is float32.
+
+    Args:
+        vae: In training.
+        images: uint8 ``(B, C, H, W)``.
+        generator: Of the noise.
+
+    Raises:
+        LimnerError: Pictures of another shape or other levels than the model's.
+    """
+    config, bf16 = vae.config, torch.is_autocast_enabled("cpu")
+    plain = vae.samples == 1 and not (vae.classes or config.free_bits) and config.prior == "normal"
+    encoder, decoder = vae.encoder, vae.decoder
+    floats = vae.device.type == "cpu" and vae.dtype == torch.float32
+    learns = vae.training and torch.is_grad_enabled()
+    if not (plain and vae.head.kind == "sigmoid" and floats and learns and kernels.available() and shared_with_torch()):
+        return None
+    if not (isinstance(encoder, DenseEncoder) and isinstance(decoder, DenseDecoder)):
+        return None
+    from limner.nn.compiled_elbo import BF16, elbo_terms
+
+    if bf16 and not BF16:
+        return None
+    vae.checked_levels(images[:0])
+    drop = config.input_dropout
+    reconstruction, kl, binary = elbo_terms(
+        encoder,
+        decoder,
+        images.to(vae.device),
+        standard_normal((len(images), config.latent), generator, vae.device),
+        keep=F.dropout(torch.ones(images.shape), drop) if drop else None,
+        scale=None if vae.log_scale is None else vae.log_scale.exp(),
+        doubly=config.gradient == "doubly-reparameterized",
+        bf16=bf16,
+    )
+    if not binary:
+        vae.checked_levels(images)  # says which pixel
+    return Weights(-reconstruction.unsqueeze(0), -kl.unsqueeze(0), kl[None, None])
