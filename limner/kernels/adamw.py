@@ -50,11 +50,11 @@ def _squares(gradient):
 
 
 @njit(**FAST)
-def _move(p, g, m, v, shrink, clip, beta1, beta2, size, root, eps):
+def _move(p, g, m, v, shrink, clip, beta2, rest1, rest2, size, root, eps):
     for j in range(len(p)):
         gradient = clip * g[j]
-        first = m[j] + (1 - beta1) * (gradient - m[j])
-        second = beta2 * v[j] + (1 - beta2) * gradient * gradient
+        first = m[j] + rest1 * (gradient - m[j])
+        second = beta2 * v[j] + rest2 * gradient * gradient
         m[j], v[j] = first, second
         p[j] = shrink * p[j] - size * first / (math.sqrt(second) * root + eps)
 
@@ -85,8 +85,9 @@ def _entries(sources: str) -> tuple[Any, Any]:
                 shrink, size = 1 - rate * decay * row[6], rate / (1 - beta1**count)
                 root = 1 / math.sqrt(1 - beta2**count)
                 _move(_floats(row[0], first, last), _floats(row[1], first, last), _floats(row[2], first, last),
-                      _floats(row[3], first, last), np.float32(shrink), np.float32(clip), np.float32(beta1),
-                      np.float32(beta2), np.float32(size), np.float32(root), np.float32(eps))  # fmt: skip
+                      _floats(row[3], first, last), np.float32(shrink), np.float32(clip), np.float32(beta2),
+                      np.float32(1 - beta1), np.float32(1 - beta2), np.float32(size), np.float32(root),
+                      np.float32(eps))  # fmt: skip
             wait_for_all(data)
             if part == 0:
                 for row in rows:
@@ -100,12 +101,16 @@ def _entries(sources: str) -> tuple[Any, Any]:
         header = carray(data, (HEADER,), np.int64)
         rows = carray(data, (HEADER + ROW * header[TEAM],), np.int64)[HEADER:].reshape(-1, ROW)
         weight = np.float32(carray(pointer(header[TEAM + 1]), (NUMBERS,), np.float64)[0])
+        rest = np.float32(1) - weight  # float32 and a whole number would be float64
         for row in rows:
             first, last = _ends(row[5], part, parts)
             mean, p = _floats(row[0], first, last), _floats(row[1], first, last)
-            for j in range(len(mean)):
-                far = p[j] - mean[j]
-                mean[j] = mean[j] + weight * far if weight < 0.5 else p[j] - (1 - weight) * far
+            if weight < 0.5:
+                for j in range(len(mean)):
+                    mean[j] += weight * (p[j] - mean[j])
+            else:
+                for j in range(len(mean)):
+                    mean[j] = p[j] - rest * (p[j] - mean[j])
 
     return step, average
 

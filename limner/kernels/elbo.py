@@ -34,8 +34,10 @@ from limner.kernels.vectors import FAST, exponentials
 
 __all__ = ["backward", "forward"]
 
-NEVER = -1e4
+NEVER = np.float32(-1e4)
 """The logit of a pixel that is not there: it adds ln(1 + e^-80) = 0 in float32."""
+ZERO, HALF, ONE, SEVEN = (np.float32(x) for x in (0, 0.5, 1, 7))
+"""A whole number and a float32 would make a float64."""
 
 
 @njit(**FAST)
@@ -59,7 +61,7 @@ def _pack(table, part, parts, spare):
     bf16, turn = table[t.BFLOAT16] != 0, 0
     for i in range(len(weights)):
         w, start, done = weights[i], starts[i][0], 0
-        by = array(table, t.SCALE)[0, 0] if i == t.LOGITS else np.float32(1)
+        by = array(table, t.SCALE)[0, 0] if i == t.LOGITS else ONE
         rows = forwards[i].shape[1] // len(start)
         while done < len(start):
             wide = panel_width(len(start) - done)
@@ -67,7 +69,7 @@ def _pack(table, part, parts, spare):
                 panel = matrix(forwards[i][0], rows * done, rows, wide)
                 weight_panels(w, by, done, bf16, panel, spare)
                 for j in range(done, done + wide):
-                    start[j] = by * biases[i][0, j] if j < len(w) else NEVER if i == t.LOGITS else 0.0
+                    start[j] = by * biases[i][0, j] if j < len(w) else NEVER if i == t.LOGITS else ZERO
             done += wide
             turn += 1
         if i:
@@ -90,7 +92,7 @@ def _see(table, first, last):
             x[j] = np.float32(value & 1)
         clear(x, size)
         for j in range(size):
-            y[j] = 2 * x[j] - 1
+            y[j] = x[j] + x[j] - ONE
         if table[t.KEEP]:
             keep = array(table, t.KEEP)[row]
             for j in range(size):
@@ -108,19 +110,19 @@ def _sample(table, first, last):
     at, length = first * width, (last - first) * width
     for row in range(first, last):
         for j in range(latent):
-            bent[row, j] = code[row, latent + j] / 7
+            bent[row, j] = code[row, latent + j] / SEVEN
         clear(bent[row], latent)
     activate_with_slopes(bent.ctypes.data + at, sigma.ctypes.data + at, length, True)
     for row in range(first, last):
         for j in range(z.shape[1]):
-            sigma[row, j] = 7 * bent[row, j]
-    exponentials(z, sigma.ctypes.data + at, sigma.ctypes.data + at, np.float32(0), length, 0)
+            sigma[row, j] = SEVEN * bent[row, j]
+    exponentials(z, sigma.ctypes.data + at, sigma.ctypes.data + at, ZERO, length, 0)
     for row in range(first, last):
-        kl = np.float32(0)
+        kl = ZERO
         for j in range(latent):
             mean, s = code[row, j], sigma[row, j]
             z[row, j] = mean + s * noise[row, j]
-            kl += np.float32(0.5) * (mean * mean + s * s - 1) - 7 * bent[row, j]
+            kl += HALF * (mean * mean + s * s - ONE) - SEVEN * bent[row, j]
         clear(z[row], latent)
         terms[1, row] = kl
 
@@ -141,9 +143,9 @@ def _unsample(table, first, last):
                 d_log_std = d_mean * s * error
             else:
                 d_mean = slope + by * mean
-                d_log_std = slope * s * error + by * (s * s - 1)
+                d_log_std = slope * s * error + by * (s * s - ONE)
             d_code[row, j] = d_mean
-            d_code[row, latent + j] = d_log_std * (1 - bent[row, j] * bent[row, j])
+            d_code[row, latent + j] = d_log_std * (ONE - bent[row, j] * bent[row, j])
         clear(d_code[row], 2 * latent)
 
 
@@ -183,7 +185,7 @@ def _backward(table, first, last, part, spare):
         at = row * width
         bernoulli_slope(logits.ctypes.data + at, pixels.ctypes.data + at, ds[t.LOGITS].ctypes.data + at, width,
                          by_terms[0, row] * scale, sums.ctypes.data)  # fmt: skip
-    total_scale = np.float32(0)
+    total_scale = ZERO
     for lane in range(len(sums)):
         total_scale += sums[lane]
     array(table, t.D_SCALE)[0, part] = total_scale / (scale * scale)
@@ -230,7 +232,7 @@ def _collect(table, part, parts, spare):
                     to[j] = given[j]
         if i % parts == part:
             for j in range(len(gradient)):
-                total = np.float32(0)
+                total = ZERO
                 for other in range(parts):
                     total += d_starts[i][other, j]
                 bias_gradients[i][0, j] = total
