@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 from torch.optim import AdamW
 
 from limner import kernels
@@ -26,7 +27,7 @@ def adamw_step(adamw: AdamW, rate: float, clip_norm: float) -> float | None:
     """
     if not _ready():
         return None
-    rows, kept = [], []  # what is kept lives until the step is done
+    rows, moved, kept = [], [], []  # what is kept lives until the step is done
     for group in adamw.param_groups:
         for parameter in group["params"]:
             gradient, state = parameter.grad, adamw.state.get(parameter)
@@ -40,6 +41,7 @@ def adamw_step(adamw: AdamW, rate: float, clip_norm: float) -> float | None:
             if not _alike(parameter, gradient):
                 gradient = torch.empty_like(parameter).copy_(gradient)
                 kept.append(gradient)
+            moved.append(parameter)
             pointers = [x.data_ptr() for x in (parameter, gradient, *moments, state["step"])]
             rows.append((*pointers, parameter.numel(), group["weight_decay"] > 0))
     if not rows:
@@ -51,6 +53,7 @@ def adamw_step(adamw: AdamW, rate: float, clip_norm: float) -> float | None:
     decay = max(g["weight_decay"] for g in adamw.param_groups)
     numbers[: loops.NORM] = rate, *group["betas"], group["eps"], clip_norm, decay
     _run(loops.step.address, rows, numbers)
+    increment_version(moved)
     return float(numbers[loops.NORM])
 
 
@@ -65,6 +68,7 @@ def follow(averaged: Sequence[Tensor], current: Sequence[Tensor], weight: float)
     numbers[0] = weight
     pairs = zip(averaged, current, strict=True)
     _run(loops.average.address, [(a.data_ptr(), c.data_ptr(), 0, 0, 0, a.numel(), 0) for a, c in pairs], numbers)
+    increment_version(averaged)
     return True
 
 

@@ -94,6 +94,22 @@ def test_averages_are_those_of_torch(decay, threads, monkeypatch):
         assert torch.equal(one, last) == (decay == 0)
 
 
+def test_torch_is_told_what_has_changed():
+    """Who keeps something made of the weights looks at their versions."""
+    net = network()
+    optimizer, average = Optimizers(net, TrainingConfig()), MovingAverage(net, 0.9)
+    kept = list(net.parameters())[:-2]
+    gradients(net, 0)
+    optimizer.clipped_step(1.0, 1.0)  # torch's own fused step tells nobody
+    for step in range(3):
+        gradients(net, step)
+        before = [p._version for p in (*kept, *average.averaged.parameters())]
+        optimizer.clipped_step(1.0, 1.0)
+        average.update(step)
+        after = [p._version for p in (*kept, *average.averaged.parameters())]
+        assert all(now > was for was, now in zip(before, after, strict=True))
+
+
 def test_doubles_are_left_to_torch():
     net = network().double()
     optimizer = Optimizers(net, TrainingConfig())
