@@ -1,9 +1,10 @@
-"""Limner's VAE beside pythae's: the same layers, the same weights, the same pictures, in turn on the same threads.
+"""Limner's VAE beside pythae's: the same networks, weights and pictures, in turn on the same threads.
 
     python -m benchmarks.peers_vae [--json] [--data binarized-mnist] [--repeats 3] [--samples 5000] [--images 20]
 
 Pythae 0.1.2 is installed with pip into an environment of its own (in the user's cache folder, or --environment), with
-this project's torch, and answers through ``benchmarks/pythae_worker.py``.
+this project's torch, and answers through ``benchmarks/pythae_worker.py``, which has the networks in plain torch, as its
+users write them. ``pythae_channels_last``: convolutions in the memory layout that limner gives them.
 
 training: images a second of the recipe ``published`` (one stochastic layer of 50 latents, two hidden layers of 200), of
 ``iwae`` (the same with K = 50) and of the convolutional network, with Adam's steps on both sides. Limner's loop runs as
@@ -97,16 +98,25 @@ def training(
     # pythae's own optimizer is Adam, and its pictures stay as they are
     adam = replace(recipe.training, batch_size=batch, optimizer="adamw", shift=0, elastic=0.0)
     recipe = replace(recipe, network=config, training=adam)
-    pythae = Pythae(environment, VAE(config, data.shape, 2))
+    model = VAE(config, data.shape, 2)
+    for parameter in model.parameters():  # some begin with zeros, which would hide a mistake
+        torch.nn.init.normal_(parameter, std=0.05)
+    pythae = Pythae(environment, model)
     rate, _ = measure("vae", data.shape, 2, "bf16", 10, recipe)
     steps = max(10, int(seconds * rate / batch))
     images = data.split("train").first(batch * max(5, steps // PASSES))
     seen: dict[str, list[float]] = {"limner_float32": [], "limner_bf16": [], "pythae": []}
+    if config.network == "conv":
+        seen["pythae_channels_last"] = []
     for _ in range(repeats):  # in turn, so that a busy minute meets all
         for precision in ("float32", "bf16"):
             seen[f"limner_{precision}"].append(measure("vae", data.shape, 2, precision, steps, recipe)[0])
-        seen["pythae"].append(pythae.ask("train", images, epochs=PASSES, batch=batch)["images_per_second"])
-    return _rates_and_ratios(seen)
+        for name in seen:
+            if name.startswith("pythae"):
+                asked = {"epochs": PASSES, "batch": batch, "channels_last": name != "pythae"}
+                seen[name].append(pythae.ask("train", images, **asked)["images_per_second"])
+    few = data.split("test").first(20)
+    return _rates_and_ratios(seen) | {"largest_difference_of_elbo_terms_nats": _difference(pythae, model, few)}
 
 
 def evaluation(
@@ -129,19 +139,26 @@ def evaluation(
             answer = pythae.ask("measure", few, samples=samples, rows=rows)
             seen[name].append(answer["images_per_second"])
     ours, theirs = -model.importance_bound(few, samples, phases=True).log_prob.numpy(), np.array(answer["nats"])
-    k = model.checked_levels(few)
-    mean, log_std = model.infer(k, None)
-    reconstruction = -model.likelihood(mean, None).log_prob(k).flatten(1).sum(1)
-    terms = torch.stack([reconstruction, gaussian_kl(mean, log_std).sum(1)], 1).numpy()
     likelihood = {
         "limner_nats": ours.mean(),
         "pythae_nats": theirs.mean(),
         "difference_nats": (ours - theirs).mean(),
         "difference_standard_error": (ours - theirs).std(ddof=1) / images**0.5,
-        "largest_difference_of_elbo_terms_nats": np.abs(terms - pythae.ask("terms", few)["terms"]).max(),
+        "largest_difference_of_elbo_terms_nats": _difference(pythae, model, few),
     }
     speed = {"importance_samples": samples} | _rates_and_ratios(seen)
     return speed, {"images": images} | {name: round(float(value), 5) for name, value in likelihood.items()}
+
+
+@torch.no_grad()
+def _difference(pythae: Pythae, model: VAE, images: torch.Tensor) -> float:
+    """The largest one of the terms of the ELBO at z = μ(x), picture by picture, in nats."""
+    model.eval()
+    k = model.checked_levels(images)
+    mean, log_std = model.infer(k, None)
+    reconstruction = -model.likelihood(mean, None).log_prob(k).flatten(1).sum(1)
+    terms = torch.stack([reconstruction, gaussian_kl(mean, log_std).sum(1)], 1).numpy()
+    return float(np.abs(terms - pythae.ask("terms", images)["terms"]).max())
 
 
 def _rates_and_ratios(seen: dict[str, list[float]]) -> dict[str, float]:

@@ -5,8 +5,8 @@ python benchmarks/pythae_worker.py REQUEST.json ARRAYS.npz ANSWER.json
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import math
 import sys
 import tempfile
 import time
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from pythae.data.datasets import BaseDataset
 from pythae.models import IWAE, VAE, IWAEConfig, VAEConfig
 from pythae.models.base.base_utils import ModelOutput
@@ -23,16 +24,89 @@ from pythae.trainers import BaseTrainer, BaseTrainerConfig
 from torch import Tensor, nn
 
 
-def layers(name: str, described: list[Any], arrays: dict[str, np.ndarray]) -> nn.Module:
-    """Limner's own network of that class and those sizes, with its weights; the file needs nothing but torch."""
-    path = Path(__file__).resolve().parent.parent / "limner" / "nn" / "coders.py"
-    spec = importlib.util.spec_from_file_location("coders", path)
-    assert spec is not None
-    assert spec.loader is not None
-    coders = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(coders)
+def dense(inputs: int, hidden: int, outputs: int, activation: type[nn.Module]) -> list[nn.Module]:
+    """Two hidden layers and the outputs."""
+    first, second, last = nn.Linear(inputs, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, outputs)
+    return [first, activation(), second, activation(), last]
+
+
+def sizes_of(height: int, width: int, features: int) -> tuple[list[tuple[int, int]], list[int]]:
+    """The sizes of the maps from full size down, each half the one before, and how many there are."""
+    sizes = [(height, width)]
+    while min(sizes[-1]) >= 8:
+        h, w = sizes[-1]
+        sizes.append(((h + 1) // 2, (w + 1) // 2))
+    return sizes, [min(features * 2**i, 8 * features) for i in range(len(sizes))]
+
+
+class ResidualUnit(nn.Module):
+    """Two convolutions added to the input."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(features, features, 3, padding=1)
+        self.second = nn.Conv2d(features, features, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return x + self.second(F.gelu(self.first(F.gelu(x))))
+
+
+class ConvEncoder(nn.Module):
+    """Strided convolutions and residual units, then one dense layer."""
+
+    def __init__(self, shape: list[int], features: int, outputs: int) -> None:
+        super().__init__()
+        c, h, w = shape
+        sizes, maps = sizes_of(h, w, features)
+        layers: list[nn.Module] = [nn.Conv2d(c, maps[0], 3, padding=1), nn.GELU()]
+        for before, after in zip(maps, maps[1:]):  # noqa: B905, RUF007 - as plain as can be
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), ResidualUnit(after)]
+        self.layers = nn.Sequential(*layers, nn.GELU(), nn.Flatten())
+        self.out = nn.Linear(maps[-1] * sizes[-1][0] * sizes[-1][1], outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of pictures."""
+        return self.out(self.layers(x))
+
+
+class ConvDecoder(nn.Module):
+    """One dense layer, then residual units and doublings."""
+
+    def __init__(self, latent: int, features: int, shape: list[int]) -> None:
+        super().__init__()
+        c, h, w = shape
+        sizes, maps = sizes_of(h, w, features)
+        self.sizes, maps = sizes[::-1], maps[::-1]
+        self.start = nn.Linear(latent, maps[0] * self.sizes[0][0] * self.sizes[0][1])
+        self.units = nn.ModuleList(ResidualUnit(m) for m in maps[:-1])
+        self.ups = nn.ModuleList(nn.Conv2d(m, n, 3, padding=1) for m, n in zip(maps, maps[1:]))  # noqa: B905, RUF007
+        self.out = nn.Conv2d(maps[-1], c, 3, padding=1)
+        self.layout = torch.contiguous_format
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Of codes."""
+        x = self.start(z).unflatten(1, (-1, *self.sizes[0])).to(memory_format=self.layout)
+        for unit, up, size in zip(self.units, self.ups, self.sizes[1:]):  # noqa: B905
+            x = F.interpolate(up(unit(x)), size=size)
+        return self.out(F.gelu(x))
+
+
+def layers(name: str, described: list[Any], arrays: dict[str, np.ndarray], channels_last: bool) -> nn.Module:
+    """Limner's networks in plain torch, with limner's weights; the names of the weights are the same."""
     kind, *sizes = described
-    net = getattr(coders, kind)(*(getattr(nn, size) if isinstance(size, str) else size for size in sizes))
+    if kind.startswith("Dense"):
+        activation = getattr(nn, sizes.pop())
+        given, hidden, made = sizes
+        if kind == "DenseEncoder":
+            net: Any = nn.Sequential(nn.Flatten(), *dense(math.prod(given), hidden, made, activation))
+        else:
+            net = nn.Sequential(*dense(given, hidden, math.prod(made), activation), nn.Unflatten(1, made))
+    else:
+        net = {"ConvEncoder": ConvEncoder, "ConvDecoder": ConvDecoder}[kind](*sizes)
+        if channels_last:
+            net = net.to(memory_format=torch.channels_last)
+            net.layout = torch.channels_last
     net.load_state_dict({key: torch.from_numpy(arrays[f"{name}.{key}"]) for key in net.state_dict()})
     return net
 
@@ -46,7 +120,8 @@ class Encoder(BaseEncoder):
 
     def forward(self, x: Tensor) -> ModelOutput:
         """As pythae wants it, of pixels in {0, 1}; limner's networks see them in {-1, 1}."""
-        mean, log_std = self.net(2 * x - 1).chunk(2, 1)
+        x = (2 * x - 1).contiguous(memory_format=getattr(self.net, "layout", torch.contiguous_format))
+        mean, log_std = self.net(x).chunk(2, 1)
         return ModelOutput(embedding=mean, log_covariance=14 * torch.tanh(log_std / 7))
 
 
@@ -122,7 +197,9 @@ def main() -> None:
     x = torch.from_numpy(arrays["images"]).float()
     shape = tuple(x.shape[1:])
     sizes = {"input_dim": shape, "latent_dim": request["latent"], "reconstruction_loss": "bce"}
-    encoder, decoder = (layers(name, request[name], arrays) for name in ("encoder", "decoder"))
+    encoder, decoder = (
+        layers(name, request[name], arrays, request.get("channels_last", False)) for name in ("encoder", "decoder")
+    )
     model = VAE(VAEConfig(**sizes), Encoder(encoder), Decoder(decoder, shape))
     if request["samples_in_training"] > 1:
         config = IWAEConfig(**sizes, number_samples=request["samples_in_training"])

@@ -32,7 +32,7 @@ __all__ = [
 LANES = VECTOR_BYTES // 4
 
 
-def _rounded(v: Vectors, x: Any) -> Any:
+def rounded(v: Vectors, x: Any) -> Any:
     """A vector of float32 as bfloat16 in the lower halves of 32 bits; nothing where the processor has none."""
     whole = ir.VectorType(ir.IntType(32), v.lanes)
     if not BF16:
@@ -56,7 +56,7 @@ def _halves(typingctx: Any, x: Any, length: Any, out: Any) -> Any:
             at,
             _,
         ):
-            value = builder.trunc(_rounded(v, v.load(builder.add(x, at))), half)
+            value = builder.trunc(rounded(v, v.load(builder.add(x, at))), half)
             place = builder.add(out, builder.lshr(at, ir.Constant(I64, 1)))
             builder.store(value, builder.inttoptr(place, half.as_pointer()), align=2)
         return context.get_dummy_value()
@@ -78,7 +78,7 @@ def _pairs(typingctx: Any, x: Any, y: Any, length: Any, out: Any) -> Any:
             at,
             _,
         ):
-            low, high = (_rounded(v, v.load(builder.add(address, at))) for address in (x, y))
+            low, high = (rounded(v, v.load(builder.add(address, at))) for address in (x, y))
             pair = builder.bitcast(builder.or_(low, builder.shl(high, shift)), v.kind)
             builder.store(pair, v.pointer(builder.add(out, at)), align=4)
         return context.get_dummy_value()

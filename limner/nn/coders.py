@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limner.nn.activations import GELU, gelu
+
 __all__ = [
     "ConvDecoder",
     "ConvEncoder",
@@ -15,10 +17,13 @@ __all__ = [
     "DenseEncoder",
     "StridedDecoder",
     "StridedEncoder",
+    "convolution_of_doubled",
     "halvings",
 ]
 
 Shape = tuple[int, int, int]
+FEW = 8
+"""Maps up to which ``convolution_of_doubled`` is the faster way (LOG.md)."""
 
 
 class DenseEncoder(nn.Sequential):
@@ -78,7 +83,7 @@ class ResidualUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, F, H, W)`` → the same shape."""
-        return x + self.second(F.gelu(self.first(F.gelu(x))))
+        return x + self.second(gelu(self.first(gelu(x))))
 
 
 class ConvEncoder(nn.Module):
@@ -89,10 +94,10 @@ class ConvEncoder(nn.Module):
         c, h, w = shape
         sizes = halvings(h, w)
         maps = [min(features * 2**i, 8 * features) for i in range(len(sizes))]
-        layers: list[nn.Module] = [nn.Conv2d(c, maps[0], 3, padding=1), nn.GELU()]
+        layers: list[nn.Module] = [nn.Conv2d(c, maps[0], 3, padding=1), GELU()]
         for before, after in pairwise(maps):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), ResidualUnit(after)]
-        self.layers = nn.Sequential(*layers, nn.GELU(), nn.Flatten())
+        self.layers = nn.Sequential(*layers, GELU(), nn.Flatten())
         self.out = nn.Linear(maps[-1] * sizes[-1][0] * sizes[-1][1], outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,9 +121,39 @@ class ConvDecoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """See the class."""
         x = self.start(z).unflatten(1, (-1, *self.sizes[0])).to(memory_format=torch.channels_last)
-        for unit, up, size in zip(self.units, self.ups, self.sizes[1:], strict=True):
-            x = F.interpolate(up(unit(x)), size=size)  # nearest; the size is exact for odd sides too
-        return self.out(F.gelu(x))
+        sizes = self.sizes[1:]
+        for unit, up, size in zip(self.units, self.ups, sizes, strict=True):
+            x = up(unit(x))
+            if size is not sizes[-1]:
+                x = F.interpolate(x, size=size)  # nearest; the size is exact for odd sides too
+        x = gelu(x)  # before the last of them: a quarter of the numbers
+        if not sizes:
+            return self.out(x)
+        if sizes[-1] == (2 * x.shape[2], 2 * x.shape[3]) and self.out.out_channels <= FEW:
+            return convolution_of_doubled(x, self.out)
+        return self.out(F.interpolate(x, size=sizes[-1]))
+
+
+def convolution_of_doubled(x: Tensor, layer: nn.Conv2d) -> Tensor:
+    """``layer``, 3×3, of ``x`` ``(B, F, H, W)`` in which each pixel is four: ``(B, C, 2H, 2W)``.
+
+    Each of the four pixels of a place sees 2×2 places at most (1609.05158), so that they are four maps of a convolution
+    of ``x``, which is a quarter as large.
+    """
+    c, f = layer.weight.shape[:2]
+    rows = _of_doubled(layer.weight, 2)  # (2, C, F, 3, 3)
+    weight = torch.stack([_of_doubled(part, 3) for part in rows])  # (2, 2, C, F, 3, 3)
+    weight = weight.permute(2, 0, 1, 3, 4, 5).reshape(4 * c, f, 3, 3)  # as pixel_shuffle wants them
+    bias = None if layer.bias is None else layer.bias.repeat_interleave(4)
+    return F.pixel_shuffle(F.conv2d(x, weight, bias, padding=1), 2)
+
+
+def _of_doubled(weight: Tensor, dim: int) -> Tensor:
+    """Three taps as the first and the second of two equal pixels have them, ``(2, *weight.shape)``."""
+    before, here, after = weight.unbind(dim)
+    nothing = torch.zeros_like(here)
+    first, second = (before, here + after, nothing), (nothing, before + here, after)
+    return torch.stack([torch.stack(taps, dim) for taps in (first, second)])
 
 
 def _strided(height: int, width: int, features: int) -> tuple[list[tuple[int, int]], list[int]]:
