@@ -201,7 +201,7 @@ def main() -> None:
         layers(name, request[name], arrays, request.get("channels_last", False)) for name in ("encoder", "decoder")
     )
     model = VAE(VAEConfig(**sizes), Encoder(encoder), Decoder(decoder, shape))
-    if request["samples_in_training"] > 1:
+    if request["samples_in_training"] > 1 and request["do"] == "train":
         config = IWAEConfig(**sizes, number_samples=request["samples_in_training"])
         model = IWAE(config, model.encoder, model.decoder)
     model.eval()
