@@ -139,12 +139,14 @@ def measure_likelihood(
         bound_of = partial(
             model.importance_bound, samples=importance_samples, seed=seed, scale=proposal_scale, proposal=proposal
         )
-        if phases := not decode_all and model.decodes(importance_samples) < importance_samples:
-            phases = _loosening(bound_of(split.first(min(total, PILOT)), phases=True).variance) < LOOSEST
+        phases = not decode_all and model.decodes(importance_samples) < importance_samples
     for batch in sequential(split, batch_size, limit):
         given_class = None  # ln p(x|y), (B, classes)
         if isinstance(model, Bounded):
             bound = bound_of(batch.images, first=done, phases=phases)
+            if phases and done == 0 and _loosening(bound.variance[:PILOT]) >= LOOSEST:
+                phases = False
+                bound = bound_of(batch.images, first=0)
             scores.append(bound.log_prob)
             elbos.append(bound.elbo)
             effective.append(bound.effective_samples)

@@ -36,26 +36,30 @@ def weights_by_loops(vae: VAE, images: Tensor, generator: torch.Generator | None
     Raises:
         LimnerError: Pictures of another shape or other levels than the model's.
     """
-    config, bf16 = vae.config, torch.is_autocast_enabled("cpu")
+    config, encoder, decoder = vae.config, vae.encoder, vae.decoder
     plain = vae.samples == 1 and not (vae.classes or config.free_bits) and config.prior == "normal"
-    encoder, decoder = vae.encoder, vae.decoder
-    floats = vae.device.type == "cpu" and vae.dtype == torch.float32
-    learns = vae.training and torch.is_grad_enabled()
-    if not (plain and vae.head.kind == "sigmoid" and floats and learns and kernels.available() and shared_with_torch()):
+    if not (plain and vae.head.kind == "sigmoid" and vae.training and torch.is_grad_enabled()):
         return None
     if not (isinstance(encoder, DenseEncoder) and isinstance(decoder, DenseDecoder)):
         return None
+    weight = decoder.linears[-1].weight
+    if not (weight.device.type == "cpu" and weight.dtype == torch.float32):
+        return None
+    if not (kernels.available() and shared_with_torch()):
+        return None
     from limner.nn.compiled_elbo import BF16, elbo_terms
 
+    bf16 = torch.is_autocast_enabled("cpu")
     if bf16 and not BF16:
         return None
-    vae.checked_levels(images[:0])
+    if images.dtype != torch.uint8 or images.shape[1:] != vae.shape:
+        vae.checked_levels(images)  # says what is wrong
     drop = config.input_dropout
     reconstruction, kl, binary = elbo_terms(
         encoder,
         decoder,
-        images.to(vae.device),
-        standard_normal((len(images), config.latent), generator, vae.device),
+        images.cpu(),
+        standard_normal((len(images), config.latent), generator, weight.device),
         keep=F.dropout(torch.ones(images.shape), drop) if drop else None,
         scale=None if vae.log_scale is None else vae.log_scale.exp(),
         doubly=config.gradient == "doubly-reparameterized",
