@@ -114,6 +114,8 @@ class _Room:
 
     def run(self, function: Any) -> None:
         """One of both passes."""
+        for name in ("bad", "d_scale"):  # the team may be smaller than it could be
+            self.arrays[name][0].zero_()
         in_team(function.address, self.table.ctypes.data, self.threads)
 
 
@@ -132,10 +134,7 @@ class _Elbo(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, key: _Key, images: Tensor, keep: Tensor | None, noise: Tensor, *given: Tensor) -> Any:
         ctx.room = room = _taken(key)
-        ctx.key, ctx.kept = (
-            key,
-            (images.contiguous(), keep, noise.contiguous(), *given),
-        )  # while their addresses are used
+        ctx.kept = (images.contiguous(), keep, noise.contiguous(), *given)  # while their addresses are used
         images, keep, noise, scale, *parameters = ctx.kept
         terms = noise.new_empty(2, len(images))
         room.put("pictures", [images])
