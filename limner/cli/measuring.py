@@ -55,7 +55,7 @@ def evaluate(
         proposal_steps: Steps in which a copy of the encoder first learns from pictures that the model draws, to draw
             these samples. The model stays as it is, and the bound is tighter where its pictures are like the data's;
             after little training it is looser. Choose between 0 and 20,000 on --split validation.
-        decode_all: Decode all K samples of an image. Else, where K is large and the layers are dense, a fifth of them,
+        decode_all: Decode all K samples of an image. Else, where K is large and the layers are dense, a tenth or fifth,
             those most that a polynomial expects to weigh much: in the mean over choices Σ w stays what it is.
         fidelity: Compare samples with the split as well.
         neighbours: k of precision and recall; 3 as published, 5 is usual too.

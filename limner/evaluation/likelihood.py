@@ -21,13 +21,14 @@ from limner.models.autoregressive import Tractable
 from limner.models.bounded import Bounded
 from limner.models.contracts import Bound, Model, Scores
 from limner.models.importance import SAMPLES
+from limner.models.two_phase import PARTS
 
 __all__ = ["Likelihood", "bits_per_dim", "measure_likelihood"]
 
 PILOT = 100
 """Images that tell whether a part of the samples is enough."""
-LOOSEST = 0.005
-"""Nats that this may cost."""
+LOOSEST = {10: 0.002, 5: 0.005}
+"""Nats that it may cost to decode one sample in so many."""
 
 
 def bits_per_dim(nats: float, dimensions: int) -> float:
@@ -100,8 +101,9 @@ def measure_likelihood(
         importance_samples: K of a VAE's bound (1: the ELBO).
         proposal_scale: What the σ of q(z|x) is multiplied by to draw them, see ``Bounded.importance_bound``.
         proposal: Whose q(z|x) draws them, as ``sleep_phase`` makes it; the model's own.
-        decode_all: Decode each of K samples. Else, of many, a fifth: the bound has an unbiased estimate of 1/K Σ w
-            in place of that. Where the first 100 images say that it is 0.005 nats looser or more, all are decoded.
+        decode_all: Decode each of K samples. Else, of many, a tenth: the bound has an unbiased estimate of 1/K Σ w
+            in place of that. Where the first 100 images say that it is 0.002 nats looser or more, a fifth is decoded,
+            and where that is 0.005 looser, all.
         batch_size: Images scored together.
         limit: Only the first so many images.
         seed: Of a bound's noise, which is a function of it and the image's place in the split: the batch size changes
@@ -133,20 +135,21 @@ def measure_likelihood(
     decoded: list[Tensor] = []
     variances: list[Tensor] = []
     conditional: list[Tensor] = []
-    phases, done, total = False, 0, len(split) if limit is None else min(limit, len(split))
+    parts, done, total = [1], 0, len(split) if limit is None else min(limit, len(split))
     if isinstance(model, Bounded):
         batch_size = max(batch_size, model.rows // SAMPLES)  # as many as go through the decoder together
         bound_of = partial(
             model.importance_bound, samples=importance_samples, seed=seed, scale=proposal_scale, proposal=proposal
         )
-        phases = not decode_all and model.decodes(importance_samples) < importance_samples
+        if not decode_all:
+            parts = [*(n for n in PARTS if model.decodes(importance_samples, n) < importance_samples), 1]
     for batch in sequential(split, batch_size, limit):
         given_class = None  # ln p(x|y), (B, classes)
         if isinstance(model, Bounded):
-            bound = bound_of(batch.images, first=done, phases=phases)
-            if phases and done == 0 and _loosening(bound.variance[:PILOT]) >= LOOSEST:
-                phases = False
-                bound = bound_of(batch.images, first=0)
+            bound = bound_of(batch.images, first=done, one_in=parts[0])
+            while done == 0 and parts[0] > 1 and _loosening(bound.variance[:PILOT]) >= LOOSEST[parts[0]]:
+                del parts[0]
+                bound = bound_of(batch.images, first=0, one_in=parts[0])
             scores.append(bound.log_prob)
             elbos.append(bound.elbo)
             effective.append(bound.effective_samples)
@@ -180,8 +183,8 @@ def measure_likelihood(
         proposal_scale=None if proposal_scale == 1 else proposal_scale,
         elbo_nats_per_image=-float(torch.cat(elbos).mean()) if several and own else None,
         effective_samples=float(torch.cat(effective).mean()) if several else None,
-        decoded_samples=float(torch.cat(decoded).mean()) if phases else None,
-        decoding_nats=_loosening(torch.cat(variances)) if phases else None,
+        decoded_samples=float(torch.cat(decoded).mean()) if parts[0] > 1 else None,
+        decoding_nats=_loosening(torch.cat(variances)) if parts[0] > 1 else None,
         classes=model.classes or None,
         conditional_nats_per_image=-float(torch.cat(conditional).mean()) if conditional else None,
     )

@@ -88,8 +88,8 @@ class Bounded(Explicit):
         if first:
             self.samples = round(last * (first / last) ** factor)
 
-    def decodes(self, samples: int) -> int:
-        """How many of a picture's ``samples`` are decoded in ``importance_bound`` with ``phases``."""
+    def decodes(self, samples: int, one_in: int) -> int:
+        """How many of a picture's ``samples`` are decoded in ``importance_bound`` where ``one_in`` so many would do."""
         return samples
 
     @abstractmethod
@@ -220,7 +220,7 @@ class Bounded(Explicit):
         first: int = 0,
         scale: float = 1.0,
         proposal: Bounded | None = None,
-        phases: bool = False,
+        one_in: int = 1,
     ) -> ImportanceBound:
         """The ``samples``-sample bound (IWAE equation 8) of uint8 pictures ``(B, C, H, W)``.
 
@@ -235,7 +235,7 @@ class Bounded(Explicit):
             scale: What every σ of q is multiplied by. The samples may come from any distribution: what they give is a
                 bound of the same ln p(x), and one trained on the ELBO is narrower than the posterior.
             proposal: Whose ``infer`` says where they are drawn, by default the model's own; ``evaluation.sleep_phase``.
-            phases: Decode only a part of many samples, where the model can: ``two_phase``.
+            one_in: Decode one in so many, where there are many and the model can: ``two_phase``.
 
         Raises:
             LimnerError: Pictures of another shape or other levels than the model's.
@@ -247,7 +247,7 @@ class Bounded(Explicit):
         for at, part in zip(range(0, len(k), together), k.split(together), strict=True):
             own = names[at : at + together]
             each = [(y, own if y is None else [f"{name}/{int(y[0])}" for name in own]) for y in self._each_class(part)]
-            parts.append(torch.stack([self._sums(part, q, y, samples, scale, ns, phases) for y, ns in each]))
+            parts.append(torch.stack([self._sums(part, q, y, samples, scale, ns, one_in) for y, ns in each]))
         log_w, log_w2, elbo, decoded, variance = torch.cat(parts, 2).unbind(1)  # each (classes, B)
         given_class = log_w - math.log(samples) if samples > 1 else elbo
         return ImportanceBound(
@@ -290,7 +290,7 @@ class Bounded(Explicit):
         return self.weights(k, self.infer(k, labels), labels, self.samples, draw)
 
     def _sums(
-        self, k: Tensor, q: Bounded, y: Tensor | None, samples: int, scale: float, names: list[str], phases: bool
+        self, k: Tensor, q: Bounded, y: Tensor | None, samples: int, scale: float, names: list[str], one_in: int
     ) -> Tensor:
         """``log_sums`` of samples whose noise has ``names``, ``(5, B)``."""
         draw, inferred = own_noise(names, k.device), q.infer(k, y)

@@ -36,7 +36,7 @@ from limner.models.importance import (
 )
 from limner.models.priors import GaussianMixture
 from limner.models.training_loops import weights_by_loops
-from limner.models.two_phase import PART, two_phase
+from limner.models.two_phase import two_phase
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
 
 __all__ = ["VAE", "VAEConfig"]
@@ -247,18 +247,18 @@ class VAE(Bounded):
         w = self._path(k, labels, noise, mean, log_std, weight.unsqueeze(2))
         return {"nll": -with_gradient_of(bound, (part * (w.log_x + w.log_ratio)).sum(0))}
 
-    def decodes(self, samples: int) -> int:
+    def decodes(self, samples: int, one_in: int) -> int:
         """A part of many, where a dense decoder makes them: fewer tell too little, or the polynomial costs as much."""
         many = self.config.network == "dense" and samples >= max(1000, 20 * self.config.latent)
-        return samples // PART if many else samples
+        return samples // one_in if many else samples
 
     def _sums(
-        self, k: Tensor, q: Bounded, y: Tensor | None, samples: int, scale: float, names: list[str], phases: bool
+        self, k: Tensor, q: Bounded, y: Tensor | None, samples: int, scale: float, names: list[str], one_in: int
     ) -> Tensor:
         """As of ``Bounded``; many samples of a dense decoder in ``two_phase``."""
-        n = self.decodes(samples)
-        if not phases or n == samples:
-            return super()._sums(k, q, y, samples, scale, names, phases)
+        n = self.decodes(samples, one_in)
+        if n == samples:
+            return super()._sums(k, q, y, samples, scale, names, one_in)
         found = []
         for at in range(0, len(k), size := max(1, self.rows // n)):
             part, labels, own = k[at : at + size], None if y is None else y[at : at + size], names[at : at + size]

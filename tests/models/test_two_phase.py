@@ -7,7 +7,7 @@ import torch
 
 from limner.data import MemoryStore, Split, dequantize
 from limner.evaluation import measure_likelihood
-from limner.models.two_phase import inclusion, taylor, two_phase
+from limner.models.two_phase import PARTS, inclusion, taylor, two_phase
 from limner.models.vae import VAE, VAEConfig
 
 
@@ -99,15 +99,16 @@ def test_of_a_quadratic_it_is_nearly_exact():
 @pytest.mark.parametrize(
     "config", [{}, {"prior": "mixture", "prior_components": 3}, {"classes": 2}, {"activation": "tanh"}], ids=str
 )
-def test_a_vae_decodes_a_fifth_and_says_nearly_the_same(config):
+@pytest.mark.parametrize("one_in", PARTS)
+def test_a_vae_decodes_a_part_and_says_nearly_the_same(config, one_in):
     model, images = small(**config), pictures(60)
-    assert model.decodes(5000) == 1000
+    assert model.decodes(5000, one_in) == 5000 // one_in
     every = model.importance_bound(images, 5000)
-    some = model.importance_bound(images, 5000, phases=True)
+    some = model.importance_bound(images, 5000, one_in=one_in)
     assert (every.decoded == 5000).all()
     assert (every.variance == 0).all()
-    assert (some.decoded == 1000).all()
-    assert 0 < some.variance.mean() < 1e-2
+    assert (some.decoded == 5000 // one_in).all()
+    assert 0 < some.variance.mean() < (1e-2 if one_in == 5 else 2e-2)
     ratio = torch.exp(some.log_prob - every.log_prob)  # of the same noise: 1 in the mean, and as variable as is said
     assert (ratio.mean() - 1).abs() < 4 * (some.variance.mean() / 60).sqrt()
     assert 0.1 * some.variance.mean() < ratio.var() < 3 * some.variance.mean()
@@ -121,18 +122,18 @@ def test_a_vae_decodes_a_fifth_and_says_nearly_the_same(config):
 def test_few_samples_and_convolutions_are_decoded_whole():
     images = pictures(3)
     for model, k in ((small(), 999), (small(network="conv", features=2), 1000)):
-        assert model.decodes(k) == k
-        every, asked = (model.importance_bound(images, k, phases=phases) for phases in (False, True))
+        assert model.decodes(k, 5) == k
+        every, asked = (model.importance_bound(images, k, one_in=n) for n in (1, 5))
         assert torch.equal(every.log_prob, asked.log_prob)
         assert (asked.decoded == k).all()
 
 
 def test_the_figure_does_not_depend_on_the_batch():
     model, images = small(), pictures(9)
-    together = model.importance_bound(images, 1000, phases=True)
+    together = model.importance_bound(images, 1000, one_in=5)
     model.rows = 600  # three at a time
-    apart = [model.importance_bound(images[i : i + 1], 1000, first=i, phases=True).log_prob for i in range(9)]
-    for other in (torch.cat(apart), model.importance_bound(images, 1000, phases=True).log_prob):
+    apart = [model.importance_bound(images[i : i + 1], 1000, first=i, one_in=5).log_prob for i in range(9)]
+    for other in (torch.cat(apart), model.importance_bound(images, 1000, one_in=5).log_prob):
         assert together.log_prob == pytest.approx(other, abs=1e-5)
 
 
@@ -148,7 +149,7 @@ def test_a_measurement_says_what_it_decoded():
 
 def test_where_a_polynomial_is_worthless_all_is_decoded():
     model, split = small(scale=6.0, latent=9, hidden=30), Split(MemoryStore(pictures(40)))
-    asked = model.importance_bound(split.first(40), 1000, phases=True)
+    asked = model.importance_bound(split.first(40), 1000, one_in=5)
     assert asked.variance.mean() / 2 > 0.005
     some = measure_likelihood(model, split, importance_samples=1000)
     every = measure_likelihood(model, split, importance_samples=1000, decode_all=True)
