@@ -70,8 +70,8 @@ def test_decoded_samples_are_counted_and_all_can_be_asked_for(home, limner):
     assert set(record) - set(every) == {"decoded_samples", "decoding_nats"}
     assert record["decoded_samples"] == 200
     assert record["nats_per_image"] == pytest.approx(every["nats_per_image"], abs=0.05)
-    assert "bound, K = 2000, 400 of them decoded (about 0.00" in limner(*words).out
-    assert "K = 2000, 400 decoded" in workbench.open_run("vae").report().read_text("utf-8")
+    assert "bound, K = 2000, 200 of them decoded (about 0.00" in limner(*words).out
+    assert "K = 2000, 200 decoded" in workbench.open_run("vae").report().read_text("utf-8")
 
 
 def test_a_proposal_learns_before_it_draws_and_the_run_stays_as_it_is(home, limner, refused):

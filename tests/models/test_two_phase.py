@@ -155,3 +155,14 @@ def test_where_a_polynomial_is_worthless_all_is_decoded():
     every = measure_likelihood(model, split, importance_samples=1000, decode_all=True)
     assert some.decoded_samples is None
     assert math.isclose(some.nats_per_image, every.nats_per_image)
+
+
+@pytest.mark.parametrize(("loosest", "decoded"), [((1, 1), 200), ((0, 1), 400), ((0, 0), None)])
+def test_as_many_are_decoded_as_it_takes(loosest, decoded, monkeypatch):
+    """A part that costs too much gives way to a larger one, from the first picture on."""
+    monkeypatch.setattr("limner.evaluation.likelihood.LOOSEST", dict(zip(PARTS, loosest, strict=True)))
+    model, images = small(), pictures(30)
+    found = measure_likelihood(model, Split(MemoryStore(images)), importance_samples=2000)
+    assert found.decoded_samples == decoded
+    bound = model.importance_bound(images, 2000, one_in=2000 // decoded if decoded else 1)
+    assert found.nats_per_image == pytest.approx(-float(bound.log_prob.mean()))
