@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from limner.data.batches import Batch
+from limner.distributions import at_least_float32
 from limner.errors import LimnerError
 from limner.models.contracts import Model, Scores
 from limner.training.checkpoints import restore_module, with_prefix
@@ -170,7 +171,12 @@ class SingleLoss(Objective[Model]):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The mean over the batch of the sum of all terms, and each term's mean."""
-        averages = {name: term.mean() for name, term in self.module(batch.images, self.random, batch.labels).items()}
+        if self.fabric.world_size > 1:
+            terms = self.module(batch.images, self.random, batch.labels)
+        else:  # the same without fabric's looks at each tensor, a tenth of a small network's step
+            with self.fabric.autocast():
+                terms = self.model(batch.images, self.random, batch.labels)
+        averages = {name: at_least_float32(term).mean() for name, term in terms.items()}
         return torch.stack(list(averages.values())).sum(), {name: mean.item() for name, mean in averages.items()}
 
     @torch.no_grad()
