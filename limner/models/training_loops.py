@@ -13,18 +13,17 @@ from torch import Tensor
 
 from limner import kernels
 from limner.models.contracts import standard_normal
-from limner.models.importance import Weights
 from limner.nn.coders import DenseDecoder, DenseEncoder
 from limner.threads import shared_with_torch
 
 if TYPE_CHECKING:
     from limner.models.vae import VAE
 
-__all__ = ["weights_by_loops"]
+__all__ = ["terms_by_loops"]
 
 
-def weights_by_loops(vae: VAE, images: Tensor, generator: torch.Generator | None) -> Weights | None:
-    """What the ELBO in training is made of, with its gradient; None where that is computed otherwise.
+def terms_by_loops(vae: VAE, images: Tensor, generator: torch.Generator | None) -> dict[str, Tensor] | None:
+    """``VAE.loss_terms`` in training, with their gradient; None where they are computed otherwise.
 
     Under autocast the matrices are multiplied in bfloat16, all else is float32.
 
@@ -67,4 +66,5 @@ def weights_by_loops(vae: VAE, images: Tensor, generator: torch.Generator | None
     )
     if not binary:
         vae.checked_levels(images)  # says which pixel
-    return Weights(-reconstruction.unsqueeze(0), -kl.unsqueeze(0), kl[None, None])
+    terms = {"reconstruction": reconstruction, "kl": kl}
+    return terms if config.beta == 1 else terms | {"beta": (config.beta - 1) * kl}

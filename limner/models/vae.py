@@ -35,7 +35,7 @@ from limner.models.importance import (
     with_gradient_of,
 )
 from limner.models.priors import GaussianMixture
-from limner.models.training_loops import weights_by_loops
+from limner.models.training_loops import terms_by_loops
 from limner.models.two_phase import two_phase
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
 
@@ -223,8 +223,8 @@ class VAE(Bounded):
         self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """As of ``Bounded``; in training its gradient is the config's."""
-        if (w := weights_by_loops(self, images, generator)) is not None:
-            return self.elbo_terms(w)
+        if (terms := terms_by_loops(self, images, generator)) is not None:
+            return terms
         doubly = self.config.gradient == "doubly-reparameterized" and self.training and torch.is_grad_enabled()
         if not doubly or (self.classes and labels is None):
             return super().loss_terms(images, generator, labels)

@@ -63,8 +63,9 @@ def elbo_terms(
     sizes = tuple((layer.out_features, layer.in_features) for layer in layers)
     key = _Key(len(images), sizes, threads, decoder.activation is nn.Tanh, doubly, bf16)
     parameters = chain((layer.weight for layer in layers), (layer.bias for layer in layers))
-    reconstruction, kl, bad = _Elbo.apply(key, images, keep, noise, scale, *parameters)
-    return reconstruction, kl, not bad.any()
+    bad: list[bool] = []
+    reconstruction, kl = _Elbo.apply(key, bad, images, keep, noise, scale, *parameters)
+    return reconstruction, kl, not any(bad)
 
 
 class _Room:
@@ -132,7 +133,9 @@ def _taken(key: _Key) -> _Room:
 
 class _Elbo(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, key: _Key, images: Tensor, keep: Tensor | None, noise: Tensor, *given: Tensor) -> Any:
+    def forward(
+        ctx: Any, key: _Key, bad: list[bool], images: Tensor, keep: Tensor | None, noise: Tensor, *given: Tensor
+    ) -> Any:
         ctx.room = room = _taken(key)
         ctx.kept = (images.contiguous(), keep, noise.contiguous(), *given)  # while their addresses are used
         images, keep, noise, scale, *parameters = ctx.kept
@@ -144,9 +147,8 @@ class _Elbo(torch.autograd.Function):
         if keep is None:
             room.table[table.ARRAYS["keep"]] = 0
         room.run(elbo.forward)
-        bad = room.arrays["bad"][0].clone()
-        ctx.mark_non_differentiable(bad)
-        return (*terms.unbind(), bad)
+        bad += room.arrays["bad"][0][0].tolist()
+        return terms.unbind()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -154,7 +156,7 @@ class _Elbo(torch.autograd.Function):
         room, ctx.room = ctx.room, None
         if room is None:
             raise RuntimeError("the gradient of these terms was taken before: compute them again")
-        parameters, terms = ctx.kept[4:], torch.stack(by_terms[:2])
+        parameters, terms = ctx.kept[4:], torch.stack(by_terms)
         gradients = [torch.empty_like(p) for p in parameters]
         room.put("terms", [terms])
         room.put("gradients", gradients)
@@ -162,4 +164,4 @@ class _Elbo(torch.autograd.Function):
         d_scale = room.arrays["d_scale"][0].sum()
         _free.append(room)
         del _free[:-MOST_FREE]
-        return None, None, None, None, d_scale, *gradients
+        return None, None, None, None, None, d_scale, *gradients

@@ -46,7 +46,7 @@ def test_the_terms_and_gradients_of_torch(gradient, more, steps, monkeypatch):
     model, images, _ = made(gradient=gradient, **more)
     loops, found = step(model, images)
     assert steps == [False]
-    monkeypatch.setattr("limner.models.vae.weights_by_loops", lambda *_: None)
+    monkeypatch.setattr("limner.models.vae.terms_by_loops", lambda *_: None)
     plain, wanted = step(model, images)
     assert loops.keys() == plain.keys()
     for name in plain:
