@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
-__all__ = ["in_shares", "in_team", "team", "together"]
+__all__ = ["in_shares", "in_team", "shared_with_torch", "team_size", "together"]
 
 Result = TypeVar("Result")
 TEAM = ("omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier")
@@ -82,30 +83,35 @@ def together(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
     return found
 
 
-@functools.cache
-def team() -> tuple[int, int, int] | None:
-    """The addresses of what ``TEAM`` names; None where torch has other threads."""
-    openmp = _openmp()
-    if openmp is None:
-        return None
-    one, all_of_them, wait_for_all = (ctypes.cast(getattr(openmp, name), ctypes.c_void_p).value or 0 for name in TEAM)
-    return one, all_of_them, wait_for_all
-
-
 def shared_with_torch() -> bool:
-    """Whether ``in_team`` uses all threads that torch does."""
-    return torch.get_num_threads() == 1 or team() is not None
+    """Whether ``in_team`` can have all threads that torch has."""
+    return torch.get_num_threads() == 1 or _openmp() is not None
 
 
-def in_team(function: int, table: int, threads: int) -> None:
-    """``function(table)``, both addresses, in each of so many threads; without Python's lock.
+def team_size() -> int:
+    """How many threads ``in_team`` may have."""
+    return torch.get_num_threads() if shared_with_torch() else 1
 
-    More than one only where there is a ``team``.
+
+@functools.cache
+def _addresses() -> tuple[int, ...]:
+    return tuple(ctypes.cast(getattr(_openmp(), name), ctypes.c_void_p).value or 0 for name in TEAM)
+
+
+def in_team(function: int, table: np.ndarray, threads: int) -> None:
+    """A compiled function of a table's address in each of so many threads, without Python's lock.
+
+    Args:
+        function: Its address.
+        table: int64; it begins with room for the addresses of ``TEAM``, which are zeros for a thread alone.
+        threads: At most ``team_size``; there may be fewer in the end.
     """
     if threads == 1:
-        _Body(function)(table)
+        table[: len(TEAM)] = 0
+        _Body(function)(table.ctypes.data)
     else:
-        _openmp().GOMP_parallel(function, table, threads, 0)
+        table[: len(TEAM)] = _addresses()
+        _openmp().GOMP_parallel(function, table.ctypes.data, threads, 0)
 
 
 def in_shares(work: Callable[[int, int], None], items: int) -> None:

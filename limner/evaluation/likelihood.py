@@ -21,14 +21,13 @@ from limner.models.autoregressive import Tractable
 from limner.models.bounded import Bounded
 from limner.models.contracts import Bound, Model, Scores
 from limner.models.importance import SAMPLES
-from limner.models.two_phase import PARTS
 
 __all__ = ["Likelihood", "bits_per_dim", "measure_likelihood"]
 
 PILOT = 100
 """Images that tell whether a part of the samples is enough."""
 LOOSEST = {10: 0.002, 5: 0.005}
-"""Nats that it may cost to decode one sample in so many."""
+"""Nats that it may cost to decode one sample in so many; the first that does not cost as much is taken."""
 
 
 def bits_per_dim(nats: float, dimensions: int) -> float:
@@ -142,7 +141,7 @@ def measure_likelihood(
             model.importance_bound, samples=importance_samples, seed=seed, scale=proposal_scale, proposal=proposal
         )
         if not decode_all:
-            parts = [*(n for n in PARTS if model.decodes(importance_samples, n) < importance_samples), 1]
+            parts = [*(n for n in LOOSEST if model.decodes(importance_samples, n) < importance_samples), 1]
     for batch in sequential(split, batch_size, limit):
         given_class = None  # ln p(x|y), (B, classes)
         if isinstance(model, Bounded):

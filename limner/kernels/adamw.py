@@ -10,10 +10,10 @@ import numpy as np
 from numba import carray, cfunc, njit
 
 from limner.kernels import digest
-from limner.kernels.team import ENTRY, TEAM, pointer, share, wait_for_all
+from limner.kernels.team import ENTRY, TEAM, ends, pointer, share, wait_for_all
 from limner.kernels.vectors import FAST
 
-__all__ = ["DECAY", "HEADER", "LEARNING_RATE", "MOST", "NORM", "NUMBERS", "ROW", "SUMS", "average", "step"]
+__all__ = ["DECAY", "HEADER", "LEARNING_RATE", "MOST", "NORM", "NUMBERS", "ROW", "SUMS", "TEAM", "average", "step"]
 
 HEADER = TEAM + 2
 """Numbers before a table's rows: the team, how many rows, and the address of the float64 numbers below."""
@@ -24,18 +24,13 @@ LEARNING_RATE, DECAY, NORM, SUMS, MOST = 0, 5, 6, 7, 256
 """Places of the numbers: learning rate, both β, ε, the norm to clip at or 0, the weight decay; then what the step
 gives, the gradient's norm, and the squares of as many threads as there may be. ``average``: the weight comes first."""
 NUMBERS = SUMS + MOST
+LINE = 16
+"""Numbers in a line of the cache: no two threads write to one."""
 
 
 @njit(**FAST)
 def _floats(address, first, last):
     return carray(pointer(address + 4 * first), (last - first,), np.float32)
-
-
-@njit(**FAST)
-def _ends(n, part, parts):
-    """Of a thread's share, in whole lines of the cache."""
-    lines = (n + 15) // 16
-    return min(n, lines * part // parts * 16), min(n, lines * (part + 1) // parts * 16)
 
 
 @njit(**FAST)
@@ -69,7 +64,7 @@ def _entries(sources: str) -> tuple[Any, Any]:
         numbers = carray(pointer(header[TEAM + 1]), (NUMBERS,), np.float64)
         squares = 0.0
         for row in rows:
-            squares += _squares(_floats(row[1], *_ends(row[5], part, parts)))
+            squares += _squares(_floats(row[1], *ends(row[5], LINE, part, parts)))
         numbers[SUMS + part] = squares
         wait_for_all(data)
         norm = math.sqrt(numbers[SUMS : SUMS + parts].sum())
@@ -80,7 +75,7 @@ def _entries(sources: str) -> tuple[Any, Any]:
             eps, most, decay = numbers[LEARNING_RATE + 3], numbers[LEARNING_RATE + 4], numbers[DECAY]
             clip = min(1.0, most / (norm + 1e-6)) if most else 1.0
             for row in rows:
-                first, last = _ends(row[5], part, parts)
+                first, last = ends(row[5], LINE, part, parts)
                 count = _floats(row[4], 0, 1)[0] + 1.0
                 shrink, size = 1 - rate * decay * row[6], rate / (1 - beta1**count)
                 root = 1 / math.sqrt(1 - beta2**count)
@@ -103,7 +98,7 @@ def _entries(sources: str) -> tuple[Any, Any]:
         weight = np.float32(carray(pointer(header[TEAM + 1]), (NUMBERS,), np.float64)[0])
         rest = np.float32(1) - weight  # float32 and a whole number would be float64
         for row in rows:
-            first, last = _ends(row[5], part, parts)
+            first, last = ends(row[5], LINE, part, parts)
             mean, p = _floats(row[0], first, last), _floats(row[1], first, last)
             if weight < 0.5:
                 for j in range(len(mean)):

@@ -16,7 +16,7 @@ from numba import carray, cfunc, njit
 from limner.kernels import digest
 from limner.kernels import elbo_table as t
 from limner.kernels.bernoulli import activate_with_slopes, bernoulli_slope, row_log_prob
-from limner.kernels.elbo_table import array, ends, inputs, six
+from limner.kernels.elbo_table import array, inputs, six
 from limner.kernels.panels import (
     clear,
     halved,
@@ -28,7 +28,7 @@ from limner.kernels.panels import (
     weight_panels,
 )
 from limner.kernels.product import product_at
-from limner.kernels.team import ENTRY, pointer, share, wait_for_all
+from limner.kernels.team import ENTRY, ends, pointer, share, wait_for_all
 from limner.kernels.tile import VECTOR_BYTES
 from limner.kernels.vectors import FAST, exponentials
 

@@ -8,7 +8,7 @@ from numba import carray, njit
 from limner.kernels.team import TEAM, pointer
 from limner.kernels.vectors import FAST
 
-__all__ = ["ARRAYS", "HEADER", "LENGTH", "array", "ends", "inputs", "six"]
+__all__ = ["ARRAYS", "HEADER", "LENGTH", "array", "inputs", "six"]
 
 CODE, LOGITS = 2, 5
 """The layers that give μ and r, and the logits."""
@@ -54,10 +54,3 @@ def inputs(table):
     """What each layer is given."""
     a, b, _, c, d, _ = six(table, OUTPUTS)
     return array(table, SEEN), a, b, array(table, Z), c, d
-
-
-@njit(**FAST)
-def ends(count, unit, part, parts):
-    """The first and the last of a share, in whole units."""
-    units = (count + unit - 1) // unit
-    return min(count, units * part // parts * unit), min(count, units * (part + 1) // parts * unit)

@@ -12,11 +12,11 @@ from numba.extending import intrinsic
 
 from limner.kernels import digest
 from limner.kernels.panels import rounded
-from limner.kernels.team import ENTRY, TEAM, pointer, share
+from limner.kernels.team import ENTRY, TEAM, ends, pointer, share
 from limner.kernels.tile import VECTOR_BYTES
 from limner.kernels.vectors import FAST, I64, Vectors
 
-__all__ = ["LENGTH", "gelu"]
+__all__ = ["LENGTH", "TEAM", "gelu"]
 
 LENGTH = TEAM + 4
 """Of a table: the team, how many numbers, and the addresses of x, of the result, and of the gradient that comes."""
@@ -80,9 +80,8 @@ def _entry(sources: str) -> Any:
         sources  # noqa: B018 - what a function encloses belongs to the name of its copy on disk
         table, (part, parts) = carray(data, (LENGTH,), np.int64), share(data)
         n, x, out, d_out = table[TEAM], table[TEAM + 1], table[TEAM + 2], table[TEAM + 3]
-        vectors = (n + LANES - 1) // LANES
-        first, last = vectors * part // parts * LANES, vectors * (part + 1) // parts * LANES
-        _some(x, out, d_out, first, min(n, last))
+        first, last = ends(n, LANES, part, parts)
+        _some(x, out, d_out, first, last)
 
     return gelu
 

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from limner.kernels.vectors import FAST, I64
 
-__all__ = ["ENTRY", "TEAM", "pointer", "share", "wait_for_all"]
+__all__ = ["ENTRY", "TEAM", "ends", "pointer", "share", "wait_for_all"]
 
 TEAM = 3
 """Numbers at the beginning of a table; zeros where a thread is alone."""
@@ -60,6 +60,13 @@ def share(data):
     """Which of how many threads this one is."""
     table = carray(data, (TEAM,), np.int64)
     return (_ask(table[0]), _ask(table[1])) if table[0] else (0, 1)
+
+
+@njit(**FAST)
+def ends(count, unit, part, parts):
+    """The first and the last of a thread's share of ``count``, in whole units."""
+    units = (count + unit - 1) // unit
+    return min(count, units * part // parts * unit), min(count, units * (part + 1) // parts * unit)
 
 
 @njit(**FAST)

@@ -156,7 +156,8 @@ class Vectors:
     def gelu_and_slope(self, x: Any) -> tuple[Any, Any]:
         """x Φ(x) and its derivative Φ(x) + x φ(x)."""
         below, density = self._normal(x)
-        return self.mul(x, below), self.add(below, self.mul(x, density))
+        near = self.within(x, -20.0, 20.0)  # where φ is above 0 in float32
+        return self.mul(x, below), self.add(below, self.mul(near, density))
 
     def _normal(self, x: Any) -> tuple[Any, Any]:
         """Φ(x) and φ(x), by the error function of Abramowitz and Stegun 7.1.26."""

@@ -89,7 +89,7 @@ class Bounded(Explicit):
             self.samples = round(last * (first / last) ** factor)
 
     def decodes(self, samples: int, one_in: int) -> int:
-        """How many of a picture's ``samples`` are decoded in ``importance_bound`` where ``one_in`` so many would do."""
+        """How many of a picture's ``samples`` are decoded in ``importance_bound`` where one in ``one_in`` would do."""
         return samples
 
     @abstractmethod

@@ -22,10 +22,8 @@ from torch import Tensor
 from limner import kernels
 from limner.models.importance import systematic
 
-__all__ = ["PARTS", "inclusion", "taylor", "two_phase"]
+__all__ = ["inclusion", "taylor", "two_phase"]
 
-PARTS = (10, 5)
-"""K / n: where the first costs too much, the second is for (``evaluation.measure_likelihood``)."""
 POWER = 0.7
 """Of the approximate weights: they are trusted so far (LOG.md)."""
 EVENLY = 0.3

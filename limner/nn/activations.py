@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner import kernels
-from limner.threads import in_team, shared_with_torch, team
+from limner.threads import in_team, shared_with_torch, team_size
 
 __all__ = ["GELU", "gelu"]
 
@@ -54,12 +54,11 @@ def _dense(x: Tensor) -> bool:
 
 
 def _by_loops(x: Tensor, d_out: Tensor | None) -> Tensor:
-    from limner.kernels.gelu import LENGTH
+    """GELU, or its gradient where ``d_out`` comes back, in the same order of memory."""
+    from limner.kernels.gelu import LENGTH, TEAM
     from limner.kernels.gelu import gelu as loops
 
-    out, threads = torch.empty_like(x), torch.get_num_threads()
-    functions = (team() if threads > 1 else None) or (0, 0, 0)
-    table = np.empty(LENGTH, np.int64)
-    table[:] = *functions, x.numel(), x.data_ptr(), out.data_ptr(), 0 if d_out is None else d_out.data_ptr()
-    in_team(loops.address, table.ctypes.data, threads)
+    out, table = torch.empty_like(x), np.empty(LENGTH, np.int64)
+    table[TEAM:] = x.numel(), x.data_ptr(), out.data_ptr(), 0 if d_out is None else d_out.data_ptr()
+    in_team(loops.address, table, team_size())
     return out

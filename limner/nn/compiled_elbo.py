@@ -14,7 +14,7 @@ from limner.kernels import elbo, product
 from limner.kernels import elbo_table as table
 from limner.kernels.tile import BF16, VECTOR_BYTES, VECTORS
 from limner.nn.coders import DenseDecoder, DenseEncoder
-from limner.threads import in_team, team
+from limner.threads import in_team, team_size
 
 __all__ = ["BF16", "elbo_terms"]
 
@@ -59,7 +59,7 @@ def elbo_terms(
     """
     layers = [*encoder.linears, *decoder.linears]
     scale = noise.new_ones(()) if scale is None else scale
-    threads = min(torch.get_num_threads(), -(-len(images) // table.SHARE)) if team() else 1
+    threads = min(team_size(), -(-len(images) // table.SHARE))
     sizes = tuple((layer.out_features, layer.in_features) for layer in layers)
     key = _Key(len(images), sizes, threads, decoder.activation is nn.Tanh, doubly, bf16)
     parameters = chain((layer.weight for layer in layers), (layer.bias for layer in layers))
@@ -97,9 +97,8 @@ class _Room:
             "x_panels": [(1, -(-b // pairs) * w) for w in inputs],
         }
         self.table, self.threads = np.zeros(table.LENGTH, np.int64), threads
-        functions = (team() if threads > 1 else None) or (0, 0, 0)
         multiply = product.addresses()[key.bf16]
-        self.table[: table.HEADER] = *functions, b, key.tanh, key.doubly, key.bf16, multiply
+        self.table[table.TEAM : table.HEADER] = b, key.tanh, key.doubly, key.bf16, multiply
         self.arrays = {name: [torch.zeros(shape) for shape in each] for name, each in shapes.items()}
         for name, each in self.arrays.items():
             self.put(name, each)
@@ -117,7 +116,7 @@ class _Room:
         """One of both passes."""
         for name in ("bad", "d_scale"):  # the team may be smaller than it could be
             self.arrays[name][0].zero_()
-        in_team(function.address, self.table.ctypes.data, self.threads)
+        in_team(function.address, self.table, self.threads)
 
 
 _free: list[_Room] = []  # those that no step is in

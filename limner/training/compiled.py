@@ -1,6 +1,6 @@
 """AdamW and the moving average of the weights on the CPU: tables for the loops of ``limner.kernels.adamw``.
 
-For a small network torch's own take as long as forward and backward: one operation for each parameter.
+Torch's own, an operation or two for each parameter, take a fifth of a small network's step (LOG.md).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.autograd.graph import increment_version
 from torch.optim import AdamW
 
 from limner import kernels
-from limner.threads import in_team, shared_with_torch, team
+from limner.threads import in_team, shared_with_torch, team_size
 
 __all__ = ["adamw_step", "follow"]
 
@@ -92,7 +92,6 @@ def _alike(x: Tensor, y: Tensor) -> bool:
 def _run(function: int, rows: list[tuple[int, ...]], numbers: np.ndarray) -> None:
     from limner.kernels import adamw as loops
 
-    threads = min(torch.get_num_threads(), loops.MOST)
-    functions = (team() if threads > 1 else None) or (0, 0, 0)
-    table = np.array([*functions, len(rows), numbers.ctypes.data, *(x for row in rows for x in row)], np.int64)
-    in_team(function, table.ctypes.data, threads)
+    room = [0] * loops.TEAM
+    table = np.array([*room, len(rows), numbers.ctypes.data, *(x for row in rows for x in row)], np.int64)
+    in_team(function, table, min(team_size(), loops.MOST))

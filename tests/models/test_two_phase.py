@@ -7,7 +7,8 @@ import torch
 
 from limner.data import MemoryStore, Split, dequantize
 from limner.evaluation import measure_likelihood
-from limner.models.two_phase import PARTS, inclusion, taylor, two_phase
+from limner.evaluation.likelihood import LOOSEST
+from limner.models.two_phase import inclusion, taylor, two_phase
 from limner.models.vae import VAE, VAEConfig
 
 
@@ -99,7 +100,7 @@ def test_of_a_quadratic_it_is_nearly_exact():
 @pytest.mark.parametrize(
     "config", [{}, {"prior": "mixture", "prior_components": 3}, {"classes": 2}, {"activation": "tanh"}], ids=str
 )
-@pytest.mark.parametrize("one_in", PARTS)
+@pytest.mark.parametrize("one_in", LOOSEST)
 def test_a_vae_decodes_a_part_and_says_nearly_the_same(config, one_in):
     model, images = small(**config), pictures(60)
     assert model.decodes(5000, one_in) == 5000 // one_in
@@ -160,7 +161,7 @@ def test_where_a_polynomial_is_worthless_all_is_decoded():
 @pytest.mark.parametrize(("loosest", "decoded"), [((1, 1), 200), ((0, 1), 400), ((0, 0), None)])
 def test_as_many_are_decoded_as_it_takes(loosest, decoded, monkeypatch):
     """A part that costs too much gives way to a larger one, from the first picture on."""
-    monkeypatch.setattr("limner.evaluation.likelihood.LOOSEST", dict(zip(PARTS, loosest, strict=True)))
+    monkeypatch.setattr("limner.evaluation.likelihood.LOOSEST", dict(zip(LOOSEST, loosest, strict=True)))
     model, images = small(), pictures(30)
     found = measure_likelihood(model, Split(MemoryStore(images)), importance_samples=2000)
     assert found.decoded_samples == decoded
