@@ -29,9 +29,9 @@ __all__ = sorted(_FACES)
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from limner.version import version
 
-        return version("limner")
+        return version()
     if name not in _FACES:
         raise AttributeError(f"module 'limner' has no attribute {name!r}")
     return getattr(importlib.import_module(_FACES[name]), name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from limner.models.contracts import describe_shape
 from limner.recipes import Recipe, training_config
 from limner.runs import read_config, write_config
 from limner.settings import from_table
+from limner.version import version
 
 __all__ = ["DataConfig", "RunConfig", "read_run_config"]
 
@@ -95,7 +95,7 @@ class RunConfig:
 
     def write(self, folder: Path) -> None:
         """Write ``config.toml``."""
-        tables = {"limner": version("limner"), "model": self.model, "data": asdict(self.data)}
+        tables = {"limner": version(), "model": self.model, "data": asdict(self.data)}
         tables |= {"network": asdict(self.recipe.network), "training": asdict(self.recipe.training)}
         write_config(folder, tables)
 

@@ -20,7 +20,7 @@ from limner.errors import LimnerError
 from limner.models.autoregressive import Tractable
 from limner.models.bounded import Bounded
 from limner.models.contracts import Bound, Model, Scores
-from limner.models.importance import SAMPLES
+from limner.models.importance import SAMPLES, at_once
 
 __all__ = ["Likelihood", "bits_per_dim", "measure_likelihood"]
 
@@ -136,7 +136,8 @@ def measure_likelihood(
     conditional: list[Tensor] = []
     parts, done, total = [1], 0, len(split) if limit is None else min(limit, len(split))
     if isinstance(model, Bounded):
-        batch_size = max(batch_size, model.rows // SAMPLES)  # as many as go through the decoder together
+        together = at_once(model.rows, model.shape, model.device)  # go through the decoder
+        batch_size = max(batch_size, together // SAMPLES)
         bound_of = partial(
             model.importance_bound, samples=importance_samples, seed=seed, scale=proposal_scale, proposal=proposal
         )

@@ -26,7 +26,7 @@ from limner.data.levels import dequantize
 from limner.distributions import PixelDistribution
 from limner.errors import LimnerError
 from limner.models.contracts import Bound, ConditionalConfig, Explicit, standard_normal
-from limner.models.importance import SAMPLES, Draw, ImportanceBound, Weights, log_sums, own_noise
+from limner.models.importance import SAMPLES, Draw, ImportanceBound, Weights, at_once, log_sums, own_noise
 
 __all__ = ["Bounded", "BoundedConfig", "Draw", "ImportanceBound", "Weights"]
 
@@ -63,7 +63,7 @@ class Bounded(Explicit):
 
     Attributes:
         usual_samples: K of the bound that is reported where nobody says otherwise.
-        rows: Most samples (images × S) that go through the decoder together when a bound is measured.
+        rows: Most samples (images × S) that go through the decoder together on the CPU when a bound is measured.
         samples: K of the bound that is trained at this moment, see ``at_rate``.
 
     Args:
@@ -224,8 +224,8 @@ class Bounded(Explicit):
     ) -> ImportanceBound:
         """The ``samples``-sample bound (IWAE equation 8) of uint8 pictures ``(B, C, H, W)``.
 
-        At most ``rows`` samples go through the decoder together, so that memory does not grow with K; the weights are
-        kept as running log-sums. Of a conditional model: of ln p(x) = ln 1/K Σ_y p(x|y), and of each class.
+        A limited number of samples goes through the decoder together, so that memory does not grow with K; the weights
+        are kept as running log-sums. Of a conditional model: of ln p(x) = ln 1/K Σ_y p(x|y), and of each class.
 
         Args:
             images: The pictures.
@@ -241,7 +241,7 @@ class Bounded(Explicit):
             LimnerError: Pictures of another shape or other levels than the model's.
         """
         k = self.checked_levels(images)
-        together = max(1, self.rows // min(samples, SAMPLES))
+        together = max(1, at_once(self.rows, self.shape, k.device) // min(samples, SAMPLES))
         names, q = [f"{seed}/{first + i}" for i in range(len(k))], proposal or self
         parts = []
         for at, part in zip(range(0, len(k), together), k.split(together), strict=True):

@@ -17,6 +17,7 @@ __all__ = [
     "Draw",
     "ImportanceBound",
     "Weights",
+    "at_once",
     "log_normal",
     "log_sums",
     "own_noise",
@@ -29,6 +30,9 @@ __all__ = [
 
 SAMPLES = 50
 """Samples whose noise is drawn at a time: a constant, as a picture's noise must not depend on its neighbours."""
+
+GPU_VALUES = 2**23
+"""Of pictures that are decoded together on a GPU: each of their maps takes 32 MB."""
 
 Draw = Callable[[int, tuple[int, ...]], Tensor]
 """``draw(S, shape)``: standard normal numbers of S samples of each picture, ``(S, B, *shape)``."""
@@ -115,6 +119,11 @@ def own_uniforms(names: Sequence[str], device: torch.device) -> Tensor:
     """A number in [0, 1) of each name, float64 ``(B, 1)``."""
     numbers = [torch.rand(1, 1, generator=named_generator(name), dtype=torch.float64) for name in names]
     return torch.cat(numbers).to(device)
+
+
+def at_once(rows: int, shape: tuple[int, int, int], device: torch.device) -> int:
+    """How many pictures ``(C, H, W)`` are decoded together: ``rows``, and on a GPU as many as fill it."""
+    return rows if device.type == "cpu" else max(rows, GPU_VALUES // math.prod(shape))
 
 
 def log_sums(weigh: Callable[[int], Weights], samples: int) -> Tensor:

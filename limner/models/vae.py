@@ -27,6 +27,7 @@ from limner.models.bounded import Bounded, BoundedConfig, Draw, Weights
 from limner.models.contracts import standard_normal
 from limner.models.heads import HeadConfig, PixelHead
 from limner.models.importance import (
+    at_once,
     log_normal,
     own_noise,
     own_uniforms,
@@ -108,8 +109,7 @@ class VAE(Bounded):
             self.rows = 5000
             if self.head.kind == "sigmoid":  # by compiled loops: 10,000 MNIST digits in about a minute
                 self.usual_samples = 5000
-                if kernels.available():
-                    self.rows = 50_000  # torch's threads, which look out for work a while, disturb long loops less
+                self.rows = 50_000 if kernels.available() else 5000  # torch's idle threads disturb long loops less
         self.planes = nn.Embedding(self.classes, h * w) if self.classes else None  # what the encoder sees of a class
         m, d = config.prior_components, config.latent
         match config.prior:
@@ -260,7 +260,7 @@ class VAE(Bounded):
         if n == samples:
             return super()._sums(k, q, y, samples, scale, names, one_in)
         found = []
-        for at in range(0, len(k), size := max(1, self.rows // n)):
+        for at in range(0, len(k), size := max(1, at_once(self.rows, self.shape, k.device) // n)):
             part, labels, own = k[at : at + size], None if y is None else y[at : at + size], names[at : at + size]
             mean, log_std = q.infer(part, labels)
             log_weight = partial(self._log_weight, part, labels, mean, log_std + math.log(scale))

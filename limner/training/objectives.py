@@ -100,6 +100,8 @@ class Objective(ABC, Generic[M]):
         tensors |= with_prefix("ema", self.average.averaged.state_dict())
         for name, optimizer in self.optimizers.items():
             tensors |= with_prefix(name, optimizer.state())
+        if self.random.device.type == "cuda":
+            tensors["cuda_generator"] = torch.cuda.get_rng_state(self.random.device)
         return tensors | {"generator": self.random.get_state(), "global_generator": torch.get_rng_state()}
 
     def restore(self, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -115,6 +117,8 @@ class Objective(ABC, Generic[M]):
                 optimizer.restore(tensors, f"{name}.")
             self.random.set_state(tensors["generator"])
             torch.set_rng_state(tensors["global_generator"])
+            if self.random.device.type == "cuda":
+                torch.cuda.set_rng_state(tensors["cuda_generator"], self.random.device)
         except (KeyError, RuntimeError, TypeError) as error:
             raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error
 

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
 
 from limner.models.contracts import Model
 from limner.training.compiled import adamw_step
 from limner.training.config import TrainingConfig
+from limner.training.muon import BatchedMuon
 
 __all__ = ["Optimizers"]
 
@@ -51,7 +52,8 @@ class Optimizers:
         if self.matrices:
             rate = config.matrix_learning_rate
             decay = config.weight_decay * config.learning_rate / rate  # the same pull a step on every weight
-            self.muon = Muon(list(itertools.chain(*self.matrices.values())), lr=rate, weight_decay=decay, momentum=0.95)
+            matrices = list(itertools.chain(*self.matrices.values()))
+            self.muon = BatchedMuon(matrices, lr=rate, weight_decay=decay, momentum=0.95)
             self.all.append((self.muon, rate))
 
     def clipped_step(self, factor: float, clip_norm: float) -> float:

@@ -21,9 +21,10 @@ from limner.runs import find_run, record_evaluation
 from limner.training.checkpoints import MODEL, load_model
 from limner.training.loop import Outcome
 from limner.workbench.completing import missing_part, picture_of
+from limner.workbench.devices import device
 from limner.workbench.measuring import measured
 
-__all__ = ["Run", "device", "load_data", "open_run"]
+__all__ = ["Run", "load_data", "open_run"]
 
 
 class Run:
@@ -292,8 +293,3 @@ def open_run(run: str | os.PathLike[str]) -> Run:
     """
     folder = find_run(run)
     return Run(folder, read_run_config(folder))
-
-
-def device() -> torch.device:
-    """The GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

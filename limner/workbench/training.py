@@ -38,8 +38,9 @@ from limner.training.memory import keep_freed_memory
 from limner.training.objectives import Objective, SingleLoss
 from limner.training.precision import FABRIC_PRECISION, choose_precision
 from limner.workbench import latent
+from limner.workbench.devices import device
 from limner.workbench.measuring import FEATURES
-from limner.workbench.run import Run, device, load_data
+from limner.workbench.run import Run, load_data
 
 __all__ = ["resume", "train"]
 
