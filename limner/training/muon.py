@@ -49,10 +49,8 @@ class BatchedMuon(Muon):
         changes = list(moves)
         for (rows, columns), places in alike.items():
             found = orthogonalized(torch.stack([moves[i] for i in places]), numbers, steps, eps)
-            size = _size(group["adjust_lr_fn"], rows, columns)
-            for i, change in zip(
-                places, (found.to(parameters[places[0]].dtype) * (-rate * size)).unbind(), strict=True
-            ):
+            found = found.to(parameters[places[0]].dtype) * (-rate * _size(group["adjust_lr_fn"], rows, columns))
+            for i, change in zip(places, found.unbind(), strict=True):
                 changes[i] = change
         torch._foreach_mul_(parameters, 1 - rate * group["weight_decay"])
         torch._foreach_add_(parameters, changes)
