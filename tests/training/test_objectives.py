@@ -77,9 +77,27 @@ def test_an_infinite_gradient_is_named():
     trained = objective()
     trained.model.decoder[0].weight.register_hook(lambda g: g * math.inf)
     before = [p.detach().clone() for p in trained.model.parameters()]
-    with pytest.raises(LimnerError, match=r"gradient of decoder\.0\.weight"):
+    for step in range(trained.patience):
+        assert trained.step(batch(), 1.0, step)["skipped"] == 1
+    with pytest.raises(LimnerError, match=r"step 3: the gradient of decoder\.0\.weight"):
         trained.step(batch(), 1.0, 3)
     assert all(torch.equal(a, b) for a, b in zip(before, trained.model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_gradient_that_overflows_now_and_then_is_skipped(optimizer):
+    trained = objective(optimizer=optimizer)
+    hooked = trained.model.decoder[0].weight
+    for step in range(12):
+        before = {k: v.clone() for k, v in trained.state().items() if k.startswith(("weights", "optimizer"))}
+        hook = hooked.register_hook(lambda g: g * 1e30) if step % 3 else None  # finite, and its norm is not
+        figures = trained.step(batch(), 1.0, step)
+        if hook:
+            hook.remove()
+        assert ("skipped" in figures) == bool(step % 3) == ("gradient_norm" not in figures)
+        still = [torch.equal(v, trained.state()[k]) for k, v in before.items()]
+        assert all(still) == bool(step % 3)
+    assert trained.skipped == 2
 
 
 def test_state_restores_and_a_missing_piece_is_an_error(tmp_path):
