@@ -105,3 +105,14 @@ def snapshot():
         return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
     return take
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request):
+    """Torch's threads: compiled loops alone and in a team."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)

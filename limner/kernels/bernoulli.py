@@ -20,6 +20,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from limner.kernels import digest
+from limner.kernels.panels import shortened
 from limner.kernels.product import product
 from limner.kernels.tile import VECTOR_BYTES
 from limner.kernels.vectors import FAST, I64, Vectors
@@ -77,14 +78,12 @@ def _packed(typingctx: Any, weights: Any, at: Any, length: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if signature.args[0].dtype == types.uint32:
             v = Vectors(builder, ir.FloatType(), 4)
-            half = ir.VectorType(ir.IntType(16), v.lanes)
-            instruction = ir.InlineAsm(ir.FunctionType(half, [v.kind]), "vcvtneps2bf16 $1, $0", "=v,v")
             _, at, length = arguments
             zero, step = ir.Constant(I64, 0), ir.Constant(I64, VECTOR_BYTES)
             with cgutils.for_range_slice(builder, zero, length, step, inc=True) as (offset, _):
-                rounded = builder.call(instruction, [v.load(builder.add(at, offset))])
+                halves = shortened(v, v.load(builder.add(at, offset)))
                 place = builder.add(at, builder.lshr(offset, ir.Constant(I64, 1)))
-                builder.store(rounded, builder.inttoptr(place, half.as_pointer()), align=2)
+                builder.store(halves, builder.inttoptr(place, halves.type.as_pointer()), align=2)
         return context.get_dummy_value()
 
     return types.void(weights, types.int64, types.int64), generate

@@ -23,7 +23,9 @@ __all__ = [
     "into_panels",
     "matrix",
     "panel_width",
+    "rounded",
     "row_panels",
+    "shortened",
     "transpose",
     "transposed_rows",
     "weight_panels",
@@ -35,11 +37,13 @@ LANES = VECTOR_BYTES // 4
 def rounded(v: Vectors, x: Any) -> Any:
     """A vector of float32 as bfloat16 in the lower halves of 32 bits; nothing where the processor has none."""
     whole = ir.VectorType(ir.IntType(32), v.lanes)
-    if not BF16:
-        return ir.Constant(whole, [0] * v.lanes)
+    return v.b.zext(shortened(v, x), whole) if BF16 else ir.Constant(whole, [0] * v.lanes)
+
+
+def shortened(v: Vectors, x: Any) -> Any:
+    """A vector of float32 as bfloat16, by a processor that has them."""
     half = ir.VectorType(ir.IntType(16), v.lanes)
-    instruction = ir.InlineAsm(ir.FunctionType(half, [v.kind]), "vcvtneps2bf16 $1, $0", "=v,v")
-    return v.b.zext(v.b.call(instruction, [x]), whole)
+    return v.b.call(ir.InlineAsm(ir.FunctionType(half, [v.kind]), "vcvtneps2bf16 $1, $0", "=v,v"), [x])
 
 
 @intrinsic

@@ -150,7 +150,7 @@ class Vectors:
         return y, self.sub(self.all(1.0), self.mul(y, y))
 
     def gelu(self, x: Any) -> Any:
-        """x Φ(x), right to 1.5e-7."""
+        """x Φ(x), right to 1.5e-7 times x: not to a part of itself far below 0."""
         return self.mul(x, self._normal(x)[0])
 
     def gelu_and_slope(self, x: Any) -> tuple[Any, Any]:

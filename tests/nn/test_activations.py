@@ -11,15 +11,6 @@ BF16 = pytest.importorskip("limner.kernels.tile").BF16
 pytestmark = pytest.mark.skipif(not BF16, reason="no such instructions")
 
 
-@pytest.fixture(params=[1, 2])
-def threads(request):
-    """Alone and in a team."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def loops(monkeypatch):
     """How often they ran."""

@@ -17,15 +17,6 @@ PRECISIONS = [
 ]
 
 
-@pytest.fixture(params=[1, 2])
-def threads(request):
-    """Alone and in a team."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 def made(size, activation, seed=0):
     """Networks, pictures, noise, and what is kept of the encoder's input."""
     shape, pictures, hidden, latent = size

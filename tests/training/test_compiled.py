@@ -14,15 +14,6 @@ from limner.training.optimizers import Optimizers
 pytest.importorskip("numba")
 
 
-@pytest.fixture(params=[1, 2])
-def threads(request):
-    """Alone and in a team."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 def network():
     """Sizes that are no multiples of a vector, a single number, a kernel in channels_last, one that has no gradient."""
     torch.manual_seed(0)
