@@ -139,12 +139,12 @@ def test_a_traversal_from_a_picture_holds_its_code(home):
 def test_a_traversal_spans_three_deviations(home):
     """Of an autoencoder's codes, about their mean."""
     run = workbench.open_run("autoencoder")
-    codes = run.model.encode(run.data().split("test").first(2000))
+    codes = run.model.encode(run.data().split("test").first(2000)).cpu()
     found = workbench.latent.traversal(run, most=1, steps=3)
     d = int(found.dimensions[0])
     z = codes.mean(0).repeat(3, 1)
     z[:, d] += codes[:, d].std() * torch.tensor([-3.0, 0.0, 3.0])
-    assert (found.images.int() - run.model.decode(z).int()).abs().max() <= 1
+    assert (found.images.int() - run.model.decode(z).cpu().int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize("model", ["vae", "autoencoder", "ladder-vae"])
@@ -181,7 +181,7 @@ def test_a_map_of_the_codes(home, limner, model):
     run = workbench.open_run(model)
     found = workbench.latent.latent_map(run, 150)
     split = run.data().split("test")
-    assert torch.equal(found.codes.codes, run.model.encode(split.first(150)))
+    assert torch.equal(found.codes.codes, run.model.encode(split.first(150)).cpu())
     assert torch.equal(found.codes.labels, split.labels[:150])
 
 
@@ -192,7 +192,7 @@ def test_codes_without_a_prior(home, limner, refused):
     run = workbench.open_run("autoencoder")
     walk = workbench.latent.interpolate(run, ["test:0", "test:1"], steps=3)
     middle = run.model.encode(run.data().split("test").first(2)).mean(0, keepdim=True)
-    assert (walk[1].int() - run.model.decode(middle)[0].int()).abs().max() <= 1
+    assert (walk[1].int() - run.model.decode(middle)[0].cpu().int()).abs().max() <= 1
     assert limner("latent", "autoencoder", "arithmetic", "8", "3", "5", "--json").code == 0
     assert "an autoencoder has no prior to draw from" in refused("latent", "autoencoder", "interpolate")
     assert "an autoencoder has no prior" in refused("latent", "autoencoder", "manifold")
@@ -210,7 +210,7 @@ def test_a_model_of_classes_is_told_them(tmp_path):
         (image[0], None, run.model.likeliest(image)),
     ):
         found = workbench.latent.reconstruct(run, [word], label=told)
-        assert torch.equal(found.images, run.model.reconstruct(image, expected))
+        assert torch.equal(found.images, run.model.reconstruct(image, expected).cpu())
     planes = [workbench.latent.manifold(run, 4, label=k) for k in (0, 1)]
     assert not torch.equal(*planes)
     same, other = (int((split.labels == k).nonzero()[0]) for k in (int(label), (int(label) + 1) % 10))

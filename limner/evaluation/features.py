@@ -85,7 +85,7 @@ class FeatureNetwork(nn.Module):
     def classify(self, images: Tensor) -> Tensor:
         """The most probable class, int64 ``(B,)``."""
         digits = self.logits(images).argmax(1).view(len(images), -1)  # (B, C) or (B, 1)
-        return digits @ self._places(digits)
+        return (digits * self._places(digits)).sum(1)  # a GPU multiplies no matrices of whole numbers
 
     def _encoded(self, images: Tensor) -> Tensor:
         if self.channelwise:

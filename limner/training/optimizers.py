@@ -103,9 +103,10 @@ class Optimizers:
         for name, optimizer, parameter in self._owned():
             parts = ADAMW_STATE if optimizer is self.adamw else MUON_STATE
             own = {part: tensors[f"{prefix}{name}.{part}"] for part in parts}
-            # AdamW keeps its step count on the CPU, the moments where the parameter is.
+            # Everything where the parameter is; the moments in its order of memory.
             optimizer.state[parameter] = {
-                part: t.clone() if part == "step" else torch.empty_like(parameter).copy_(t) for part, t in own.items()
+                part: t.to(parameter.device, copy=True) if part == "step" else torch.empty_like(parameter).copy_(t)
+                for part, t in own.items()
             }
 
     def _owned(self) -> Iterator[tuple[str, Optimizer, Tensor]]:

@@ -133,10 +133,10 @@ def test_figures_do_not_depend_on_the_batch_nor_on_memory(config):
         model.rows = 120
         small = measure_likelihood(model, split, importance_samples=samples, batch_size=7)
         model.rows = 5000
-        assert whole.nats_per_image == pytest.approx(parts.nats_per_image, abs=1e-5)
-        assert whole.nats_per_image == pytest.approx(small.nats_per_image, abs=1e-5)
+        assert whole.nats_per_image == pytest.approx(parts.nats_per_image, abs=1e-4)
+        assert whole.nats_per_image == pytest.approx(small.nats_per_image, abs=1e-4)
         other = measure_likelihood(model, split, importance_samples=samples, seed=1)
-        assert other.nats_per_image != pytest.approx(whole.nats_per_image, abs=1e-4)
+        assert other.nats_per_image != pytest.approx(whole.nats_per_image, abs=1e-3)
 
 
 def test_a_pictures_noise_is_its_own():

@@ -70,5 +70,16 @@ def test_a_restored_state_goes_on_alike():
         restored.restore({}, "optimizer.")
 
 
+def test_a_state_is_restored_to_where_the_weights_are():
+    """torch's fused AdamW on a GPU takes no count of steps that is elsewhere."""
+    model = with_gradients(network())
+    optimizers = Optimizers(model, CONFIG)
+    optimizers.step(1.0)
+    elsewhere = Optimizers(network().to("meta"), CONFIG)
+    elsewhere.restore({f"optimizer.{k}": v for k, v in optimizers.state().items()}, "optimizer.")
+    assert {t.device.type for t in elsewhere.state().values()} == {"meta"}
+    assert elsewhere.state().keys() == optimizers.state().keys()
+
+
 def test_adamw_takes_everything_by_default():
     assert not Optimizers(network(), TrainingConfig()).matrices
