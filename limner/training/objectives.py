@@ -30,6 +30,8 @@ __all__ = ["Objective", "SingleLoss", "check_finite"]
 
 
 M = TypeVar("M", bound=Model)
+GENERATOR_BYTES = {"cpu": 5056, "cuda": 16}
+"""Of a generator's state."""
 
 
 class Objective(ABC, Generic[M]):
@@ -112,7 +114,7 @@ class Objective(ABC, Generic[M]):
         return tensors | {"generator": self.random.get_state(), "global_generator": torch.get_rng_state()}
 
     def restore(self, tensors: Mapping[str, Tensor], path: Path) -> None:
-        """Take over a ``state`` read from ``path``.
+        """Take over a ``state`` read from ``path``; of another kind of device all but the random numbers.
 
         Raises:
             LimnerError: A piece is missing or does not fit: a run never goes on from half a state.
@@ -122,10 +124,13 @@ class Objective(ABC, Generic[M]):
         try:
             for name, optimizer in self.optimizers.items():
                 optimizer.restore(tensors, f"{name}.")
-            self.random.set_state(tensors["generator"])
             torch.set_rng_state(tensors["global_generator"])
-            if self.random.device.type == "cuda":
-                torch.cuda.set_rng_state(tensors["cuda_generator"], self.random.device)
+            noise, own = tensors["generator"], self.random.device
+            if len(noise) == GENERATOR_BYTES.get("cpu" if own.type == "cuda" else "cuda"):
+                return  # the run was on another kind of device, whose random numbers do not go on here
+            self.random.set_state(noise)
+            if own.type == "cuda":
+                torch.cuda.set_rng_state(tensors["cuda_generator"], own)
         except (KeyError, RuntimeError, TypeError) as error:
             raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error
 

@@ -11,7 +11,7 @@ from limner.errors import LimnerError
 from limner.models.vae import VAE, VAEConfig
 from limner.training.config import TrainingConfig
 from limner.training.ema import MovingAverage
-from limner.training.objectives import SingleLoss
+from limner.training.objectives import GENERATOR_BYTES, SingleLoss
 
 
 def objective(**config):
@@ -119,6 +119,19 @@ def test_state_restores_and_a_missing_piece_is_an_error(tmp_path):
     ):
         with pytest.raises(LimnerError):
             objective().restore({k: v for k, v in state.items() if k != missing}, tmp_path)
+
+
+def test_a_run_of_a_gpu_goes_on_here(tmp_path):
+    """But for the noise, which its generator does not draw here."""
+    first, second = objective(), objective(seed=1)
+    first.step(batch(), 1.0, 0)
+    assert len(first.state()["generator"]) == GENERATOR_BYTES["cpu"]
+    noise = torch.zeros(GENERATOR_BYTES["cuda"], dtype=torch.uint8)
+    second.restore(first.state() | {"generator": noise, "cuda_generator": noise}, tmp_path)
+    for key, value in first.state().items():
+        assert torch.equal(value, second.state()[key]) == (key != "generator"), key
+    with pytest.raises(LimnerError, match="lacks a piece"):
+        objective().restore(first.state() | {"generator": noise[:7]}, tmp_path)
 
 
 def test_validation_is_the_same_twice_and_counts_every_image():
