@@ -44,3 +44,13 @@ def test_a_decoder_is_what_it_was(size, maps, monkeypatch):
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-11)
     halved = min(size) >= 8 and size[0] % 2 == size[1] % 2 == 0
     assert bool(called) == (halved and maps <= coders.FEW)
+
+
+def test_the_weights_keep_their_names():
+    """Those of saved runs."""
+    encoder, decoder = coders.ConvEncoder((1, 28, 28), 4, 6), ConvDecoder(3, 4, (1, 28, 28))
+    both = ("first", "second")
+    layers = ["layers.0", "layers.2", "layers.4", *(f"layers.{i}.{part}" for i in (3, 5) for part in both), "out"]
+    parts = ["start", "ups.0", "ups.1", *(f"units.{i}.{part}" for i in (0, 1) for part in both), "out"]
+    for network, names in ((encoder, layers), (decoder, parts)):
+        assert network.state_dict().keys() == {f"{name}.{end}" for name in names for end in ("weight", "bias")}
