@@ -77,7 +77,9 @@ def together(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
         for i in range(first, len(jobs), step):
             run(i)
 
-    openmp.GOMP_parallel(ctypes.cast(_Body(body), ctypes.c_void_p), None, len(jobs), 0)
+    function = _Body(body)
+    address = ctypes.c_void_p.from_buffer(function).value  # a cast would hold all that the jobs hold, in a cycle
+    openmp.GOMP_parallel(address, None, len(jobs), 0)
     if raised:
         raise raised[min(raised)]
     return found
