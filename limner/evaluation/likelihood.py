@@ -136,8 +136,8 @@ def measure_likelihood(
     conditional: list[Tensor] = []
     parts, done, total = [1], 0, len(split) if limit is None else min(limit, len(split))
     if isinstance(model, Bounded):
-        together = at_once(model.rows, model.shape, model.device)  # go through the decoder
-        batch_size = max(batch_size, together // SAMPLES)
+        decoded_together = at_once(model.rows, model.shape, model.device)
+        batch_size = max(batch_size, decoded_together // SAMPLES)
         bound_of = partial(
             model.importance_bound, samples=importance_samples, seed=seed, scale=proposal_scale, proposal=proposal
         )

@@ -1,5 +1,6 @@
 """Muon for many small matrices: those of one shape take their Newton-Schulz iterations as one batch of products.
 
+The method is that of Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/), with all its numbers.
 ``torch.optim.Muon`` takes one matrix after the other, some thirty operations each: half of a hierarchical VAE's step on
 a GPU, which has hardly anything to do in them (LOG.md).
 """
@@ -7,7 +8,6 @@ a GPU, which has hardly anything to do in them (LOG.md).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,14 +21,14 @@ class BatchedMuon(Muon):
     """What ``torch.optim.Muon`` does, with its arguments and its state, but for the rounding of sums in bfloat16."""
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         """One step along ``.grad``; a matrix without one stays.
 
         Raises:
             ValueError: A ``closure`` is given.
         """
         if closure is not None:
-            raise ValueError("a closure is not evaluated here")
+            raise ValueError("a closure is not evaluated here: call backward first, then step()")
         for group in self.param_groups:
             self._move(group)
 

@@ -126,7 +126,7 @@ class Objective(ABC, Generic[M]):
                 optimizer.restore(tensors, f"{name}.")
             torch.set_rng_state(tensors["global_generator"])
             noise, own = tensors["generator"], self.random.device
-            if len(noise) == GENERATOR_BYTES.get("cpu" if own.type == "cuda" else "cuda"):
+            if len(noise) == GENERATOR_BYTES["cpu" if own.type == "cuda" else "cuda"]:
                 return  # the run was on another kind of device, whose random numbers do not go on here
             self.random.set_state(noise)
             if own.type == "cuda":
@@ -155,8 +155,9 @@ class Objective(ABC, Generic[M]):
 class SingleLoss(Objective[Model]):
     """Minimise the images' mean sum of the model's terms, by AdamW or Muon, clipped, with a moving average.
 
-    The sum is called ``nats`` where it is -ln p(x) or a bound of it, else ``error``. A batch whose gradient overflows,
-    as a hierarchical VAE has one in thousands, is skipped (Child 2021, arXiv 2011.10650).
+    The sum is called ``nats`` where it is -ln p(x) or a bound of it, else ``error``. A batch whose gradient overflows, of
+    which a hierarchical VAE may have one in thousands, is skipped (LOG.md; Child 2021, arXiv 2011.10650, skips large
+    ones).
 
     Args:
         model: What is trained; its parameters are changed in place.
