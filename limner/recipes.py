@@ -32,7 +32,7 @@ _MUON = TrainingConfig(
     cooldown=0.5,
     evaluations=6,
 )
-# Without decay the state-to-state matrices grow until the recurrence comes apart (LOG.md).
+# Without decay the state-to-state matrices grow until the recurrence comes apart (docs/notes/recurrence.md).
 _RECURRENT = replace(_MUON, cooldown=0.8, weight_decay=0.3)
 
 
@@ -59,7 +59,7 @@ def training_config(model: str) -> type[TrainingConfig]:
 
 
 def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
-    """The recipe of ``limner train MODEL`` for pictures of ``shape`` (C, H, W); measured in LOG.md.
+    """The recipe of ``limner train MODEL`` for pictures of ``shape`` (C, H, W); measured in docs/notes/.
 
     Raises:
         LimnerError: No such model.
@@ -103,7 +103,7 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
     """The recipe ``name`` of ``limner train MODEL --recipe NAME`` for pictures of ``shape`` (C, H, W).
 
     ``small`` (pixelcnn) draws thousands of samples a second; ``strong`` (patch-pixelcnn, ladder-vae) is regularised for
-    more than the ten minutes in which a default begins to overfit binary 28×28 pictures (LOG.md);
+    more than the ten minutes in which a default begins to overfit binary 28×28 pictures (docs/notes/pixelcnn.md);
     ``residual`` (gan) has residual players, and rates at which these learn;
     ``denoising`` and ``augmented`` (autoencoder) restore masked and moved pictures, which makes codes that tell what
     is shown (docs/probe.md);

@@ -1,7 +1,8 @@
 """Work shared among threads, for what gives Python's lock away while it runs.
 
 Torch's own threads, where they can be had: after each of its loops they look out for the next one for some
-milliseconds, and whoever brings other threads meanwhile shares the cores with that (LOG.md).
+milliseconds, and whoever brings other threads meanwhile shares the cores with that
+(docs/notes/training.md).
 """
 
 from __future__ import annotations

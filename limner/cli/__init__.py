@@ -24,8 +24,8 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``limner``: bad use and bad input end with one line on stderr and exit code 2."""
-    # Two programs on the same cores: a waiting thread that spins long keeps the other from its work (LOG.md: a tenth of
-    # the speed). It must be said before torch is loaded, which no command has done yet.
+    # Two programs on the same cores: a waiting thread that spins long keeps the other from its work (a tenth of the
+    # speed, docs/notes/training.md). It must be said before torch is loaded, which no command has done yet.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:

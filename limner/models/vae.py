@@ -62,7 +62,7 @@ class VAEConfig(HeadConfig, BoundedConfig):
     heart (1805.08913)."""
     output_scale: bool = False
     """Whether a learned number multiplies all that the decoder gives: no model more can be told, but its last layer's
-    weights, each of which sees much noise, grow together by it (LOG.md)."""
+    weights, each of which sees much noise, grow together by it (docs/notes/vae.md)."""
     gradient: Literal["doubly-reparameterized", "reparameterized"] = "doubly-reparameterized"
     """How the encoder learns: without the noise of its score, by 1810.04152 (K = 1: 1703.09194), or by all of ∇ ln w;
     in the mean they are the same."""

@@ -23,7 +23,7 @@ __all__ = [
 
 Shape = tuple[int, int, int]
 FEW = 8
-"""Maps up to which ``convolution_of_doubled`` is the faster way (LOG.md)."""
+"""Maps up to which ``convolution_of_doubled`` is the faster way (docs/notes/training.md)."""
 
 
 class DenseEncoder(nn.Sequential):

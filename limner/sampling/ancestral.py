@@ -124,6 +124,6 @@ def _scale_by_scale(
 
 
 def _fixed_points_win(model: Autoregressive, n: int) -> bool:
-    """Measured (docs/sampling.md): without a cache always, and for one binary picture against the cache in PyTorch."""
+    """Measured (docs/notes/sampling.md): always without a cache, and for one binary picture beside PyTorch's cache."""
     fastest = row_methods(model)[0]
     return fastest == "naive" or (fastest == "cached" and n == 1 and model.levels == 2)

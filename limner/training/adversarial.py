@@ -140,7 +140,8 @@ class Adversarial(Objective[GAN]):
 
     config: AdversarialConfig
     doctor: Doctor
-    noise = 0.2  # of the distance of 2,000 samples: at a plateau the later weights are the more precise (LOG.md)
+    # Of the distance of 2,000 samples: at a plateau the later weights are the more precise (docs/notes/gan.md).
+    noise = 0.2
 
     def __init__(self, model: GAN, config: AdversarialConfig, fabric: Fabric, measure: Measure | None = None) -> None:
         model.train()

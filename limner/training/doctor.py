@@ -3,7 +3,7 @@
 Steps are averaged in blocks of ``BLOCK``, and a rule looks at the last ``WINDOW`` of them. A failure is named when
 every block of the window is beyond its limit, and stays named while the window's mean is beyond a laxer one: figures
 that waver about a limit neither accuse a healthy run nor flicker. All limits stand below, with their reasons; what they
-were tried on is in docs/doctor.md.
+were tried on is in docs/notes/gan.md.
 """
 
 from __future__ import annotations

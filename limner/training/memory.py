@@ -14,7 +14,8 @@ def keep_freed_memory() -> None:
     """Let the C library keep freed memory for the next step, instead of giving large blocks back to the system.
 
     glibc asks the system for each block of 32 MB and more, and the system hands it out page by page, zeroed: the
-    activations of a Diagonal BiLSTM cost as much time to get as to compute (LOG.md). Elsewhere nothing is done.
+    activations of a Diagonal BiLSTM cost as much time to get as to compute
+    (docs/notes/training.md). Elsewhere nothing is done.
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)

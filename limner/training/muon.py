@@ -2,7 +2,7 @@
 
 The method is that of Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/), with all its numbers.
 ``torch.optim.Muon`` takes one matrix after the other, some thirty operations each: half of a hierarchical VAE's step on
-a GPU, which has hardly anything to do in them (LOG.md).
+a GPU, which has hardly anything to do in them (docs/notes/gpu.md).
 """
 
 from __future__ import annotations

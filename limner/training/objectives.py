@@ -156,8 +156,8 @@ class SingleLoss(Objective[Model]):
     """Minimise the images' mean sum of the model's terms, by AdamW or Muon, clipped, with a moving average.
 
     The sum is called ``nats`` where it is -ln p(x) or a bound of it, else ``error``. A batch whose gradient overflows,
-    of which a hierarchical VAE may have one in thousands, is skipped (LOG.md; large ones are in Child 2021, arXiv
-    2011.10650).
+    of which a hierarchical VAE may have one in thousands, is skipped (docs/notes/gpu.md; large ones are in Child
+    2021, arXiv 2011.10650).
 
     Args:
         model: What is trained; its parameters are changed in place.
