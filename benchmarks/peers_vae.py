@@ -41,7 +41,7 @@ from limner.evaluation import measure_likelihood
 from limner.evaluation.likelihood import LOOSEST
 from limner.models import VAE
 from limner.models.vae import VAEConfig, gaussian_kl
-from limner.recipes import named_recipe
+from limner.config.recipes import named_recipe
 from limner.training.memory import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parent.parent

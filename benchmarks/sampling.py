@@ -32,9 +32,9 @@ from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import Model
 from limner.models.pixelrnn import MaskedLinear
 from limner.nn import MaskedConv2d
-from limner.recipes import named_recipe
+from limner.config.recipes import named_recipe
 from limner.sampling import sample
-from limner.sampling.compiled import CompiledRowSampler
+from limner.fast.sampler.compiled import CompiledRowSampler
 from limner.sampling.rows import row_sampler
 
 Shape = tuple[int, int, int]

@@ -26,9 +26,9 @@ import torch
 from lightning_fabric import Fabric
 
 from limner import display
-from limner.configuration import DataConfig, RunConfig
+from limner.config.run_config import DataConfig, RunConfig
 from limner.data import Batch, Batches, MemoryStore, Split
-from limner.recipes import Recipe, default_recipe
+from limner.config.recipes import Recipe, default_recipe
 from limner.training.loop import Hooks, train
 from limner.training.objectives import SingleLoss
 from limner.training.precision import FABRIC_PRECISION

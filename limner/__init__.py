@@ -15,12 +15,12 @@ _FACES = {
     "LimnerError": "limner.errors",
     "Run": "limner.workbench",
     "compare": "limner.workbench",
-    "demo": "limner.showcase",
-    "grid": "limner.pictures",
+    "demo": "limner.workbench.demo",
+    "grid": "limner.reports.draw",
     "load_data": "limner.workbench",
     "open_run": "limner.workbench",
     "resume": "limner.workbench",
-    "save_png": "limner.pictures",
+    "save_png": "limner.reports.draw",
     "train": "limner.workbench",
 }
 

@@ -152,11 +152,11 @@ def test_exceptions_are_needed():
     assert set(ALLOWED) <= used
 
 
-@pytest.mark.parametrize("module", ["limner", "limner.errors", "limner.files", "limner.pictures.plots"])
+@pytest.mark.parametrize("module", ["limner", "limner.errors", "limner.files", "limner.reports.plots"])
 def test_import_is_light(module):
     """``limner --help`` must answer at once: torch and matplotlib wait until they are needed."""
     heavy = ["matplotlib", "sklearn", "lightning_fabric", "torchmetrics"]
-    heavy += [] if module.startswith("limner.pictures") else ["torch", "numpy", "PIL"]
+    heavy += [] if module.startswith("limner.reports.draw") else ["torch", "numpy", "PIL"]
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -188,7 +188,7 @@ def house(root: Path, **files: str) -> Path:
         {"models__in__vae": "import importlib\nimportlib.import_module('limner.cli')"},
         {"models__in__vae": "from limner import __version__"},
         {"data__in__digits": "from limner.nn import masks"},  # neighbours
-        {"pictures": "from limner.report import render"},  # the exception goes one way only
+        {"pictures": "from limner.reports.html import render"},  # the exception goes one way only
         {"errors": "import limner.files"},
         {"cellar": ""},
         {"cellar__in__wine": "", "cli": "import limner.cellar"},
@@ -205,7 +205,7 @@ def test_floor_checker_accepts(tmp_path):
         tmp_path,
         __init__="from limner.workbench import train",
         workbench="from limner.errors import LimnerError\nfrom . import recipes, report",
-        report="from limner.pictures import grid",
+        report="from limner.reports.draw import grid",
         models__in__vae="from .contracts import Scores\nimport torch\nfrom .. import nn",
         nn__in____init__="from limner.nn.blocks import Block",
     )

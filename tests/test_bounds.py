@@ -6,7 +6,7 @@ import pytest
 
 from limner import workbench
 from limner.models import VAE
-from limner.recipes import named_recipe
+from limner.config.recipes import named_recipe
 
 
 def test_a_loss_that_is_no_bound_is_said_and_named(limner, tiny, tmp_path, monkeypatch):

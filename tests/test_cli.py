@@ -9,7 +9,7 @@ from PIL import Image
 
 from limner.cli.commands import COMMANDS
 from limner.models import MODELS
-from limner.showcase import DEMO_MODELS
+from limner.workbench.demo import DEMO_MODELS
 
 MEASURED = {
     "run",
@@ -283,8 +283,9 @@ def test_compare_is_one_page_that_needs_nothing_else(home, limner):
 
 @pytest.fixture
 def small_demo(monkeypatch, tiny):
-    from limner import recipes, showcase
-    from limner.settings import with_settings
+    from limner.config import recipes
+    from limner.config.settings import with_settings
+    from limner.workbench import demo as showcase
 
     def recipe(model):
         return with_settings(recipes.demo_recipe(model), [*tiny[model], "epochs=0.3"])

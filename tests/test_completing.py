@@ -8,9 +8,9 @@ from PIL import Image
 import limner as library
 from limner import workbench
 from limner.errors import LimnerError
-from limner.pictures import completion_sheet
-from limner.pictures.completions import HATCH, hatched
-from limner.workbench.completing import missing_part, picture_of
+from limner.reports.draw import completion_sheet
+from limner.reports.completion_grid import HATCH, hatched
+from limner.workbench.inputs import missing_part, picture_of
 
 EXACT = {"run", "model", "image", "mask", "missing", "pixels", "n", "exact", "conditional", "seed", "seconds", "out"}
 PARTICLES = {"particles", "effective_samples", "lowest_effective_samples", "distinct", "gibbs"}

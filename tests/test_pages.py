@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from limner import pictures, workbench
+from limner import workbench
+from limner.reports import draw
 from limner.evaluation import active_units
-from limner.pages import codes, training
+from limner.reports import codes, curves
 
 SICK = {"name": "collapse", "observed": "0.11 times", "remedy": "a larger batch"}
 PLAYERS = {"discriminator": 1.2, "generator": 0.9, "real_logit": 0.5, "fake_logit": -0.4, "accuracy": 0.7}
@@ -32,13 +33,13 @@ def run(home):
 
 
 def test_curves_of_a_likelihood_are_one_plot(run):
-    (block,) = training.curves([run.portrait()])
+    (block,) = curves.curves([run.portrait()])
     assert b"bits/dim" in block.data
 
 
 def test_curves_of_a_gan_are_losses_and_logits(run):
     journal(run, [[], [], []])
-    (row,) = training.curves([run.portrait()])
+    (row,) = curves.curves([run.portrait()])
     losses, logits = row.blocks
     assert b"loss" in losses.data
     assert b"logit" in logits.data
@@ -47,24 +48,24 @@ def test_curves_of_a_gan_are_losses_and_logits(run):
 
 def test_both_kinds_stand_side_by_side(home, run):
     journal(run, [[], []])
-    blocks = training.curves([workbench.open_run("pixelcnn").portrait(), run.portrait()])
+    blocks = curves.curves([workbench.open_run("pixelcnn").portrait(), run.portrait()])
     assert [type(block).__name__ for block in blocks] == ["Svg", "Row"]
     assert blocks[1].blocks[0].caption.startswith("vae: ")
 
 
 def test_only_a_gan_has_a_doctor(run):
-    assert training.doctor(run.portrait()) == []
+    assert curves.doctor(run.portrait()) == []
 
 
 def test_the_doctor_found_nothing(run):
     journal(run, [[], [], []])
-    (section,) = training.doctor(run.portrait())
+    (section,) = curves.doctor(run.portrait())
     assert "Nothing was found in 300 steps" in section.blocks[0].text
 
 
 def test_spells_of_a_failure_have_their_steps(run):
     journal(run, [[], ["collapse"], ["collapse", "divergence"], ["divergence"], [], ["collapse"]])
-    (section,) = training.doctor(run.portrait())
+    (section,) = curves.doctor(run.portrait())
     assert [row[:3] for row in section.blocks[0].rows] == [
         ["collapse", "200 to 300", "at 300"],
         ["divergence", "300 to 400", "at 400"],
@@ -92,29 +93,29 @@ def test_reports_without_a_gan_have_no_doctor(home, model):
 def test_the_strip_shows_every_evaluation(run):
     files = sorted((run.folder / "samples").glob("*.png"))
     assert len(files) == 4
-    (picture,) = training.over_time(run.portrait())
+    (picture,) = curves.over_time(run.portrait())
     with Image.open(files[0]) as sheet:
-        each = pictures.first_columns(sheet, (8, 8), 6, scale=5)  # the sheets have 2
+        each = draw.first_columns(sheet, (8, 8), 6, scale=5)  # the sheets have 2
     assert each.width == 5 * (2 * 9 + 1)
     assert picture.image.width == 4 * each.width + 3 * 6
     assert picture.image.height > each.height
     assert picture.image.crop((0, 0, *each.size)).tobytes() == each.convert(picture.image.mode).tobytes()
     for file in files[1:]:
         file.unlink()
-    assert training.over_time(run.portrait()) == []
+    assert curves.over_time(run.portrait()) == []
 
 
 def test_many_evaluations_are_spread(run):
     first = sorted((run.folder / "samples").glob("*.png"))[0]
     for step in range(1, 40):
         (run.folder / "samples" / f"{step:06d}.png").write_bytes(first.read_bytes())
-    (picture,) = training.over_time(run.portrait())
+    (picture,) = curves.over_time(run.portrait())
     assert 900 < picture.image.width < 1300
 
 
 @pytest.mark.parametrize(("step", "said"), [(7, "7"), (4321, "4,321"), (10_000, "10k"), (123_456, "123k")])
 def test_captions_are_short(step, said):
-    assert training._steps(step) == said
+    assert curves._steps(step) == said
 
 
 def test_a_report_shows_codes_and_reconstructions_in_colour(tmp_path):
@@ -130,7 +131,7 @@ def test_a_report_shows_codes_and_reconstructions_in_colour(tmp_path):
     (picture,) = rebuilt.blocks
     originals = portrait.held_out[:30]
     assert picture.image.mode == "RGB"
-    assert picture.image.tobytes() == pictures.pairs(originals, run.reconstruct(originals)).tobytes()
+    assert picture.image.tobytes() == draw.pairs(originals, run.reconstruct(originals)).tobytes()
     text, mapped = where.blocks
     active = int(active_units(run.model.encode(portrait.held_out_split.first(2000))).sum())
     assert text.text.startswith(f"v: {active} of 3 latents are active")

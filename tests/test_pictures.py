@@ -10,8 +10,8 @@ from PIL import Image
 
 from limner import files
 from limner.errors import LimnerError
-from limner.pictures import contact_sheet, curves, first_columns, grid, inline_svg, pairs, png_bytes, save_png, strip
-from limner.pictures.plots import _limits, _thinned
+from limner.reports.draw import contact_sheet, curves, first_columns, grid, inline_svg, pairs, png_bytes, save_png, strip
+from limner.reports.plots import _limits, _thinned
 
 GAP = 128
 

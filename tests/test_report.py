@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from limner.errors import LimnerError
-from limner.pictures import curves, grid
-from limner.report import Code, Picture, Row, Section, Svg, Table, Text, render, write
+from limner.reports.draw import curves, grid
+from limner.reports.html import Code, Picture, Row, Section, Svg, Table, Text, render, write
 
 VOID = {"meta", "img", "br", "link"}
 NASTY = '<script>alert("x")</script> & \'quoted\' "too"'

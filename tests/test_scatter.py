@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from limner import pictures
+from limner.reports import draw
 from limner.errors import LimnerError
 
 BLUE, ORANGE = (31, 119, 180), (255, 127, 14)  # the first two of matplotlib's ten
@@ -20,7 +20,7 @@ def places(image, colour):
 def test_each_class_has_its_colour_and_its_place():
     points = torch.tensor([[0.0, 0.0], [1.0, 1.0]]).repeat(200, 1)
     labels = torch.tensor([3, 5]).repeat(200)
-    image = pictures.scatter(points, labels, ("a", "b", "c", "d"), xlabel="x", ylabel="y")
+    image = draw.scatter(points, labels, ("a", "b", "c", "d"), xlabel="x", ylabel="y")
     below, left = places(image, BLUE)
     above, right = places(image, ORANGE)
     assert 10 < len(left) < 1000
@@ -30,10 +30,10 @@ def test_each_class_has_its_colour_and_its_place():
 
 def test_without_labels_all_are_alike_and_nothing_is_named():
     points = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
-    image = pictures.scatter(points, xlabel="x", ylabel="y")
+    image = draw.scatter(points, xlabel="x", ylabel="y")
     assert len(places(image, BLUE)[0]) > 1000
     assert len(places(image, ORANGE)[0]) == 0
-    named = pictures.scatter(points, torch.zeros(300, dtype=torch.int64), ("$x_1$",), xlabel="x", ylabel="y")
+    named = draw.scatter(points, torch.zeros(300, dtype=torch.int64), ("$x_1$",), xlabel="x", ylabel="y")
     assert named.size == image.size
     assert named != image
 
@@ -41,11 +41,11 @@ def test_without_labels_all_are_alike_and_nothing_is_named():
 def test_the_same_points_give_the_same_picture():
     points = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(50) % 25  # more classes than are named
-    one, two = (pictures.scatter(points, labels, xlabel="x", ylabel="y") for _ in range(2))
+    one, two = (draw.scatter(points, labels, xlabel="x", ylabel="y") for _ in range(2))
     assert one == two
 
 
 @pytest.mark.parametrize(("shape", "labels"), [((4, 3), None), ((4,), None), ((4, 2), torch.zeros(3))])
 def test_what_is_no_plane_is_refused(shape, labels):
     with pytest.raises(LimnerError, match="N, 2"):
-        pictures.scatter(torch.zeros(shape), labels, xlabel="x", ylabel="y")
+        draw.scatter(torch.zeros(shape), labels, xlabel="x", ylabel="y")

@@ -5,8 +5,8 @@ import pytest
 from limner.errors import LimnerError
 from limner.models import MODELS
 from limner.models.pixelcnn import PixelCNNConfig
-from limner.recipes import demo_recipe
-from limner.settings import from_table, with_settings
+from limner.config.recipes import demo_recipe
+from limner.config.settings import from_table, with_settings
 from limner.training.config import TrainingConfig
 
 

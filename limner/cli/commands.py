@@ -44,7 +44,7 @@ def demo(out: Path = Path("demo"), quiet: Flag = False) -> None:
         out: Folder for the runs and report.html; an earlier demo in it is replaced.
         quiet: No progress.
     """
-    from limner.showcase import demo
+    from limner.workbench.demo import demo
 
     print(demo(out, quiet=quiet))
 
@@ -66,14 +66,15 @@ def data(
         out: The contact sheet; by default contact-sheet.png in this folder.
         json: Print one JSON object.
     """
-    from limner import pictures, workbench
+    from limner import workbench
+    from limner.reports import draw
 
     images = workbench.load_data(source, size=size_of(size), fit=fit, quiet=json)
     path = out or Path("contact-sheet.png")
     train = images.split("train")
     shown = train.take(spread(len(train), 2000 if images.label_names else 96))
     labels = None if train.labels is None else train.labels[spread(len(train), 2000)]
-    pictures.save_png(pictures.contact_sheet(shown, labels, images.label_names), path)
+    draw.save_png(draw.contact_sheet(shown, labels, images.label_names), path)
     facts = describe(images) | {"contact_sheet": str(path)}
     if json:
         print_json(facts)
@@ -205,14 +206,15 @@ def sample(
         out: The PNG; by default samples-SEED.png in the run folder.
         quiet: No progress.
     """
-    from limner import pictures, workbench
+    from limner import workbench
+    from limner.reports import draw
     from limner.files import check_place
 
     opened = workbench.open_run(run)
     path = out or opened.folder / f"samples-{seed}.png"
     check_place(path)
     images = opened.sample(n, label=label, seed=seed, quiet=quiet)
-    pictures.save_png(pictures.grid(images), path)
+    draw.save_png(draw.grid(images), path)
     print(path)
 
 

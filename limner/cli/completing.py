@@ -50,7 +50,8 @@ def complete(
         json: Print one JSON object.
         quiet: No progress.
     """
-    from limner import pictures, workbench
+    from limner import workbench
+    from limner.reports import draw
     from limner.files import check_place
 
     opened = workbench.open_run(run)
@@ -62,7 +63,7 @@ def complete(
         image, mask, n, particles=particles, gibbs=gibbs, label=label, seed=seed, quiet=quiet or json
     )
     seconds = time.perf_counter() - started
-    pictures.save_png(pictures.completion_sheet(done.original, done.missing, done.images), path)
+    draw.save_png(draw.completion_sheet(done.original, done.missing, done.images), path)
     missing, pixels = int(done.missing.sum()), done.missing.numel()
     if json:
         record = {"run": opened.name, "model": opened.config.model, "image": image, "mask": mask, "missing": missing}

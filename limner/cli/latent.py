@@ -60,7 +60,8 @@ def latent(
         json: Print one JSON object.
         quiet: No progress.
     """
-    from limner import pictures, workbench
+    from limner import workbench
+    from limner.reports import draw
     from limner.files import check_place
 
     least, most, wanted = WORDS.get(what, (0, 0, "no words"))
@@ -73,12 +74,12 @@ def latent(
     match what:
         case "interpolate":
             walks = workbench.latent.interpolate(opened, words, rows=n or 8, steps=steps, label=label, seed=seed)
-            shown = pictures.grid(walks, columns=steps), {"rows": len(walks) // steps, "steps": steps}, ""
+            shown = draw.grid(walks, columns=steps), {"rows": len(walks) // steps, "steps": steps}, ""
         case "traversal":
             shown = _traversal(opened, words, n or 64, steps, label, seed, quiet)
         case "manifold":
             plane = workbench.latent.manifold(opened, steps, label=label)
-            shown = pictures.grid(plane, columns=steps, gap=0), {"side": steps}, ""
+            shown = draw.grid(plane, columns=steps, gap=0), {"side": steps}, ""
         case "reconstruct":
             shown = _reconstruct(opened, words, label)
         case "map":
@@ -88,7 +89,7 @@ def latent(
         case _:
             shown = _neighbours(opened, n or 8, label, seed, quiet)
     image, record, text = shown
-    pictures.save_png(image, path)
+    draw.save_png(image, path)
     if json:
         print_json({"run": opened.name, "model": opened.config.model, "what": what} | record | {"out": str(path)})
         return
@@ -102,7 +103,8 @@ def _traversal(
 ) -> Shown:
     import torch
 
-    from limner import pictures, workbench
+    from limner import workbench
+    from limner.reports import draw
 
     found = workbench.latent.traversal(
         run, words[0] if words else None, most=most, steps=steps, label=label, seed=seed, quiet=quiet
@@ -117,12 +119,13 @@ def _traversal(
     if found.codes:
         record, text = record | _units(found.codes), found.codes.collapse or ""
     rows = torch.arange(len(dimensions)).repeat_interleave(steps)
-    sheet = pictures.contact_sheet(found.images, rows, names, columns=steps, rows=len(dimensions))
+    sheet = draw.contact_sheet(found.images, rows, names, columns=steps, rows=len(dimensions))
     return sheet, record, text
 
 
 def _reconstruct(run: Run, words: tuple[str, ...], label: int | None) -> Shown:
-    from limner import pictures, workbench
+    from limner import workbench
+    from limner.reports import draw
 
     found = workbench.latent.reconstruct(run, words, label=label)
     record: dict[str, Any] = {"pictures": []}
@@ -130,16 +133,17 @@ def _reconstruct(run: Run, words: tuple[str, ...], label: int | None) -> Shown:
     for word, (mse, psnr) in zip(words, found.errors, strict=True):
         lines.append(f"{word}: MSE {mse:.4f}, PSNR {psnr:.1f} dB")
         record["pictures"].append({"picture": word, "mse": mse} | ({"psnr": psnr} if mse else {}))
-    return pictures.pairs(found.originals, found.images), record, "\n".join(lines)
+    return draw.pairs(found.originals, found.images), record, "\n".join(lines)
 
 
 def _map(run: Run, n: int, quiet: bool) -> Shown:
-    from limner import pictures, workbench
+    from limner import workbench
+    from limner.reports import draw
 
     found = workbench.latent.latent_map(run, n, quiet=quiet)
     xlabel, ylabel = found.map.axes
     names = run.data(quiet=quiet).label_names
-    image = pictures.scatter(found.map.points, found.codes.labels, names, xlabel=xlabel, ylabel=ylabel)
+    image = draw.scatter(found.map.points, found.codes.labels, names, xlabel=xlabel, ylabel=ylabel)
     record: dict[str, Any] = {"split": found.split, "n": len(found.codes.codes)} | _units(found.codes)
     if found.map.explained is not None:
         record["explained"] = found.map.explained
@@ -153,20 +157,22 @@ def _units(codes: Codes) -> dict[str, int]:
 
 
 def _arithmetic(run: Run, words: tuple[str, ...], n: int, seed: int, quiet: bool) -> Shown:
-    from limner import pictures, workbench
+    from limner import workbench
+    from limner.reports import draw
 
     a, b, c = words
     found = workbench.latent.analogy(run, a, b, c, n=n, seed=seed, quiet=quiet)
     scale = max(1, 56 // max(found.means.shape[2:]))
-    sheets = [pictures.grid(picture[None], scale=2 * scale) for picture in found.means]
-    sheets.append(pictures.pairs(found.before, found.after, scale=scale))
+    sheets = [draw.grid(picture[None], scale=2 * scale) for picture in found.means]
+    sheets.append(draw.pairs(found.before, found.after, scale=scale))
     captions = [a, f"- {b}", f"+ {c}", "=", f"{c}, and {c} + {a} - {b}"]
     counts = dict(zip("abc", found.counts, strict=True))
-    return pictures.strip(sheets, captions), {"words": words, "averaged": counts}, ""
+    return draw.strip(sheets, captions), {"words": words, "averaged": counts}, ""
 
 
 def _neighbours(run: Run, n: int, label: int | None, seed: int, quiet: bool) -> Shown:
-    from limner import pictures, workbench
+    from limner import workbench
+    from limner.reports import draw
 
     found = workbench.latent.neighbours(run, n, label=label, seed=seed, quiet=quiet)
     rows = [found.nearest[:, j] for j in range(found.nearest.shape[1])]
@@ -181,7 +187,7 @@ def _neighbours(run: Run, n: int, label: int | None, seed: int, quiet: bool) -> 
         )
     record["memorised"] = found.memorised is not None
     text += f"\n{'memorised: these are training pictures' if found.memorised else 'no sign of memorisation'}"
-    return pictures.pairs(found.samples, *rows), record, text
+    return draw.pairs(found.samples, *rows), record, text
 
 
 def _plain(word: str) -> str:

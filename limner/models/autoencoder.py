@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.checks import Fraction, Positive
+from limner.ranges import Fraction, Positive
 from limner.distributions import at_least_float32
 from limner.models.contracts import Model, standard_normal, uniform
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder

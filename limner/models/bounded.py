@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from limner.checks import NotNegative, NotNegativeReal, Positive
+from limner.ranges import NotNegative, NotNegativeReal, Positive
 from limner.data.levels import dequantize
 from limner.distributions import PixelDistribution
 from limner.errors import LimnerError

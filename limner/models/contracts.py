@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from limner.checks import NotNegative
+from limner.ranges import NotNegative
 from limner.data.levels import quantize
 from limner.errors import LimnerError
 

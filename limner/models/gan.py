@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from limner.checks import NotNegative, Positive
+from limner.ranges import NotNegative, Positive
 from limner.data.levels import dequantize
 from limner.errors import LimnerError
 from limner.models.contracts import ConditionalConfig, Model, standard_normal

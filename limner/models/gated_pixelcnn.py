@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.checks import NotNegative, Positive
+from limner.ranges import NotNegative, Positive
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.pixelcnn import PixelCNNConfig

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from limner.checks import Positive, PositiveReal
+from limner.ranges import Positive, PositiveReal
 from limner.distributions import HEADS, DiscretizedGaussian, LogisticMixture, LogisticPixels, PixelDistribution
 from limner.errors import LimnerError
 

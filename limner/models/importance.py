@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from limner.noise import named_generator
-from limner.threads import in_shares
+from limner.fast.threads import in_shares
 
 __all__ = [
     "SAMPLES",

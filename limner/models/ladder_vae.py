@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.checks import Decay, Positive
+from limner.ranges import Decay, Positive
 from limner.distributions import PixelDistribution, at_least_float32
 from limner.models.autoregressive import ClassBias
 from limner.models.bounded import Bounded, BoundedConfig

@@ -17,7 +17,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
-from limner.checks import Positive
+from limner.ranges import Positive
 from limner.data.levels import dequantize
 from limner.distributions import PixelDistribution
 from limner.errors import LimnerError

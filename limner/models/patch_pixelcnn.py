@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.checks import Fraction, NotNegative, Positive, odd
+from limner.ranges import Fraction, NotNegative, Positive, odd
 from limner.distributions import Categorical
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive, ClassBias

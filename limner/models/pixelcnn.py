@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.checks import NotNegative, Positive, odd
+from limner.ranges import NotNegative, Positive, odd
 from limner.distributions import Head
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive, ClassBias

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.checks import Decay, NotNegative, Positive
+from limner.ranges import Decay, NotNegative, Positive
 from limner.distributions import LogisticMixture
 from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.contracts import ConditionalConfig

@@ -20,13 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.checks import Positive, odd
+from limner.ranges import Positive, odd
 from limner.distributions import Head
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import ConditionalConfig
 from limner.nn import MaskedConv2d, channel_groups
-from limner.nn.recurrent import DIAGONAL, Way, diagonal_lstm, row_lstm, row_way
+from limner.nn.recurrent import DIAGONAL, Direction, diagonal_lstm, row_lstm, row_direction
 
 __all__ = [
     "DiagonalBiLSTM",
@@ -116,9 +116,9 @@ class Recurrent(nn.Module):
         config: Its sizes.
         channels: Image channels C.
         context: Features of what else is known of each pixel, or 0.
-        ways: The D ways in which it goes over the picture.
+        directions: The D directions in which it goes over the picture.
         kernel: Width of the input-to-state convolution.
-        first: Whether it is the first layer: where a way counts a row lower, it then reads the pixels themselves too.
+        first: Whether it is the first layer: where a direction counts a row lower, it then reads the pixels themselves too.
             The maps do not hold them at their own places, so nothing else would carry a row's last pixel along.
     """
 
@@ -127,20 +127,20 @@ class Recurrent(nn.Module):
         config: DiagonalBiLSTMConfig,
         channels: int,
         context: int,
-        ways: list[Way],
+        directions: list[Direction],
         kernel: int = 1,
         *,
         first: bool = False,
     ) -> None:
         super().__init__()
-        self.ways = ways
-        h, directions, taps = config.hidden, len(ways), len(ways[0].taps)
+        self.directions = directions
+        h, directions, taps = config.hidden, len(directions), len(directions[0].taps)
         self.input = MaskedLinear(2 * h, h, channels, 4 * directions, kernel)
         self.state = nn.Parameter(torch.empty(directions, 4 * h, taps * h))  # K^ss, which needs no mask
         self.label = nn.Parameter(torch.zeros(config.classes, 4 * directions * h)) if config.classes else None
         self.context = nn.Linear(context, 4 * directions * h, bias=False) if context else None
-        own = first and ways[-1].lower
-        self.pixels = nn.Parameter(torch.zeros(4 * h, channels)) if own else None  # of the last way; no mask
+        own = first and directions[-1].lower
+        self.pixels = nn.Parameter(torch.zeros(4 * h, channels)) if own else None  # of the last direction; no mask
         self.out = MaskedLinear(h, 2 * h, channels)
         for weight in (self.input.weight, self.state):
             bound = weight.shape[-1] ** -0.5
@@ -177,7 +177,7 @@ class RowLayer(Recurrent):
     """The Row LSTM."""
 
     def __init__(self, config: RowLSTMConfig, channels: int, context: int, *, first: bool) -> None:
-        super().__init__(config, channels, context, [row_way(config.kernel)], config.kernel, first=first)
+        super().__init__(config, channels, context, [row_direction(config.kernel)], config.kernel, first=first)
 
     def states(self, inputs: Tensor) -> Tensor:
         """``(H, W, B, 4h)`` → ``(H, W, B, h)``."""

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner import kernels
-from limner.checks import Decay, Positive
+from limner.ranges import Decay, Positive
 from limner.distributions import Bernoulli, PixelDistribution, at_least_float32
 from limner.models.bounded import Bounded, BoundedConfig, Draw, Weights
 from limner.models.contracts import standard_normal

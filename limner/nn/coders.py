@@ -8,8 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.nn.activations import GELU, gelu
-
 __all__ = [
     "ConvDecoder",
     "ConvEncoder",
@@ -83,7 +81,7 @@ class ResidualUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, F, H, W)`` → the same shape."""
-        return x + self.second(gelu(self.first(gelu(x))))
+        return x + self.second(F.gelu(self.first(F.gelu(x))))
 
 
 class ConvEncoder(nn.Module):
@@ -94,10 +92,10 @@ class ConvEncoder(nn.Module):
         c, h, w = shape
         sizes = halvings(h, w)
         maps = [min(features * 2**i, 8 * features) for i in range(len(sizes))]
-        layers: list[nn.Module] = [nn.Conv2d(c, maps[0], 3, padding=1), GELU()]
+        layers: list[nn.Module] = [nn.Conv2d(c, maps[0], 3, padding=1), nn.GELU()]
         for before, after in pairwise(maps):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), ResidualUnit(after)]
-        self.layers = nn.Sequential(*layers, GELU(), nn.Flatten())
+        self.layers = nn.Sequential(*layers, nn.GELU(), nn.Flatten())
         self.out = nn.Linear(maps[-1] * sizes[-1][0] * sizes[-1][1], outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -126,7 +124,7 @@ class ConvDecoder(nn.Module):
             x = up(unit(x))
             if size is not sizes[-1]:
                 x = F.interpolate(x, size=size)  # nearest; the size is exact for odd sides too
-        x = gelu(x)  # before the last of them: a quarter of the numbers
+        x = F.gelu(x)  # before the last of them: a quarter of the numbers
         if not sizes:
             return self.out(x)
         if sizes[-1] == (2 * x.shape[2], 2 * x.shape[3]) and self.out.out_channels <= FEW:

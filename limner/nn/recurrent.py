@@ -5,25 +5,25 @@ r"""The recurrent cores of PixelRNN (van den Oord et al. 2016, arXiv 1601.06759,
 
 (σ is tanh for g.) ``row_lstm`` and ``diagonal_lstm`` take the input-to-state share :math:`K^{is} \circledast x` of all
 pixels, which needs no loop, and run the state-to-state recurrence. Maps are ``(H, W, B, ·)`` here: what a step of the
-loop works on lies together. Written plainly they are loops over rows, or over diagonals of the skewed map; on a CPU
-with the package numba (the extra ``fast``) a compiled loop with a gradient of its own computes the same.
+loop works on lies together. They are loops over rows, or over diagonals of the skewed map; where ``limner.accelerate``
+offers a faster loop, that computes the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limner import kernels
+from limner.accelerate import hooks
 
-__all__ = ["DIAGONAL", "Way", "diagonal_lstm", "lstm_cell", "row_lstm", "row_way", "skew", "unskew"]
+__all__ = ["DIAGONAL", "Direction", "diagonal_lstm", "lstm_cell", "row_lstm", "row_direction", "skew", "unskew"]
 
 
-class Way(NamedTuple):
+class Direction(NamedTuple):
     """A direction of the recurrence: neighbours (rows, columns), whose cell it carries on, where its states count."""
 
     taps: list[tuple[int, int]]
@@ -31,13 +31,13 @@ class Way(NamedTuple):
     lower: int = 0
 
 
-DIAGONAL = [Way([(0, -1), (-1, 0)], (0, -1)), Way([(0, 1), (-1, 0)], (0, 1), lower=1)]
+DIAGONAL = [Direction([(0, -1), (-1, 0)], (0, -1)), Direction([(0, 1), (-1, 0)], (0, 1), lower=1)]
 """The Diagonal BiLSTM's: from left to right, and from right to left, which counts a row lower."""
 
 
-def row_way(k: int) -> Way:
+def row_direction(k: int) -> Direction:
     """The Row LSTM's, whose states see k places of the row above."""
-    return Way([(-1, t - k // 2) for t in range(k)], (-1, 0))
+    return Direction([(-1, t - k // 2) for t in range(k)], (-1, 0))
 
 
 def skew(x: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def row_lstm(inputs: Tensor, weight: Tensor) -> Tensor:
         inputs: The input-to-state share of the gates, ``(H, W, B, 4h)``.
         weight: State-to-state kernel ``(4h, k·h)``, k odd: a convolution of the row above, which needs no mask.
     """
-    return _run(_rows, inputs, weight, [row_way(weight.shape[1] * 4 // len(weight))])
+    return _run(_rows, inputs, weight, [row_direction(weight.shape[1] * 4 // len(weight))])
 
 
 def diagonal_lstm(inputs: Tensor, weight: Tensor) -> Tensor:
@@ -86,13 +86,13 @@ def diagonal_lstm(inputs: Tensor, weight: Tensor) -> Tensor:
     return _run(_diagonals, inputs, weight, DIAGONAL)
 
 
-def _run(plain: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, weight: Tensor, ways: list[Way]) -> Tensor:
-    """The compiled loop where there is one, or the plain one; under autocast too in the precision of the weights."""
+def _run(plain: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, weight: Tensor, directions: list[Direction]) -> Tensor:
+    """The plain loop, or an accelerator's; under autocast too in the precision of the weights."""
     inputs = inputs.to(weight.dtype)
-    if inputs.device.type == "cpu" and inputs.dtype in (torch.float32, torch.float64) and kernels.available():
-        return _Recurrence.apply(
-            inputs.reshape(*inputs.shape[:3], len(ways), -1), weight.view(len(ways), -1, weight.shape[-1]), ways
-        )
+    if (accelerated := hooks()) is not None:
+        states = accelerated.recurrence(inputs, weight, directions)
+        if states is not None:
+            return states
     with torch.autocast(inputs.device.type, enabled=False):
         return plain(inputs, weight)
 
@@ -127,38 +127,3 @@ def _diagonals(inputs: Tensor, weight: Tensor) -> Tensor:
     states = unskew(torch.stack(steps, -1).permute(0, 2, 3, 1, 4))  # (2, B, h, H, W)
     left, right = states.permute(0, 3, 4, 1, 2)
     return left + F.pad(right.flip(1)[:-1], (0, 0, 0, 0, 0, 0, 1, 0))
-
-
-class _Recurrence(torch.autograd.Function):
-    """Either recurrence by the compiled loops of ``limner.kernels.lstm``."""
-
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor, ways: list[Way]) -> Tensor:
-        """Hidden states ``(H, W, B, h)``, summed over the ways.
-
-        Args:
-            ctx: Keeps what ``backward`` needs.
-            inputs: ``(H, W, B, D, 4h)``.
-            weight: ``(D, 4h, taps·h)``.
-            ways: D of them.
-        """
-        from limner.nn.compiled import lstm_forward
-
-        ctx.ways = ways
-        total, *kept = lstm_forward(inputs, weight, ways)
-        ctx.save_for_backward(*kept, weight)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of inputs and weights.
-
-        Raises:
-            RuntimeError: A gradient that is to be differentiated once more.
-        """
-        if torch.is_grad_enabled():
-            raise RuntimeError("the compiled LSTM has no second derivative (create_graph=True); without numba it has")
-        from limner.nn.compiled import lstm_backward
-
-        hidden, gates, cells, weight = ctx.saved_tensors
-        return *lstm_backward(gradient, hidden, gates, cells, weight, ctx.ways), None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from limner.accelerate import hooks
 from limner.data.levels import dequantize, quantize
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
@@ -142,14 +142,17 @@ class NaiveRowSampler(RowSampler):
         pass
 
 
+def _compiled_sampler(model: Autoregressive) -> type[RowSampler] | None:
+    accelerated = hooks()
+    return None if accelerated is None else accelerated.row_sampler(model)
+
+
 def row_methods(model: Autoregressive) -> list[RowMethod]:
     """The methods that can sample from ``model``, the fastest first."""
     from limner.sampling.caches import has_cache
-    from limner.sampling.lowering import can_lower
 
-    plain = model.device.type == "cpu" and model.dtype in (torch.float32, torch.float64)
-    can_compile = can_lower(model) and plain and importlib.util.find_spec("numba") is not None
-    can: dict[RowMethod, bool] = {"compiled": can_compile, "cached": has_cache(model), "naive": True}
+    compiled = _compiled_sampler(model) is not None
+    can: dict[RowMethod, bool] = {"compiled": compiled, "cached": has_cache(model), "naive": True}
     return [name for name, possible in can.items() if possible]
 
 
@@ -165,7 +168,8 @@ def row_sampler(
 ) -> RowSampler:
     """The fastest ``RowSampler`` of a model, or the one that ``method`` names.
 
-    ``compiled`` needs the package numba (the extra ``fast``) and a model on the CPU, ``cached`` is plain PyTorch.
+    ``compiled`` comes from ``limner.accelerate`` (it needs the package numba, and a model on the CPU), ``cached`` is
+    plain PyTorch.
 
     Raises:
         LimnerError: The method cannot sample from this model, or see ``RowSampler``.
@@ -176,9 +180,7 @@ def row_sampler(
     chosen = method if method != "auto" else can[0]
     kind: type[RowSampler] = NaiveRowSampler
     if chosen == "compiled":
-        from limner.sampling.compiled import CompiledRowSampler
-
-        kind = CompiledRowSampler
+        kind = _compiled_sampler(model) or kind
     elif chosen == "cached":
         from limner.sampling.cached import CachedRowSampler
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from limner.checks import Decay, Fraction, NotNegative, NotNegativeReal, Positive, PositiveReal, Seed
+from limner.ranges import Decay, Fraction, NotNegative, NotNegativeReal, Positive, PositiveReal, Seed
 
 __all__ = ["AdversarialConfig", "Precision", "TrainingConfig"]
 

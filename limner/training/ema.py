@@ -8,8 +8,6 @@ from typing import Generic, TypeVar
 import torch
 from torch import nn
 
-from limner.training.compiled import follow
-
 __all__ = ["MovingAverage"]
 
 M = TypeVar("M", bound=nn.Module)
@@ -37,7 +35,6 @@ class MovingAverage(Generic[M]):
     def update(self, step: int) -> None:
         """Follow the model after ``step`` finished steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        if not follow(self._averaged, self._current, 1.0 - decay):
-            torch._foreach_lerp_(self._averaged, self._current, 1.0 - decay)
+        torch._foreach_lerp_(self._averaged, self._current, 1.0 - decay)
         for averaged, current in self._buffers:
             averaged.copy_(current)

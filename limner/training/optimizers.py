@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 from torch.optim import AdamW, Optimizer
 
 from limner.models.contracts import Model
-from limner.training.compiled import adamw_step
 from limner.training.config import TrainingConfig
 from limner.training.muon import BatchedMuon
 
@@ -61,9 +61,6 @@ class Optimizers:
 
         Nothing is changed where that is not finite, which clipping would spread over all.
         """
-        norm = None if self.matrices else adamw_step(self.adamw, self.rate * factor, clip_norm)
-        if norm is not None:
-            return norm
         parameters = list(self.names.values())
         total = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         norm = total.item()
@@ -84,6 +81,8 @@ class Optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
             optimizer.step()
+        # torch's fused AdamW does not say that it changed anything; a sampler keeps programs made of the weights.
+        increment_version(list(self.names.values()))
 
     def state(self) -> dict[str, Tensor]:
         """Each parameter's state, as ``name.part``."""

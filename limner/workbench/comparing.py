@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from limner import pages
+from limner import reports
 from limner.errors import LimnerError
 from limner.files import check_place
 from limner.models import Samples, Scores
@@ -56,7 +56,7 @@ def compare(
         _ = run.model  # all can be used: said before the first is measured
     sampling = [run.model for run in opened if isinstance(run.model, Samples)]
     fidelity = fidelity or not all(isinstance(model, Scores) for model in sampling)
-    rows: list[tuple[pages.Portrait, dict[str, Any]]] = []
+    rows: list[tuple[reports.Portrait, dict[str, Any]]] = []
     for run in opened:
         record = run.evaluate(
             split=split,
@@ -66,5 +66,5 @@ def compare(
             quiet=quiet,
         )
         rows.append((run.portrait(), record))
-    path = pages.write_comparison(Path(out), rows, title=title, introduction=introduction)
+    path = reports.write_comparison(Path(out), rows, title=title, introduction=introduction)
     return path, [record for _, record in rows]

@@ -14,7 +14,7 @@ from limner.errors import LimnerError
 from limner.evaluation import Codes, encode_split, psnr, squared_error
 from limner.models import Reconstructs, with_article
 from limner.models.bounded import Bounded
-from limner.workbench.completing import picture_of, place_of
+from limner.workbench.inputs import picture_of, place_of
 
 if TYPE_CHECKING:
     from limner.workbench.run import Run

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from limner import display
-from limner.configuration import DataConfig
+from limner.config.run_config import DataConfig
 from limner.errors import LimnerError
 from limner.evaluation import measure_probe
 from limner.evaluation.probe import METHODS, Method
 from limner.files import check_place, write_bytes
 from limner.models import Model
-from limner.pages.codes import probe_plot
+from limner.reports.codes import probe_plot
 from limner.runs import record_evaluation
 from limner.workbench.run import Run, load_data
 

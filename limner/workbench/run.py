@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from limner import display, pages, sampling
-from limner.configuration import DataConfig, RunConfig, read_run_config
+from limner import display, reports, sampling
+from limner.config.run_config import DataConfig, RunConfig, read_run_config
 from limner.data import ImageSet, load
 from limner.data.options import FitMode
 from limner.errors import LimnerError
@@ -20,7 +20,7 @@ from limner.models.contracts import describe_shape
 from limner.runs import find_run, record_evaluation
 from limner.training.checkpoints import MODEL, load_model
 from limner.training.loop import Outcome
-from limner.workbench.completing import missing_part, picture_of
+from limner.workbench.inputs import missing_part, picture_of
 from limner.workbench.devices import device
 from limner.workbench.measuring import measured
 
@@ -251,11 +251,11 @@ class Run:
 
     def report(self) -> Path:
         """Write ``report.html`` and the model card ``README.md`` anew; gives the report's path."""
-        return pages.write_run_pages(self.portrait())
+        return reports.write_run_pages(self.portrait())
 
-    def portrait(self) -> pages.Portrait:
+    def portrait(self) -> reports.Portrait:
         """The run as the pages show it."""
-        return pages.Portrait(self.name, self.folder, self.config, self.model, self.data())
+        return reports.Portrait(self.name, self.folder, self.config, self.model, self.data())
 
     def matching(self, images: ImageSet) -> ImageSet:
         """``images``, which are of the shape and the levels of those it was trained on.

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from limner import display, pictures, sampling
-from limner.configuration import DataConfig, RunConfig, read_run_config
+from limner import display, sampling
+from limner.reports import draw
+from limner.config.run_config import DataConfig, RunConfig, read_run_config
 from limner.data import Batch, Batches, ImageSet
 from limner.data.imageset import Split
 from limner.data.options import FitMode
@@ -25,10 +26,10 @@ from limner.evaluation.fidelity import frechet_distance
 from limner.files import sweep
 from limner.models import GAN, Model, Samples, Scores, family, with_article
 from limner.models.contracts import ConditionalConfig
-from limner.pages import REPORT
-from limner.recipes import Recipe, named_recipe
+from limner.reports import REPORT
+from limner.config.recipes import Recipe, named_recipe
 from limner.runs import check_name, find_run, new_run, runs_folder
-from limner.settings import with_settings
+from limner.config.settings import with_settings
 from limner.training.adversarial import Adversarial
 from limner.training.checkpoints import MODEL, STATE, read_header
 from limner.training.config import AdversarialConfig, TrainingConfig
@@ -255,7 +256,7 @@ def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable
             labels, columns = sampling.class_rows(averaged, n)
             count, generator = n if labels is None else len(labels), torch.Generator().manual_seed(config.seed)
             images = sampling.sample(averaged, count, generator=generator, labels=labels)
-            pictures.save_png(pictures.grid(images.cpu(), columns=columns), samples / f"{step:06d}.png")
+            draw.save_png(draw.grid(images.cpu(), columns=columns), samples / f"{step:06d}.png")
         if objective.doctor and isinstance(averaged, Samples) and (compare := beside_unseen()):
             drawn = averaged.sample(200, generator=torch.Generator().manual_seed(config.seed))
             objective.doctor.compare(compare(drawn.cpu()))

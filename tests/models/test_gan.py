@@ -7,8 +7,8 @@ from limner.errors import LimnerError
 from limner.models import Reconstructs, Samples, Scores
 from limner.models.contracts import Latents
 from limner.models.gan import GAN, GANConfig
-from limner.recipes import Recipe, default_recipe
-from limner.settings import with_settings
+from limner.config.recipes import Recipe, default_recipe
+from limner.config.settings import with_settings
 from limner.training.config import AdversarialConfig
 
 

@@ -10,7 +10,7 @@ from torch.distributions import Normal, kl_divergence
 from limner.data import dequantize
 from limner.errors import LimnerError
 from limner.models.ladder_vae import LadderVAE, LadderVAEConfig
-from limner.recipes import named_recipe
+from limner.config.recipes import named_recipe
 
 
 def tiny(shape=(1, 2, 2), levels=2, std=0.5, **config):

@@ -12,7 +12,7 @@ from limner.data.batches import Batches
 from limner.errors import LimnerError
 from limner.files import read_json_lines
 from limner.models.gan import GAN, GANConfig
-from limner.recipes import named_recipe
+from limner.config.recipes import named_recipe
 from limner.training.adversarial import (
     OBJECTIVES,
     Adversarial,

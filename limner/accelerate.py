@@ -1,0 +1,45 @@
+"""What can be made faster from outside: the recurrence of an LSTM, and the row sampler.
+
+Both are written in plain PyTorch and complete without this file. ``limner.fast`` holds compiled loops for the CPU; it
+needs the package numba and is loaded by name when something asks for it first. Where numba is absent, or the
+environment says ``LIMNER_ACCELERATE=0``, nothing is loaded and the plain code runs. A fault in loading is not hidden.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Hooks", "hooks"]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What ``limner.fast`` offers.
+
+    Attributes:
+        recurrence: ``recurrence(inputs, weight, directions)`` gives the hidden states of ``limner.nn.recurrent``, or
+            None where it has no loop for these tensors.
+        row_sampler: ``row_sampler(model)`` gives the class of a ``sampling.rows.RowSampler`` for this model, or None.
+    """
+
+    recurrence: Callable[..., Any]
+    row_sampler: Callable[..., Any]
+
+
+def hooks() -> Hooks | None:
+    """The accelerators; None without numba, or where ``LIMNER_ACCELERATE=0``."""
+    return None if os.environ.get("LIMNER_ACCELERATE", "1") == "0" else _loaded()
+
+
+@functools.cache
+def _loaded() -> Hooks | None:
+    if importlib.util.find_spec("numba") is None:
+        return None
+    found: Hooks = importlib.import_module("limner.fast").hooks()
+    return found

@@ -1,0 +1,1 @@
+"""Configurations as text: recipes, ``--set``, and ``config.toml``."""

@@ -1,0 +1,122 @@
+"""``config.toml``: everything that another machine needs to train the same run."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limner.ranges import Levels, NotNegative, Positive
+from limner.data import SOURCES, ImageSet, load
+from limner.data.options import FitMode, Progress
+from limner.errors import LimnerError
+from limner.models import Model, family
+from limner.models.contracts import describe_shape
+from limner.config.recipes import Recipe, training_config
+from limner.runs import read_config, write_config
+from limner.config.settings import from_table
+from limner.version import version
+
+__all__ = ["DataConfig", "RunConfig", "read_run_config"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which pictures, how they were read, and what they turned out to be."""
+
+    source: str
+    """SOURCE; an absolute path where it is one."""
+    shape: tuple[Positive, Positive, Positive]
+    """Channels, height, width."""
+    levels: Levels
+    """Values of a pixel."""
+    images: dict[str, NotNegative]
+    """Pictures in each split: a run does not go on with other data."""
+    fit: FitMode = "crop"
+    """How pictures of another size were brought to this one."""
+    fingerprint: str = ""
+    """Of pixels all over the set: other pictures of the same number are noticed."""
+
+    @classmethod
+    def of(cls, data: ImageSet, fit: FitMode) -> DataConfig:
+        """Of a loaded set."""
+        source = str(Path(data.source).expanduser().resolve()) if data.source not in SOURCES else data.source
+        images = {name: len(s) for name, s in data.splits.items()}
+        return cls(source, data.shape, data.levels, images, fit, _fingerprint(data))
+
+    def load(self, on_progress: Progress | None = None) -> ImageSet:
+        """The same set again.
+
+        Raises:
+            LimnerError: It cannot be read, or has changed since.
+        """
+        _, h, w = self.shape
+        data = load(self.source, size=(h, w), fit=self.fit, levels=self.levels, on_progress=on_progress)
+        now = DataConfig.of(data, self.fit)
+        if now.fingerprint != self.fingerprint and (now.shape, now.images) == (tuple(self.shape), self.images):
+            raise LimnerError(f"{self.source} has changed since the run began: as many pictures, but others")
+        if (now.shape, now.images) != (tuple(self.shape), self.images):
+            raise LimnerError(
+                f"{self.source} has changed since the run began: {describe_shape(now.shape)}, {now.images} "
+                f"instead of {describe_shape(self.shape)}, {self.images}"
+            )
+        return data
+
+
+def _fingerprint(data: ImageSet) -> str:
+    """A hash of up to 64 pictures spread over each split."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name in sorted(data.splits):
+        n = len(data.splits[name])
+        if n:
+            chosen = torch.arange(n) if n <= 64 else torch.linspace(0, n - 1, 64).round().long()
+            digest.update(data.splits[name].take(chosen).numpy().tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A complete run."""
+
+    model: str
+    data: DataConfig
+    recipe: Recipe
+
+    def build(self) -> Model:
+        """The model with initial weights, a function of the seed alone."""
+        with torch.random.fork_rng():
+            torch.manual_seed(self.recipe.training.seed)
+            model = family(self.model).model(self.recipe.network, self.data.shape, self.data.levels)
+        # The layout that convolutions are fastest in; torch's stubs do not know the call.
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def write(self, folder: Path) -> None:
+        """Write ``config.toml``."""
+        tables = {"limner": version(), "model": self.model, "data": asdict(self.data)}
+        tables |= {"network": asdict(self.recipe.network), "training": asdict(self.recipe.training)}
+        write_config(folder, tables)
+
+
+def read_run_config(folder: Path) -> RunConfig:
+    """The configuration of the run in ``folder``.
+
+    Raises:
+        LimnerError: The file is missing, no TOML, or has unknown or missing keys.
+    """
+    tables: dict[str, Any] = read_config(folder)
+    path = folder / "config.toml"
+    missing = [key for key in ("model", "data", "network", "training") if key not in tables]
+    if missing:
+        raise LimnerError(f"{path} has no {missing[0]!r}: it is not a run of limner, or was edited")
+    model = family(str(tables["model"]))
+    return RunConfig(
+        model.name,
+        from_table(DataConfig, tables["data"], f"{path} [data]"),
+        Recipe(
+            from_table(model.config, tables["network"], f"{path} [network]"),
+            from_table(training_config(model.name), tables["training"], f"{path} [training]"),
+        ),
+    )

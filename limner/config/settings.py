@@ -1,0 +1,127 @@
+"""Configurations as text: ``--set key=value``, and the tables of ``config.toml``. Unknown keys are errors."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from limner.errors import LimnerError
+from limner.config.recipes import Recipe
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["from_table", "with_settings"]
+
+T = TypeVar("T")
+
+
+def from_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
+    """A configuration dataclass of the values in ``table``; types and ranges are checked.
+
+    Args:
+        kind: The dataclass.
+        table: Its fields by name; those left out keep their defaults.
+        where: Where the table stands, for the message.
+
+    Raises:
+        LimnerError: An unknown key, or a value of the wrong type or out of range.
+    """
+    if not isinstance(table, Mapping):
+        raise LimnerError(f"{where}: must be a table of key = value lines, not {table!r}")
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    for key, value in table.items():
+        if key not in known:
+            raise LimnerError(f"{where}: unknown key {key!r}; {_suggest(key, known)}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise LimnerError(f"{where} {key}={value}: {_allowed(kind, key) or 'must be finite'}")
+    try:
+        return msgspec.convert(dict(table), kind)
+    except msgspec.ValidationError as error:
+        raise LimnerError(_explain(error, kind, table, where)) from error
+    except LimnerError as error:  # of a check that reaches over several keys, or is no range
+        raise LimnerError(f"{where} {error}") from error
+
+
+def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """``recipe`` with each ``key=value`` applied to the network's or the training's field of that name.
+
+    Raises:
+        LimnerError: No ``=``, an unknown key (the nearest is suggested), or a value that does not fit.
+    """
+    tables = {"network": asdict(recipe.network), "training": asdict(recipe.training)}
+    known = [*tables["network"], *tables["training"]]
+    given = {setting.partition("=")[0].strip() for setting in settings}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        key = key.strip()
+        if not (key and equals):
+            raise LimnerError(f"--set {setting}: write key=value, as in --set learning_rate=0.001")
+        part = next((name for name, table in tables.items() if key in table), None)
+        if part is None:
+            raise LimnerError(f"--set {setting}: unknown key {key!r}; {_suggest(key, known)}")
+        tables[part][key] = _value(text.strip())
+    if "epochs" in given and "minutes" not in given:
+        tables["training"]["minutes"] = 0.0  # a time budget would leave the epochs without effect
+    return Recipe(
+        from_table(type(recipe.network), tables["network"], "--set"),
+        from_table(type(recipe.training), tables["training"], "--set"),
+    )
+
+
+def _value(text: str) -> Any:
+    """A TOML value, or the text itself where it is none: ``head=softmax`` needs no quotes."""
+    try:
+        tables = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return tables["value"] if len(tables) == 1 else text
+
+
+def _explain(error: msgspec.ValidationError, kind: type, table: Mapping[str, Any], where: str) -> str:
+    """Which key, what it was, and what it may be; msgspec's own words where that is not known."""
+    found = re.search(r" - at `\$\.(\w+)`$", str(error))
+    if found is None:
+        return f"{where}: {str(error).replace('`$.', '`')}"
+    key, what = found[1], str(error)[: found.start()].replace("`", "")
+    return f"{where} {key}={_written(table[key])}: {_allowed(kind, key) or what[0].lower() + what[1:]}"
+
+
+def _allowed(kind: type, key: str) -> str:
+    """What the field ``key`` of a configuration may be, in words."""
+    hint = get_type_hints(kind, include_extras=True)[key]
+    if get_origin(hint) is Literal:
+        return f"choose one of {', '.join(get_args(hint))}"
+    words = {int: "a whole number", float: "a number", str: "a text"}
+    name = words.get(get_args(hint)[0] if get_origin(hint) is Annotated else hint)
+    if name is None:
+        return ""
+    signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    bounds = [
+        f"{sign} {getattr(meta, bound):,.16g}"
+        for meta in getattr(hint, "__metadata__", ())
+        for bound, sign in signs.items()
+        if getattr(meta, bound) is not None
+    ]
+    return f"must be {', '.join([name, ' and '.join(bounds)]) if bounds else name}"
+
+
+def _written(value: Any) -> str:
+    """A value as a person writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) and value else str(value) if value != "" else "''"
+
+
+def _suggest(key: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(key, known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"

@@ -1,0 +1,1 @@
+"""The compiled row sampler: models as programs, and the loop that runs them."""

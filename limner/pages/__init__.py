@@ -1,6 +1,0 @@
-"""Pages about runs: ``report.html`` of one, the comparison of several, and the model card."""
-
-from limner.pages.portrait import Portrait
-from limner.pages.writing import REPORT, write_comparison, write_run_pages
-
-__all__ = ["REPORT", "Portrait", "write_comparison", "write_run_pages"]

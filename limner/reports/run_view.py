@@ -1,0 +1,46 @@
+"""A run, as the pages show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from limner.config.run_config import RunConfig
+from limner.data import ImageSet, Split
+from limner.models import Model
+
+__all__ = ["SAMPLES", "Portrait"]
+
+SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One run, as the pages show it.
+
+    Attributes:
+        name: Of the run.
+        folder: Its folder.
+        config: Its configuration.
+        model: With the weights to show.
+        data: What it was trained on.
+    """
+
+    name: str
+    folder: Path
+    config: RunConfig
+    model: Model
+    data: ImageSet
+
+    @property
+    def held_out_split(self) -> Split:
+        """Pictures that it was not trained on (if there are any)."""
+        split = self.data.splits["validation"]
+        return split if len(split) else self.data.splits["train"]
+
+    @property
+    def held_out(self) -> torch.Tensor:
+        """The first of them, uint8 ``(n, C, H, W)``, 64 at most."""
+        return self.held_out_split.first(SAMPLES)

@@ -1,0 +1,63 @@
+"""``limner demo``: every family on the bundled digits, on one page, minutes on a laptop."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from limner import display, workbench
+from limner.errors import LimnerError
+from limner.config.recipes import demo_recipe
+from limner.runs import CONFIG
+
+__all__ = ["DEMO_MODELS", "demo"]
+
+DEMO_MODELS = ("diagonal-bilstm", "pixelcnn", "autoencoder", "vae", "gan")
+_MARK = ".limner-demo"
+
+
+def demo(out: str | os.PathLike[str] = "demo", *, quiet: bool = True) -> Path:
+    """Train the demo's models into ``out`` and write ``out/report.html``; gives its path.
+
+    Args:
+        out: A new or empty folder, or that of an earlier demo, which is replaced.
+        quiet: No progress.
+
+    Raises:
+        LimnerError: ``out`` holds something that is no demo.
+    """
+    folder = Path(out)
+    _clear(folder)
+    start = time.perf_counter()
+    digits = workbench.load_data("digits", quiet=quiet)
+    runs = []
+    for model in DEMO_MODELS:
+        runs.append(workbench.train(model, digits, name=model, runs=folder, recipe=demo_recipe(model), quiet=quiet))
+        if runs[-1].outcome is None or runs[-1].outcome.interrupted:
+            raise KeyboardInterrupt
+    introduction = (
+        f"{len(runs)} models of {len(digits.split('train')):,} handwritten digits of 8×8 pixels and 17 levels (the "
+        "real digits that scikit-learn bundles), each trained here from nothing and measured on the same "
+        f"{len(digits.split('test'))} test pictures that no model has seen."
+    )
+    page, _ = workbench.compare(
+        runs, out=folder / "report.html", title="limner · demo", introduction=introduction, quiet=quiet
+    )
+    took = display.duration(time.perf_counter() - start)
+    display.console(quiet).print(f"trained, measured and drawn in {took}; open {page.resolve()} in a browser")
+    return page
+
+
+def _clear(folder: Path) -> None:
+    """Make ``folder`` an empty demo folder; only what an earlier demo made is removed."""
+    if folder.exists() and not folder.is_dir():
+        raise LimnerError(f"{folder} is a file; give demo --out the name of a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARK).is_file():
+        raise LimnerError(f"{folder}/ is not empty and not an earlier demo; give demo --out another folder")
+    for model in DEMO_MODELS:
+        if (folder / model / CONFIG).is_file():
+            shutil.rmtree(folder / model)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _MARK).touch()
