@@ -1,4 +1,4 @@
-"""The pictures of docs/: what reaches one pixel's logit, by each network's gradients; where a GAN's generator learns.
+"""The images of docs/: what reaches one pixel's logit, by each network's gradients; where a GAN's generator learns.
 
     python -m benchmarks.figures [--out docs/figures]
 

@@ -1,4 +1,4 @@
-"""Limner's VAE beside pythae's: the same networks, weights and pictures, in turn on the same threads.
+"""Limner's VAE beside pythae's: the same networks, weights and images, in turn on the same threads.
 
     python -m benchmarks.peers_vae [--json] [--data binarized-mnist] [--repeats 3] [--samples 5000] [--images 20]
 
@@ -12,7 +12,7 @@ training: images a second of the recipe ``published`` (one stochastic layer of 5
 CPU, is timed by its passes over the data, without the first. evaluation: ln p(x) of ``published`` from K importance
 samples; pythae's ``get_nll`` takes 100 samples at a time, its default, or all K (``rows``), here without gradients,
 which it would else keep; limner decodes a tenth of them (``limner/models/two_phase.py``), or all. likelihood: from the
-same weights, the terms of the ELBO at z = μ(x) picture by picture, which have no noise, and the K-sample bounds, which
+same weights, the terms of the ELBO at z = μ(x) image by image, which have no noise, and the K-sample bounds, which
 have. Other work on the machine makes the ratios worthless: ``load`` is what there was when the run began.
 """
 
@@ -36,12 +36,12 @@ import torch
 
 from benchmarks.training import measure
 from limner import train
+from limner.config.recipes import named_recipe
 from limner.data import ImageSet, load
 from limner.evaluation import measure_likelihood
 from limner.evaluation.likelihood import LOOSEST
 from limner.models import VAE
 from limner.models.vae import VAEConfig, gaussian_kl
-from limner.config.recipes import named_recipe
 from limner.training.memory import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,7 +81,7 @@ class Pythae:
         }
 
     def ask(self, do: str, images: torch.Tensor, **request: Any) -> dict[str, Any]:
-        """The worker's answer about uint8 pictures ``(N, C, H, W)`` of two levels."""
+        """The worker's answer about uint8 images ``(N, C, H, W)`` of two levels."""
         with tempfile.TemporaryDirectory() as folder:
             asked, arrays, answer = (Path(folder) / name for name in ("request.json", "arrays.npz", "answer.json"))
             asked.write_text(json.dumps(self.request | request | {"do": do}))
@@ -96,7 +96,7 @@ def training(
 ) -> dict[str, Any]:
     """Images a second in training."""
     recipe = named_recipe("vae", "published", data.shape)
-    # pythae's own optimizer is Adam, and its pictures stay as they are
+    # pythae's own optimizer is Adam, and its images stay as they are
     adam = replace(recipe.training, batch_size=batch, optimizer="adamw", shift=0, elastic=0.0)
     recipe = replace(recipe, network=config, training=adam)
     model = VAE(config, data.shape, 2)
@@ -153,7 +153,7 @@ def evaluation(
 
 @torch.no_grad()
 def _difference(pythae: Pythae, model: VAE, images: torch.Tensor) -> float:
-    """The largest one of the terms of the ELBO at z = μ(x), picture by picture, in nats."""
+    """The largest one of the terms of the ELBO at z = μ(x), image by image, in nats."""
     model.eval()
     k = model.checked_levels(images)
     mean, log_std = model.infer(k, None)
@@ -174,10 +174,10 @@ def main() -> None:
     """Print the groups of figures, or all as one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--data", default="binarized-mnist", help="SOURCE of pictures of two levels")
+    parser.add_argument("--data", default="binarized-mnist", help="SOURCE of images of two levels")
     parser.add_argument("--environment", type=Path, default=Path(pooch.os_cache("limner")) / "peers" / "pythae")
     parser.add_argument("--repeats", type=int, default=3, help="of each measurement; medians are reported")
-    parser.add_argument("--batch", type=int, default=128, help="pictures in a step of training")
+    parser.add_argument("--batch", type=int, default=128, help="images in a step of training")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each training")
     parser.add_argument("--samples", type=int, default=5000, help="K of the importance bound, a multiple of 100")
     parser.add_argument("--images", type=int, default=20, help="that pythae evaluates; limner fifty times as many")

@@ -19,7 +19,7 @@ PARTS = {"train": (0.0, 0.8, 2000), "val": (0.8, 0.9, 100), "test": (0.9, 1.0, 1
 
 
 def main(folder: Path) -> None:
-    """Write the pictures below ``folder``."""
+    """Write the images below ``folder``."""
     rng = np.random.default_rng(0)
     for photo, name in zip(load_sample_images().images, ("china", "flower"), strict=True):
         width = photo.shape[1]

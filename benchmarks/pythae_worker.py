@@ -66,7 +66,7 @@ class ConvEncoder(nn.Module):
         self.out = nn.Linear(maps[-1] * sizes[-1][0] * sizes[-1][1], outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of pictures."""
+        """Of images."""
         return self.out(self.layers(x))
 
 
@@ -169,7 +169,7 @@ def train(model: VAE, x: Tensor, request: dict[str, Any]) -> dict[str, Any]:
 
 @torch.no_grad()
 def measure(model: VAE, x: Tensor, request: dict[str, Any]) -> dict[str, Any]:
-    """-ln p of each picture by pythae's ``get_nll``, and the seconds that takes."""
+    """-ln p of each image by pythae's ``get_nll``, and the seconds that takes."""
     start = time.perf_counter()
     nats = [-model.get_nll(image[None], n_samples=request["samples"], batch_size=request["rows"]) for image in x]
     seconds = time.perf_counter() - start
@@ -178,12 +178,12 @@ def measure(model: VAE, x: Tensor, request: dict[str, Any]) -> dict[str, Any]:
 
 @torch.no_grad()
 def terms(model: VAE, x: Tensor, request: dict[str, Any]) -> dict[str, Any]:
-    """-ln p(x|z) at z = μ(x) and the KL, as pythae's loss adds them up, picture by picture."""
+    """-ln p(x|z) at z = μ(x) and the KL, as pythae's loss adds them up, image by image."""
     found = []
     for image in x.split(1):
         code = model.encoder(image)
-        picture = model.decoder(code.embedding).reconstruction
-        _, reconstruction, kl = model.loss_function(picture, image, code.embedding, code.log_covariance, None)
+        image = model.decoder(code.embedding).reconstruction
+        _, reconstruction, kl = model.loss_function(image, image, code.embedding, code.log_covariance, None)
         found.append((float(reconstruction), float(kl)))
     return {"terms": found}
 

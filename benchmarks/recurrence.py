@@ -2,7 +2,7 @@
 
     python -m benchmarks.recurrence [--json] [--only MODEL] [--batches 16 64] [--repeats 3] [--no-sampling]
 
-Binary pictures of 28×28, float32, seven layers of 16 features and one of 32. A training step is the loss, its gradient
+Binary images of 28×28, float32, seven layers of 16 features and one of 32. A training step is the loss, its gradient
 and clearing the gradients; the core is the recurrence of one layer alone, forward and backward. The compiled and the
 plain loop take turns in one process and the medians are reported. Sampling is measured as in ``benchmarks.sampling``,
 by the fastest sampler there is.

@@ -3,12 +3,12 @@
     python -m benchmarks.sampling [--json] [--only MODEL] [--batches 1 16 64 256] [--repeats 5] [--naive]
     python -m benchmarks.sampling --memory [--json]
 
-A forward pass is ``conditionals`` of as many pictures, without gradients, in the same precision on the same threads. It
+A forward pass is ``conditionals`` of as many images, without gradients, in the same precision on the same threads. It
 and the sampler take turns, and the medians are reported. The naive sampler, a pass a value through the rows known so
-far, is timed on passes spread over the picture and extrapolated. The weights are random, but each layer matters.
+far, is timed on passes spread over the image and extrapolated. The weights are random, but each layer matters.
 
-``identical`` compares every value of 16 pictures with the one that the naive sampler draws, in float64, where rounding
-decides nothing, once for each network and shape. The naive picture x of uniforms u is the one solution of
+``identical`` compares every value of 16 images with the one that the naive sampler draws, in float64, where rounding
+decides nothing, once for each network and shape. The naive image x of uniforms u is the one solution of
 x_i = F⁻¹(u_i | x_<i) for all i, by induction over i, so one pass decides it; ``--naive`` runs the naive sampler itself,
 which takes from two minutes (28×28) to half an hour (32×32 RGB) a case.
 """
@@ -26,15 +26,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limner.config.recipes import named_recipe
 from limner.data import quantize
+from limner.fast.sampler.compiled import CompiledRowSampler
 from limner.models import family
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import Model
 from limner.models.pixelrnn import MaskedLinear
 from limner.nn import MaskedConv2d
-from limner.config.recipes import named_recipe
 from limner.sampling import sample
-from limner.fast.sampler.compiled import CompiledRowSampler
 from limner.sampling.rows import row_sampler
 
 Shape = tuple[int, int, int]
@@ -42,7 +42,7 @@ BINARY = ((1, 28, 28), 2)
 SHAPES: list[tuple[Shape, int]] = [BINARY, ((1, 28, 28), 256), ((3, 32, 32), 256)]
 MODELS = {"pixelcnn": SHAPES, "gated-pixelcnn": SHAPES, "pixelcnn++": SHAPES}
 MODELS |= {"patch-pixelcnn": [BINARY], "diagonal-bilstm": [BINARY], "row-lstm": [BINARY]}
-COMPARED = 16  # pictures
+COMPARED = 16  # images
 
 
 def build(name: str, shape: Shape, levels: int, recipe: str = "default") -> Autoregressive:
@@ -62,7 +62,7 @@ def shaken(model: Model) -> Autoregressive:
 
 @torch.no_grad()
 def identical(model: Autoregressive, run_naive: bool) -> bool:
-    """Whether the fast sampler's pictures are the naive sampler's, in float64."""
+    """Whether the fast sampler's images are the naive sampler's, in float64."""
     exact = copy.deepcopy(model).double()
     rows = row_sampler(exact, COMPARED, generator=torch.Generator().manual_seed(0))
     while rows.row < exact.shape[1]:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.training [--json] [--seconds 8] [--repeats 3] [--only MODEL]
 
-The loop of ``limner train`` runs as it is, progress included, on pictures made here. Only the time between the first
+The loop of ``limner train`` runs as it is, progress included, on images made here. Only the time between the first
 and the last measured step counts: evaluations and checkpoints, which come by the minute and not by the step, stay
 outside. The optimizer's share includes clearing the gradients, their norm and clipping, and the moving average of the
 weights.
@@ -26,9 +26,9 @@ import torch
 from lightning_fabric import Fabric
 
 from limner import display
+from limner.config.recipes import Recipe, default_recipe
 from limner.config.run_config import DataConfig, RunConfig
 from limner.data import Batch, Batches, MemoryStore, Split
-from limner.config.recipes import Recipe, default_recipe
 from limner.training.loop import Hooks, train
 from limner.training.objectives import SingleLoss
 from limner.training.precision import FABRIC_PRECISION

@@ -168,7 +168,7 @@ def _figures(folder: Path, data: str) -> dict[str, Any]:
 
 
 def _of_most(evaluations: list[dict[str, Any]], counted: str, figure: str) -> dict[str, Any] | None:
-    """The smallest ``figure`` among those over the most pictures: one over few does not stand for the split."""
+    """The smallest ``figure`` among those over the most images: one over few does not stand for the split."""
     measured = [e for e in evaluations if figure in e]
     most = max((e[counted] for e in measured), default=0)
     return min((e for e in measured if e[counted] == most), key=lambda e: e[figure], default=None)

@@ -19,7 +19,7 @@ FLOORS = (
     {"data", "distributions", "nn"},
     {"models"},
     {"sampling", "training", "codec", "evaluation"},
-    {"recipes", "pictures", "report", "runs"},
+    {"recipes", "images", "report", "runs"},
     {"settings", "display"},
     {"configuration"},
     {"pages"},
@@ -30,7 +30,7 @@ FLOORS = (
 )
 # Neighbours on one floor that may look at each other: who, whom, and why.
 ALLOWED = {
-    ("report", "pictures"): "a report shows pictures",
+    ("report", "images"): "a report shows images",
     ("evaluation", "training"): "a feature network is kept as checkpoints are",
 }
 # Files that may be longer than LONGEST lines, with the reason.
@@ -188,7 +188,7 @@ def house(root: Path, **files: str) -> Path:
         {"models__in__vae": "import importlib\nimportlib.import_module('limner.cli')"},
         {"models__in__vae": "from limner import __version__"},
         {"data__in__digits": "from limner.nn import masks"},  # neighbours
-        {"pictures": "from limner.reports.html import render"},  # the exception goes one way only
+        {"images": "from limner.reports.html import render"},  # the exception goes one way only
         {"errors": "import limner.files"},
         {"cellar": ""},
         {"cellar__in__wine": "", "cli": "import limner.cellar"},

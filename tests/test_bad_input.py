@@ -17,7 +17,7 @@ from limner import workbench
 
 
 def idx(images, magic=0x803):
-    """An IDX file of uint8 pictures (N, H, W)."""
+    """An IDX file of uint8 images (N, H, W)."""
     return struct.pack(">IIII", magic, *images.shape) + images.tobytes()
 
 
@@ -102,7 +102,7 @@ def test_a_bad_source_is_named(tmp_path, monkeypatch, refused, name, command):
 
 FOLDERS = {
     "empty": {},
-    "text": {"fake.png": b"this is no picture"},
+    "text": {"fake.png": b"this is no image"},
     "truncated": {"cut.jpg": jpeg()[:400]},
     "hollow": {"hollow.png": b""},
     "notes": {"notes.txt": b"x"},
@@ -110,7 +110,7 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_a_folder_without_a_whole_picture_is_refused(tmp_path, refused, name):
+def test_a_folder_without_a_whole_image_is_refused(tmp_path, refused, name):
     line = refused("data", folder_of(tmp_path / name, FOLDERS[name]))
     assert name in line
     for file in FOLDERS[name]:
@@ -119,18 +119,18 @@ def test_a_folder_without_a_whole_picture_is_refused(tmp_path, refused, name):
 
 
 def test_bad_files_among_good_ones_are_skipped_and_named(tmp_path, limner):
-    files = {"fake.png": b"no picture", "cut.jpg": jpeg()[:400], "empty.gif": b""}
+    files = {"fake.png": b"no image", "cut.jpg": jpeg()[:400], "empty.gif": b""}
     folder = folder_of(tmp_path / "mixed", files | {f"good{i}.jpg": jpeg() + bytes([i]) for i in range(3)})
     said = limner("data", folder, "--json", "--out", tmp_path / "sheet.png")
     assert said.code == 0
-    assert said.record["pictures"] == 3
+    assert said.record["images"] == 3
     assert sorted(entry["file"] for entry in said.record["broken"]) == sorted(files)
     assert all(entry["reason"] for entry in said.record["broken"])
 
 
 def test_training_names_what_it_skips(home, limner, tiny):
     good = {f"good{i}.png": png(i) for i in range(20)}
-    folder_of(home / "mixed", good | {f"fake{i:02}.png": b"no picture" for i in range(13)})
+    folder_of(home / "mixed", good | {f"fake{i:02}.png": b"no image" for i in range(13)})
     said = limner("train", "vae", "--data", "mixed", "--epochs", "1", "--name", "x", "--set", *tiny["vae"])
     assert said.code == 0
     assert [f"skipped fake{i:02}.png: " in said.err for i in range(13)] == [True] * 10 + [False] * 3

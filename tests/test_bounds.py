@@ -5,8 +5,8 @@ import json
 import pytest
 
 from limner import workbench
-from limner.models import VAE
 from limner.config.recipes import named_recipe
+from limner.models import VAE
 
 
 def test_a_loss_that_is_no_bound_is_said_and_named(limner, tiny, tmp_path, monkeypatch):
@@ -82,10 +82,10 @@ def test_a_proposal_learns_before_it_draws_and_the_run_stays_as_it_is(home, limn
     assert "elbo_nats_per_image" not in record
     assert record["nats_per_image"] != own["nats_per_image"]
     said = limner(*words, "--proposal-steps", "20", "--proposal-scale", "1.2")
-    assert "drawn from an encoder with 20 steps on the model's own pictures with 1.2 σ; " in said.out
+    assert "drawn from an encoder with 20 steps on the model's own images with 1.2 σ; " in said.out
     assert limner(*words, "--json").record | {"seconds": 0} == own | {"seconds": 0}
     run = workbench.open_run("vae")
-    assert "K = 5, q after 20 steps on own pictures, σ of q × 1.2" in run.report().read_text("utf-8")
+    assert "K = 5, q after 20 steps on own images, σ of q × 1.2" in run.report().read_text("utf-8")
     assert "K > 1 importance samples" in refused(
         "evaluate", "vae", "--proposal-steps", "5", "--importance-samples", "1"
     )

@@ -85,7 +85,7 @@ def test_data_says_what_it_is(home, limner):
     said = limner("data", "digits", "--json")
     facts = said.record
     assert said.err == ""
-    assert facts["pictures"] == 1797 == sum(facts["splits"].values())
+    assert facts["images"] == 1797 == sum(facts["splits"].values())
     assert (facts["channels"], facts["levels"], facts["broken"]) == (1, 17, [])
     assert facts["labels"] == list("0123456789")
     with Image.open(home / "contact-sheet.png") as sheet:
@@ -172,7 +172,7 @@ def test_no_runs_yet(tmp_path, monkeypatch, limner):
 
 
 @pytest.mark.parametrize("model", ["pixelcnn", "multi-scale-pixelrnn", "vae"])
-def test_same_seed_same_picture(home, limner, model):
+def test_same_seed_same_image(home, limner, model):
     def drawn(name, *words):
         said = limner("sample", model, "-n", "7", "--out", name, *words)
         assert (said.code, said.out, said.err) == (0, f"{name}\n", "")
@@ -188,7 +188,7 @@ def test_same_seed_same_picture(home, limner, model):
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_evaluate_counts_every_picture(home, limner, split):
+def test_evaluate_counts_every_image(home, limner, split):
     said = limner("evaluate", "pixelcnn", "--split", split, "--json")
     assert said.err == ""
     record = said.record
@@ -198,7 +198,7 @@ def test_evaluate_counts_every_picture(home, limner, split):
     assert record["nats_standard_error"] > 0
 
 
-def test_the_figure_is_the_mean_over_single_pictures(home, limner):
+def test_the_figure_is_the_mean_over_single_images(home, limner):
     import torch
 
     from limner import workbench
@@ -252,11 +252,11 @@ def test_evaluations_are_kept(home, limner):
 class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
-        self.outside, self.pictures = [], 0
+        self.outside, self.images = [], 0
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        self.pictures += tag in ("img", "svg")
+        self.images += tag in ("img", "svg")
         self.outside += [
             value for name, value in attrs
             if name in ("src", "href", "data", "action", "srcset") and not value.startswith(("#", "data:image/"))
@@ -272,7 +272,7 @@ def test_compare_is_one_page_that_needs_nothing_else(home, limner):
     text = (home / "both.html").read_text(encoding="utf-8")
     page = Page(text)
     assert page.outside == []
-    assert page.pictures >= 4
+    assert page.images >= 4
     assert f"{exact['nats_per_image']:.2f}" in text
     (scales,) = limner("compare", "multi-scale-pixelrnn", "--json").record
     assert set(scales) == MEASURED

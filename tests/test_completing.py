@@ -8,9 +8,9 @@ from PIL import Image
 import limner as library
 from limner import workbench
 from limner.errors import LimnerError
-from limner.reports.draw import completion_sheet
 from limner.reports.completion_grid import HATCH, hatched
-from limner.workbench.inputs import missing_part, picture_of
+from limner.reports.draw import completion_sheet
+from limner.workbench.inputs import image_of, missing_part
 
 EXACT = {"run", "model", "image", "mask", "missing", "pixels", "n", "exact", "conditional", "seed", "seconds", "out"}
 PARTICLES = {"particles", "effective_samples", "lowest_effective_samples", "distinct", "gibbs"}
@@ -45,16 +45,16 @@ def test_white_is_missing_in_a_mask_file(tmp_path):
     assert where(missing_part(colour, (1, 3))) == ["?.."]
 
 
-def test_a_picture_file_becomes_the_models_kind(home):
+def test_a_image_file_becomes_the_models_kind(home):
     run = workbench.open_run("pixelcnn")  # 1×8×8, 17 levels
     noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3))
     for pixels in (noise, noise[..., 0]):
-        image = picture_of(run, save(home / "x.png", pixels))
+        image = image_of(run, save(home / "x.png", pixels))
         assert image.shape == (1, 8, 8)
         grey = np.asarray(Image.open(home / "x.png").convert("L"), dtype=float)
         assert np.abs(image[0].numpy() - grey).max() <= 8  # half a level
         run.log_prob(image[None])  # refuses what is no level
-    assert torch.equal(picture_of(run, "test:3"), run.data().split("test").first(4)[3])
+    assert torch.equal(image_of(run, "test:3"), run.data().split("test").first(4)[3])
 
 
 @pytest.mark.parametrize("model", ["pixelcnn", "gated-pixelcnn"])
@@ -121,8 +121,8 @@ def test_a_file_is_completed_in_python(home):
     ("box=-1,0,1,1", "box=-1,0,1,1"),
     ("mask.png", "mask.png: No such file"),
     ("black.png", "nothing is missing"),
-    ("large.png", "large.png is 9×8, the model's pictures are 8×8"),
-    ("text.png", "text.png: not a picture"),
+    ("large.png", "large.png is 9×8, the model's images are 8×8"),
+    ("text.png", "text.png: not an image"),
 ])  # fmt: skip
 def test_a_bad_mask_is_named(home, refused, mask, culprit):
     save(home / "black.png", np.zeros((8, 8)))
@@ -133,13 +133,13 @@ def test_a_bad_mask_is_named(home, refused, mask, culprit):
 
 @pytest.mark.parametrize(("image", "culprit"), [
     ("nothing.png", "nothing.png: No such file"),
-    ("text.png", "text.png: not a picture"),
-    ("wide.png", "wide.png is 9×7, the model's pictures are 8×8 (width × height)"),
-    ("test:250", "test:250: test has 250 pictures, 0 to 249"),
+    ("text.png", "text.png: not an image"),
+    ("wide.png", "wide.png is 9×7, the model's images are 8×8 (width × height)"),
+    ("test:250", "test:250: test has 250 images, 0 to 249"),
     ("test:x", "test:x"),
     ("runs", "runs: Is a directory"),
 ])  # fmt: skip
-def test_a_bad_picture_is_named(home, refused, image, culprit):
+def test_a_bad_image_is_named(home, refused, image, culprit):
     (home / "text.png").write_text("hello")
     save(home / "wide.png", np.zeros((7, 9)))
     assert culprit in refused("complete", "pixelcnn", image, "--mask", "top-half")

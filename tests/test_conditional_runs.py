@@ -25,14 +25,14 @@ MODELS = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """32 black and 32 white pictures of 4×4 pixels, in a folder each."""
+    """32 black and 32 white images of 4×4 pixels, in a folder each."""
     parent = tmp_path_factory.mktemp("tones")
     for name, tone in (("black", 0), ("white", 255)):
         (parent / name).mkdir()
         for i in range(32):
-            picture = Image.new("L", (4, 4), tone)
-            picture.putpixel((i % 4, i // 4 % 4), 255 - tone)  # no two neighbours alike
-            picture.save(parent / name / f"{i}.png")
+            image = Image.new("L", (4, 4), tone)
+            image.putpixel((i % 4, i // 4 % 4), 255 - tone)  # no two neighbours alike
+            image.save(parent / name / f"{i}.png")
     return parent
 
 
@@ -122,7 +122,7 @@ def test_labels_out_of_range(runs, refused):
     assert "--label" in refused("sample", run, "--label", "black")
 
 
-def test_pictures_without_labels_are_measured_too(runs):
+def test_images_without_labels_are_measured_too(runs):
     images = torch.zeros(6, 1, 4, 4, dtype=torch.uint8)
     empty = Split(MemoryStore(images[:0]))
     data = ImageSet("here", (1, 4, 4), 2, {"train": empty, "validation": empty, "test": Split(MemoryStore(images))})

@@ -1,4 +1,4 @@
-"""``limner train pixelcnn --data FOLDER`` on anybody's pictures, unchanged."""
+"""``limner train pixelcnn --data FOLDER`` on anybody's images, unchanged."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def everything_mixed(folder, rng):
     turned = Image.Exif()
     turned[0x0112] = 6
     Image.fromarray(drawing(rng, 30, 20, 3)).save(folder / "turned.jpg", exif=turned)
-    (folder / "text.png").write_text("not a picture")
+    (folder / "text.png").write_text("not an image")
     whole = (folder / "print.jpg").read_bytes()
     (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "notes.txt").write_text("ignored")
@@ -63,7 +63,7 @@ def everything_mixed(folder, rng):
 
 @pytest.mark.parametrize("make", [grey_pngs, colour_jpegs, everything_mixed])
 def test_trains_samples_and_scores(make, tmp_path, monkeypatch, capsys):
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     shape = make(folder, np.random.default_rng(0))
     monkeypatch.setenv("LIMNER_RUNS", str(tmp_path / "runs"))
@@ -85,7 +85,7 @@ def test_trains_samples_and_scores(make, tmp_path, monkeypatch, capsys):
 
 
 def test_data_names_the_broken_and_draws_the_contact_sheet(tmp_path, capsys):
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     everything_mixed(folder, np.random.default_rng(0))
     cli.main(["data", str(folder), "--out", str(tmp_path / "sheet.png")])

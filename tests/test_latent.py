@@ -1,4 +1,4 @@
-"""`limner latent`: pictures of the right size, figures that hold, and what is refused."""
+"""`limner latent`: images of the right size, figures that hold, and what is refused."""
 
 import math
 
@@ -30,7 +30,7 @@ def test_interpolation_is_a_grid(home, limner, words, grid):
     assert (rest, height) == (0, scale * (9 * grid[1] + 1))
 
 
-def test_interpolation_goes_between_two_pictures(home):
+def test_interpolation_goes_between_two_images(home):
     run = workbench.open_run("vae")
     pair = run.data().split("test").first(2)
     walk = workbench.latent.interpolate(run, list(pair), steps=7)
@@ -72,7 +72,7 @@ def test_neighbours(home, limner, model):
     assert said.out.splitlines()[-1] == "n.png"
 
 
-def test_a_model_that_gives_pictures_back_is_found_out(home, monkeypatch):
+def test_a_model_that_gives_images_back_is_found_out(home, monkeypatch):
     run = workbench.open_run("vae")
     training = run.data().split("train").first(250)
     monkeypatch.setattr(run, "sample", lambda n, **kwargs: training[:n])
@@ -125,15 +125,15 @@ def test_each_latent_is_traversed(home, limner, model):
     assert record.get("active_units") == (None if model == "autoencoder" else int((activity > 0.01).sum()))
 
 
-def test_a_traversal_from_a_picture_holds_its_code(home):
-    """Row i differs from the picture's reconstruction by latent i alone: some value of it gives the picture back."""
+def test_a_traversal_from_a_image_holds_its_code(home):
+    """Row i differs from the image's reconstruction by latent i alone: some value of it gives the image back."""
     run = workbench.open_run("vae")
     found = workbench.latent.traversal(run, "test:3", steps=601)
     original = run.reconstruct(run.data().split("test").first(4)[3:])[0].int()
     rows = found.images.view(len(found.dimensions), 601, -1).int()
     nearest = (rows - original.flatten()).abs().amax(2).amin(1)
     assert nearest.max() <= 1
-    assert (rows.amax(1) - rows.amin(1)).amax() > 4  # and it is not all the same picture
+    assert (rows.amax(1) - rows.amin(1)).amax() > 4  # and it is not all the same image
 
 
 def test_a_traversal_spans_three_deviations(home):
@@ -148,13 +148,13 @@ def test_a_traversal_spans_three_deviations(home):
 
 
 @pytest.mark.parametrize("model", ["vae", "autoencoder", "ladder-vae"])
-def test_a_users_own_picture_beside_its_reconstruction(home, limner, model):
+def test_a_users_own_image_beside_its_reconstruction(home, limner, model):
     """A photograph of another size and colour is brought to the model's; the error is that of what is shown."""
     Image.new("RGB", (60, 40), (200, 30, 90)).save(home / "mine.jpg")
     said = limner("latent", model, "reconstruct", "mine.jpg", "test:5", "--json")
     assert (said.code, said.err) == (0, "")
-    mine, other = said.record["pictures"]
-    assert (mine["picture"], other["picture"]) == ("mine.jpg", "test:5")
+    mine, other = said.record["images"]
+    assert (mine["image"], other["image"]) == ("mine.jpg", "test:5")
     run = workbench.open_run(model)
     original = run.data().split("test").first(6)[5:]
     error = ((original.double() - run.reconstruct(original).double()) / 255).square().mean().item()
@@ -186,7 +186,7 @@ def test_a_map_of_the_codes(home, limner, model):
 
 
 def test_codes_without_a_prior(home, limner, refused):
-    """Two pictures of an autoencoder are joined, and classes averaged; nothing is drawn, no cell has a mass."""
+    """Two images of an autoencoder are joined, and classes averaged; nothing is drawn, no cell has a mass."""
     said = limner("latent", "autoencoder", "interpolate", "test:0", "test:1", "--json")
     assert (said.code, said.record["rows"]) == (0, 1)
     run = workbench.open_run("autoencoder")
@@ -244,7 +244,7 @@ def test_a_learned_prior_has_no_plane_of_equal_mass(tmp_path):
     (("gan", "map"), "a gan has no encoder"),
     (("gan", "traversal", "test:1"), "a gan has no encoder"),
     (("gan", "interpolate", "test:1", "test:2"), "a gan has no encoder"),
-    (("vae", "reconstruct"), "one picture or more, not 0"),
+    (("vae", "reconstruct"), "one image or more, not 0"),
     (("vae", "reconstruct", "nowhere.png"), "nowhere.png"),
     (("vae", "reconstruct", "test:100000"), "test:100000"),
     (("vae", "traversal", "test:1", "test:2"), "not 2"),

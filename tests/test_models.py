@@ -185,7 +185,7 @@ def test_an_image_scores_the_same_in_any_company(case):
     )
 
 
-def test_samples_are_pictures_of_its_levels_and_repeatable(case):
+def test_samples_are_images_of_its_levels_and_repeatable(case):
     model, _ = case
     if not isinstance(model, Samples):
         assert not callable(getattr(model, "sample", None))
@@ -239,7 +239,7 @@ def test_saved_and_loaded_it_gives_the_same_numbers(case, tmp_path):
     assert torch.equal(scores(model, images), scores(fresh, images))
 
 
-def test_training_on_one_picture_lowers_its_loss(case):
+def test_training_on_one_image_lowers_its_loss(case):
     model, images = case
     if isinstance(model, GAN):
         pytest.skip("two players: tests/training/test_adversarial.py")

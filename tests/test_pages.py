@@ -8,9 +8,8 @@ import pytest
 from PIL import Image
 
 from limner import workbench
-from limner.reports import draw
 from limner.evaluation import active_units
-from limner.reports import codes, curves
+from limner.reports import codes, curves, draw
 
 SICK = {"name": "collapse", "observed": "0.11 times", "remedy": "a larger batch"}
 PLAYERS = {"discriminator": 1.2, "generator": 0.9, "real_logit": 0.5, "fake_logit": -0.4, "accuracy": 0.7}
@@ -93,13 +92,13 @@ def test_reports_without_a_gan_have_no_doctor(home, model):
 def test_the_strip_shows_every_evaluation(run):
     files = sorted((run.folder / "samples").glob("*.png"))
     assert len(files) == 4
-    (picture,) = curves.over_time(run.portrait())
+    (image,) = curves.over_time(run.portrait())
     with Image.open(files[0]) as sheet:
         each = draw.first_columns(sheet, (8, 8), 6, scale=5)  # the sheets have 2
     assert each.width == 5 * (2 * 9 + 1)
-    assert picture.image.width == 4 * each.width + 3 * 6
-    assert picture.image.height > each.height
-    assert picture.image.crop((0, 0, *each.size)).tobytes() == each.convert(picture.image.mode).tobytes()
+    assert image.image.width == 4 * each.width + 3 * 6
+    assert image.image.height > each.height
+    assert image.image.crop((0, 0, *each.size)).tobytes() == each.convert(image.image.mode).tobytes()
     for file in files[1:]:
         file.unlink()
     assert curves.over_time(run.portrait()) == []
@@ -109,8 +108,8 @@ def test_many_evaluations_are_spread(run):
     first = sorted((run.folder / "samples").glob("*.png"))[0]
     for step in range(1, 40):
         (run.folder / "samples" / f"{step:06d}.png").write_bytes(first.read_bytes())
-    (picture,) = curves.over_time(run.portrait())
-    assert 900 < picture.image.width < 1300
+    (image,) = curves.over_time(run.portrait())
+    assert 900 < image.image.width < 1300
 
 
 @pytest.mark.parametrize(("step", "said"), [(7, "7"), (4321, "4,321"), (10_000, "10k"), (123_456, "123k")])
@@ -119,7 +118,7 @@ def test_captions_are_short(step, said):
 
 
 def test_a_report_shows_codes_and_reconstructions_in_colour(tmp_path):
-    """A VAE of RGB pictures: originals above reconstructions, its active units, the codes by class."""
+    """A VAE of RGB images: originals above reconstructions, its active units, the codes by class."""
     generator = np.random.default_rng(0)
     x = generator.integers(0, 256, (120, 9, 8, 3), dtype=np.uint8)
     np.savez(tmp_path / "rgb.npz", x=x, y=np.arange(120) % 2)
@@ -128,14 +127,14 @@ def test_a_report_shows_codes_and_reconstructions_in_colour(tmp_path):
     portrait = run.portrait()
     rebuilt, where = codes.latent_sections([portrait])
     assert (rebuilt.title, where.title) == ("Reconstructions", "Codes")
-    (picture,) = rebuilt.blocks
+    (image,) = rebuilt.blocks
     originals = portrait.held_out[:30]
-    assert picture.image.mode == "RGB"
-    assert picture.image.tobytes() == draw.pairs(originals, run.reconstruct(originals)).tobytes()
+    assert image.image.mode == "RGB"
+    assert image.image.tobytes() == draw.pairs(originals, run.reconstruct(originals)).tobytes()
     text, mapped = where.blocks
     active = int(active_units(run.model.encode(portrait.held_out_split.first(2000))).sum())
     assert text.text.startswith(f"v: {active} of 3 latents are active")
-    assert f"{len(portrait.held_out_split)} held-out pictures, coloured by class" in mapped.caption
+    assert f"{len(portrait.held_out_split)} held-out images, coloured by class" in mapped.caption
     html = run.report().read_text(encoding="utf-8")
     assert text.text in html
     assert mapped.caption in html

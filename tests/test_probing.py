@@ -59,7 +59,7 @@ def test_probe_speaks_to_people(home, limner, short):
     said = limner("probe", "vae", *words, "--out", "here.png")
     assert said.err == ""
     first, header, *rows, path = said.out.splitlines()
-    assert first == "vae (vae) on digits: 100 test pictures told right, %, over 1 seeds"
+    assert first == "vae (vae) on digits: 100 test images told right, %, over 1 seeds"
     assert header.split() == ["labels", "a", "class", "2"]
     assert [row.split()[0] for row in rows] == ["pixels", "frozen"]
     assert path == "here.png"
@@ -77,11 +77,11 @@ def test_every_family_has_something_to_probe(home, short, model):
 
 def test_the_numbers_of_labels_are_those_that_there_are(home, short):
     _, record = workbench.probe(workbench.open_run("vae"), seeds=1, methods=["frozen"])
-    assert [a["labels_per_class"] for a in record["accuracies"]] == [1, 10, 100]  # no digit has 1,000 pictures
+    assert [a["labels_per_class"] for a in record["accuracies"]] == [1, 10, 100]  # no digit has 1,000 images
 
 
 def test_labels_come_from_elsewhere(home, short, tmp_path):
-    """A run on pictures without labels is probed with others of their shape."""
+    """A run on images without labels is probed with others of their shape."""
     run = workbench.open_run("autoencoder")
     for label in "ab":
         (tmp_path / "tones" / label).mkdir(parents=True)
@@ -140,7 +140,7 @@ def test_a_binary_denoising_autoencoder_says_both(home, limner, tiny):
     said = limner("evaluate", "noisy").out
     assert "no likelihood, as the code is read off x" in said
     assert (
-        f"corrupted pictures, squared error {record['corrupted_mse']:.5f}: {record['denoised_mse']:.5f} is left" in said
+        f"corrupted images, squared error {record['corrupted_mse']:.5f}: {record['denoised_mse']:.5f} is left" in said
     )
 
 

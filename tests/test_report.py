@@ -10,7 +10,7 @@ from PIL import Image
 
 from limner.errors import LimnerError
 from limner.reports.draw import curves, grid
-from limner.reports.html import Code, Picture, Row, Section, Svg, Table, Text, render, write
+from limner.reports.html import Bitmap, Code, Row, Section, Svg, Table, Text, render, write
 
 VOID = {"meta", "img", "br", "link"}
 NASTY = '<script>alert("x")</script> & \'quoted\' "too"'
@@ -58,7 +58,7 @@ def plot():
 def full(sheet, plot):
     sections = [
         Section(NASTY, [Text(f"{NASTY}\n\nsecond"), Code(f"limner train {NASTY}")]),
-        Section("Samples", [Picture(sheet, NASTY, NASTY), Row([Svg(plot, NASTY), Svg(plot, "b", alt="seen")])]),
+        Section("Samples", [Bitmap(sheet, NASTY, NASTY), Row([Svg(plot, NASTY), Svg(plot, "b", alt="seen")])]),
         Section("Samples", [Table([NASTY, "n"], [[NASTY, 1], ["b", None]], caption=NASTY, notes=[NASTY])]),
     ]
     return render(NASTY, sections, subtitle=NASTY)
@@ -82,7 +82,7 @@ def test_everything_is_escaped(full):
     assert not page.all("script")
     assert "<script" not in full
     text = "".join(page.texts)
-    # title, h1, subtitle, contents, heading, text, code, picture, plot, header, cell, caption, note
+    # title, h1, subtitle, contents, heading, text, code, image, plot, header, cell, caption, note
     assert text.count(NASTY) == 13
     assert [img["alt"] for img in page.all("img")] == [NASTY]
     assert [svg["aria-label"] for svg in page.all("svg")] == [NASTY, "seen"]
@@ -112,9 +112,9 @@ def test_contents_only_for_more_than_two_sections():
     assert Page(render("t", []))
 
 
-def test_picture_comes_back_pixel_by_pixel(sheet):
+def test_image_comes_back_pixel_by_pixel(sheet):
     photo = Image.fromarray(np.asarray(sheet)).convert("RGBA")
-    page = Page(render("t", [Section("s", [Picture(sheet, "c", "a"), Picture(photo, "", "b", pixelated=False)])]))
+    page = Page(render("t", [Section("s", [Bitmap(sheet, "c", "a"), Bitmap(photo, "", "b", pixelated=False)])]))
     for img, original in zip(page.all("img"), (sheet, photo), strict=True):
         data = base64.b64decode(img["src"].removeprefix("data:image/png;base64,"), validate=True)
         with Image.open(io.BytesIO(data)) as back:
@@ -174,7 +174,7 @@ def test_a_ragged_table_is_refused():
 def test_same_content_same_page(sheet):
     def page():
         plot = curves({"a": [(0, 2.0), (1, 1.0)]}, xlabel="x", ylabel="y")
-        return render("t", [Section("s", [Picture(sheet, "c", "a"), Svg(plot, "p")])])
+        return render("t", [Section("s", [Bitmap(sheet, "c", "a"), Svg(plot, "p")])])
 
     assert page() == page()
 

@@ -54,8 +54,8 @@ def assert_same_end(folder, reference):
         assert steps == sorted(set(steps))
         assert len(steps) > 10
     assert not list(folder.glob(".*"))  # no stray temporaries
-    pictures = {p.name: p.read_bytes() for p in (folder / "samples").iterdir()}
-    assert pictures == {p.name: p.read_bytes() for p in (reference / "samples").iterdir()}
+    images = {p.name: p.read_bytes() for p in (folder / "samples").iterdir()}
+    assert images == {p.name: p.read_bytes() for p in (reference / "samples").iterdir()}
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -161,7 +161,7 @@ class Killed(BaseException):
     indirect=["reference"],
 )
 def test_killed_in_a_write(reference, words, twin, monkeypatch, limner, write, moment):
-    """Weights, state, its copy for people, pictures: a kill between any two leaves what a run can go on from."""
+    """Weights, state, its copy for people, images: a kill between any two leaves what a run can go on from."""
     replace, count = os.replace, 0
 
     def killing(*paths):

@@ -108,7 +108,7 @@ def test_rows_hold_what_there_is(here):
     figures = {"step": 5, "n": 9, "nats_per_image": 4.5, "bits_per_dim": 0.1, "bound": "lower"}
     for split, data, shift in (("test", "digits", 0), ("test", "other", -1), ("validation", "digits", -1)):
         record_evaluation(folder, {"split": split, "data": data, **figures, "nats_per_image": 4.5 + shift})
-    for other in ({"step": 3}, {"n": 2}):  # of older weights; of few pictures
+    for other in ({"step": 3}, {"n": 2}):  # of older weights; of few images
         record_evaluation(folder, {"split": "test", "data": "digits", **figures, "nats_per_image": 1.0, **other})
     row = next(row for row in list_runs() if row["run"] == "old")
     assert (row["status"], row["step"], row["validation_nats"]) == ("finished", 7, 4.0)

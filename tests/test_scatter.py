@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from limner.reports import draw
 from limner.errors import LimnerError
+from limner.reports import draw
 
 BLUE, ORANGE = (31, 119, 180), (255, 127, 14)  # the first two of matplotlib's ten
 
 
 def places(image, colour):
-    """Where a colour is, (row, column) as shares of the picture; the legend at the right left out."""
+    """Where a colour is, (row, column) as shares of the image; the legend at the right left out."""
     pixels = np.asarray(image).astype(int)[:, : int(0.92 * image.width)]
     rows, columns = np.nonzero((abs(pixels - colour) < 12).all(2))
     return rows / image.height, columns / image.width
@@ -38,7 +38,7 @@ def test_without_labels_all_are_alike_and_nothing_is_named():
     assert named != image
 
 
-def test_the_same_points_give_the_same_picture():
+def test_the_same_points_give_the_same_image():
     points = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(50) % 25  # more classes than are named
     one, two = (draw.scatter(points, labels, xlabel="x", ylabel="y") for _ in range(2))

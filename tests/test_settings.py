@@ -2,11 +2,11 @@ from dataclasses import asdict, dataclass
 
 import pytest
 
+from limner.config.recipes import demo_recipe
+from limner.config.settings import from_table, with_settings
 from limner.errors import LimnerError
 from limner.models import MODELS
 from limner.models.pixelcnn import PixelCNNConfig
-from limner.config.recipes import demo_recipe
-from limner.config.settings import from_table, with_settings
 from limner.training.config import TrainingConfig
 
 

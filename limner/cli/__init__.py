@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (MemoryError, RuntimeError) as error:
         if not (isinstance(error, MemoryError) or re.search("allocate memory|out of memory", str(error))):
             raise
-        _refuse("there is not enough memory for this: try a smaller batch_size, fewer features or smaller pictures")
+        _refuse("there is not enough memory for this: try a smaller batch_size, fewer features or smaller images")
 
 
 def _refuse(message: str) -> NoReturn:

@@ -61,7 +61,7 @@ def data(
     Args:
         source: digits, mnist, binarized-mnist, fashion-mnist, cifar10, stacked-mnist, a folder, .zip, .npz, .npy, IDX
             or .amat file.
-        size: Bring every picture to this size: S (square) or WIDTHxHEIGHT.
+        size: Bring every image to this size: S (square) or WIDTHxHEIGHT.
         fit: How: crop (cover, cut the borders), pad (add black borders), stretch.
         out: The contact sheet; by default contact-sheet.png in this folder.
         json: Print one JSON object.
@@ -103,7 +103,7 @@ def train(
             multi-scale-pixelrnn, autoencoder, vae, ladder-vae or gan.
         data: SOURCE, see `limner data --help`.
         name: Of the run, the folder runs/NAME; by default MODEL-DATA-N.
-        size: Bring every picture to this size: S (square) or WIDTHxHEIGHT.
+        size: Bring every image to this size: S (square) or WIDTHxHEIGHT.
         fit: How: crop (cover, cut the borders), pad (add black borders), stretch.
         levels: Values of a pixel, 2 to 256; by default as found.
         minutes: Time budget.
@@ -196,19 +196,19 @@ def sample(
     out: OutFile = None,
     quiet: Flag = False,
 ) -> None:
-    """Draw new pictures from a run's model into one PNG.
+    """Draw new images from a run's model into one PNG.
 
     Args:
         run: Name (in runs/) or folder.
         n: How many.
         label: Only this class, a number from 0 in the order of `limner data`; for runs trained with --conditional.
-        seed: The same seed gives the same pictures.
+        seed: The same seed gives the same images.
         out: The PNG; by default samples-SEED.png in the run folder.
         quiet: No progress.
     """
     from limner import workbench
-    from limner.reports import draw
     from limner.files import check_place
+    from limner.reports import draw
 
     opened = workbench.open_run(run)
     path = out or opened.folder / f"samples-{seed}.png"

@@ -30,29 +30,29 @@ def complete(
     json: Flag = False,
     quiet: Flag = False,
 ) -> None:
-    """Complete the missing part of a picture: several draws from p(missing | given), side by side in one PNG.
+    """Complete the missing part of an image: several draws from p(missing | given), side by side in one PNG.
 
     Exact where no given pixel comes after a missing one in reading order (bottom-half); for any other mask the
     conditional is approximated by particles, and the effective sample size is said.
 
     Args:
         run: Name (in runs/) or folder; an autoregressive model.
-        image: A picture file of the model's size, or test:7, a picture of the run's data by split and number from 0.
+        image: An image file of the model's size, or test:7, an image of the run's data by split and number from 0.
         mask: The part that is missing and will be drawn: top-half, bottom-half, left-half, right-half, box=y0,x0,y1,x1
-            (rows y0 to y1 - 1, columns x0 to x1 - 1), or a picture file of the model's size, white = missing.
+            (rows y0 to y1 - 1, columns x0 to x1 - 1), or an image file of the model's size, white = missing.
         n: How many completions.
         particles: Of sequential Monte Carlo, where it is not exact; more come nearer to p(missing | given).
         gibbs: Passes over the missing values afterwards, each drawn anew from its exact p(x_i | all others); for models
             of few levels.
-        label: The picture's class, of a run trained with --conditional; by default it is inferred.
+        label: The image's class, of a run trained with --conditional; by default it is inferred.
         seed: The same seed gives the same completions.
         out: The PNG; by default completion-IMAGE-MASK-SEED.png in the run folder.
         json: Print one JSON object.
         quiet: No progress.
     """
     from limner import workbench
-    from limner.reports import draw
     from limner.files import check_place
+    from limner.reports import draw
 
     opened = workbench.open_run(run)
     words = [re.sub(r"\W+", "-", Path(word).stem).strip("-") for word in (image, mask)]
@@ -78,7 +78,7 @@ def complete(
     if not done.exact:
         print(
             f"  effective sample size {done.lowest_effective_samples:.1f} of {done.particles} at its lowest, "
-            f"{done.effective_samples:.1f} at the end; {done.distinct} different pictures among the particles"
+            f"{done.effective_samples:.1f} at the end; {done.distinct} different images among the particles"
         )
         if done.lowest_effective_samples < FEW and not done.gibbs:
             print("  few particles explain what is given: raise --particles or, of few levels, add --gibbs 5")

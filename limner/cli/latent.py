@@ -20,9 +20,9 @@ __all__ = ["latent"]
 
 What = Literal["interpolate", "traversal", "manifold", "reconstruct", "map", "arithmetic", "neighbours"]
 WORDS: dict[str, tuple[int, int, str]] = {  # how many at least and at most, and what they are
-    "interpolate": (0, 2, "no words, or two pictures"),
-    "traversal": (0, 1, "no words, or a picture"),
-    "reconstruct": (1, 100, "one picture or more"),
+    "interpolate": (0, 2, "no words, or two images"),
+    "traversal": (0, 1, "no words, or an image"),
+    "reconstruct": (1, 100, "one image or more"),
     "arithmetic": (3, 3, "three classes, as in 8 3 5"),
 }
 Shown = tuple["Image", dict[str, Any], str]
@@ -44,25 +44,25 @@ def latent(
 
     Args:
         run: Name (in runs/) or folder.
-        what: interpolate: walks between two latents, a row each, or between two pictures, of a model that encodes.
+        what: interpolate: walks between two latents, a row each, or between two images, of a model that encodes.
             traversal: each latent changed, the others held, a row each. manifold: the plane of two-dimensional latents.
-            reconstruct PICTURE ...: pictures above what comes back of them, with the error. map: where held-out
-            pictures lie, coloured by class. arithmetic A B C: averaged latents of three classes, A - B + C.
-            neighbours: samples of any model, each above the training pictures most like it.
-        words: Of interpolate: two pictures (files, or test:7 of the run's data), or none to draw the ends. Of
-            traversal: a picture whose code is held. Of arithmetic: three classes, by name or number.
-        n: Rows of interpolate (8) and traversal (at most 64), pictures of map (5000), single pictures of arithmetic
+            reconstruct PICTURE ...: images above what comes back of them, with the error. map: where held-out
+            images lie, coloured by class. arithmetic A B C: averaged latents of three classes, A - B + C.
+            neighbours: samples of any model, each above the training images most like it.
+        words: Of interpolate: two images (files, or test:7 of the run's data), or none to draw the ends. Of
+            traversal: an image whose code is held. Of arithmetic: three classes, by name or number.
+        n: Rows of interpolate (8) and traversal (at most 64), images of map (5000), single images of arithmetic
             (8), samples of neighbours (8).
-        steps: Pictures in a row of interpolate and traversal; the side of manifold.
+        steps: Images in a row of interpolate and traversal; the side of manifold.
         label: The class, of a conditional model; by default row i of interpolate shows class i.
-        seed: The same seed gives the same pictures.
+        seed: The same seed gives the same images.
         out: The PNG; by default WHAT-SEED.png in the run folder.
         json: Print one JSON object.
         quiet: No progress.
     """
     from limner import workbench
-    from limner.reports import draw
     from limner.files import check_place
+    from limner.reports import draw
 
     least, most, wanted = WORDS.get(what, (0, 0, "no words"))
     if not least <= len(words) <= most or (what, len(words)) == ("interpolate", 1):
@@ -128,11 +128,11 @@ def _reconstruct(run: Run, words: tuple[str, ...], label: int | None) -> Shown:
     from limner.reports import draw
 
     found = workbench.latent.reconstruct(run, words, label=label)
-    record: dict[str, Any] = {"pictures": []}
+    record: dict[str, Any] = {"images": []}
     lines = []
     for word, (mse, psnr) in zip(words, found.errors, strict=True):
         lines.append(f"{word}: MSE {mse:.4f}, PSNR {psnr:.1f} dB")
-        record["pictures"].append({"picture": word, "mse": mse} | ({"psnr": psnr} if mse else {}))
+        record["images"].append({"image": word, "mse": mse} | ({"psnr": psnr} if mse else {}))
     return draw.pairs(found.originals, found.images), record, "\n".join(lines)
 
 
@@ -147,7 +147,7 @@ def _map(run: Run, n: int, quiet: bool) -> Shown:
     record: dict[str, Any] = {"split": found.split, "n": len(found.codes.codes)} | _units(found.codes)
     if found.map.explained is not None:
         record["explained"] = found.map.explained
-    text = f"{len(found.codes.codes):,} pictures of the {found.split} split"
+    text = f"{len(found.codes.codes):,} images of the {found.split} split"
     return image, record, "\n".join(filter(None, [text, found.codes.collapse]))
 
 
@@ -163,7 +163,7 @@ def _arithmetic(run: Run, words: tuple[str, ...], n: int, seed: int, quiet: bool
     a, b, c = words
     found = workbench.latent.analogy(run, a, b, c, n=n, seed=seed, quiet=quiet)
     scale = max(1, 56 // max(found.means.shape[2:]))
-    sheets = [draw.grid(picture[None], scale=2 * scale) for picture in found.means]
+    sheets = [draw.grid(image[None], scale=2 * scale) for image in found.means]
     sheets.append(draw.pairs(found.before, found.after, scale=scale))
     captions = [a, f"- {b}", f"+ {c}", "=", f"{c}, and {c} + {a} - {b}"]
     counts = dict(zip("abc", found.counts, strict=True))
@@ -177,16 +177,16 @@ def _neighbours(run: Run, n: int, label: int | None, seed: int, quiet: bool) -> 
     found = workbench.latent.neighbours(run, n, label=label, seed=seed, quiet=quiet)
     rows = [found.nearest[:, j] for j in range(found.nearest.shape[1])]
     record: dict[str, Any] = {"searched": found.searched, "distances": found.distances[:, 0].tolist()}
-    text = f"{len(found.samples)} samples, each above the {len(rows)} nearest of {found.searched:,} training pictures"
+    text = f"{len(found.samples)} samples, each above the {len(rows)} nearest of {found.searched:,} training images"
     if found.nearness:
         near = found.nearness
         record |= {"median": near.samples, "held_out_median": near.held_out, "share_nearer": near.share}
         text += (
-            f"\nmedian distance to the nearest {near.samples:.3f}, of unseen pictures {near.held_out:.3f}; "
-            f"{near.share:.0%} are nearer than 99 % of unseen pictures"
+            f"\nmedian distance to the nearest {near.samples:.3f}, of unseen images {near.held_out:.3f}; "
+            f"{near.share:.0%} are nearer than 99 % of unseen images"
         )
     record["memorised"] = found.memorised is not None
-    text += f"\n{'memorised: these are training pictures' if found.memorised else 'no sign of memorisation'}"
+    text += f"\n{'memorised: these are training images' if found.memorised else 'no sign of memorisation'}"
     return draw.pairs(found.samples, *rows), record, text
 
 

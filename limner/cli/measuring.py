@@ -48,12 +48,12 @@ def evaluate(
         run: Name (in runs/) or folder.
         data: Another SOURCE, of the same shape and levels; by default the run's own.
         split: Which split.
-        importance_samples: K of a VAE's bound; 1 is the ELBO, more tighten it; by default 5,000 for binary pictures and
+        importance_samples: K of a VAE's bound; 1 is the ELBO, more tighten it; by default 5,000 for binary images and
             dense layers, else 100.
         proposal_scale: What the σ of q(z|x) is multiplied by to draw these samples. Any gives a bound of the same
             ln p(x); 1.1 to 1.2 is often tighter where the ELBO was trained. Choose it on --split validation.
-        proposal_steps: Steps in which a copy of the encoder first learns from pictures that the model draws, to draw
-            these samples. The model stays as it is, and the bound is tighter where its pictures are like the data's;
+        proposal_steps: Steps in which a copy of the encoder first learns from images that the model draws, to draw
+            these samples. The model stays as it is, and the bound is tighter where its images are like the data's;
             after little training it is looser. Choose between 0 and 20,000 on --split validation.
         decode_all: Decode all K samples of an image. Else, where K is large and the layers are dense, a tenth or fifth,
             those most that a polynomial expects to weigh much: in the mean over choices Σ w stays what it is.
@@ -100,7 +100,7 @@ def _print_likelihood(record: Mapping[str, Any]) -> None:
     kind = "exact" if not sign else f"bound, K = {k}" if k > 1 else "bound: the ELBO; --importance-samples tightens it"
     q = "q(z|x)"
     if "proposal_steps" in record:
-        q = f"an encoder with {record['proposal_steps']:,} steps on the model's own pictures"
+        q = f"an encoder with {record['proposal_steps']:,} steps on the model's own images"
     if "proposal_scale" in record:
         q += f" with {record['proposal_scale']:g} σ"
     if "proposal_steps" in record or "proposal_scale" in record:
@@ -128,12 +128,12 @@ def _print_reconstruction(record: Mapping[str, Any]) -> None:
         print(f"  cross-entropy {record['cross_entropy']:.4f} nats a value; no likelihood, as the code is read off x")
     if "denoised_mse" in record:
         before, after = record["corrupted_mse"], record["denoised_mse"]
-        print(f"  corrupted pictures, squared error {before:.5f}: {after:.5f} is left")
+        print(f"  corrupted images, squared error {before:.5f}: {after:.5f} is left")
 
 
 def _print_fidelity(record: Mapping[str, Any]) -> None:
     r = record
-    print(f"  {r['samples']:,} samples; in brackets what as many training pictures reach:")
+    print(f"  {r['samples']:,} samples; in brackets what as many training images reach:")
     print(f"  Fréchet distance {r['frechet']:.3f} ({r['data_frechet']:.3f}), ratio {r['frechet_ratio']:.2f}")
     print(f"  kernel distance {r['kernel']:.4f} ± {r['kernel_deviation']:.4f}")
     print(

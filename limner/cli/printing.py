@@ -40,7 +40,7 @@ def describe(images: ImageSet) -> dict[str, Any]:
     counts = {name: len(split) for name, split in images.splits.items()}
     return {
         "source": images.source,
-        "pictures": sum(counts.values()),
+        "images": sum(counts.values()),
         "splits": counts,
         "size": f"{w}×{h} (width × height)",
         "channels": c,

@@ -23,19 +23,19 @@ def probe(
     json: Flag = False,
     quiet: Flag = False,
 ) -> None:
-    """Tell held-out pictures' labels after training with few: what the run's encoder is worth there.
+    """Tell held-out images' labels after training with few: what the run's encoder is worth there.
 
     fine-tuned: a classifier that begins at the run's encoder. frozen: logistic regression on its features as they are.
     scratch: the same network from new weights. pixels: logistic regression on the pixels. Each several times, with
-    other labelled pictures; accuracies go into a plot with error bars, and into the run's report.html.
+    other labelled images; accuracies go into a plot with error bars, and into the run's report.html.
 
     Args:
         run: Name (in runs/) or folder; any model trained without --conditional.
         data: Another SOURCE with labels, brought to the run's size and levels; by default the run's own.
-        labels_per_class: Labelled pictures of each class; by default those of 1,10,100,1000 that the data has.
+        labels_per_class: Labelled images of each class; by default those of 1,10,100,1000 that the data has.
         seeds: How many times each.
         methods: Only these, as in frozen,pixels; fine-tuning a PixelCNN takes long.
-        split: Whose pictures are told: test, or validation where something is still to be chosen.
+        split: Whose images are told: test, or validation where something is still to be chosen.
         limit: Only the first so many of them.
         out: The plot; by default probe.png in the run folder.
         json: Print one JSON object.
@@ -63,7 +63,7 @@ def probe(
 
 def _print_probe(record: Mapping[str, Any]) -> None:
     r = record
-    told = f"{r['n']:,} {r['split']} pictures told right, %, over {r['seeds']} seeds"
+    told = f"{r['n']:,} {r['split']} images told right, %, over {r['seeds']} seeds"
     print(f"{r['run']} ({r['model']}) on {r['data']}: {told}")
     cells: dict[str, list[str]] = {"labels a class": []}
     for a in record["accuracies"]:

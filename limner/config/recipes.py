@@ -48,7 +48,7 @@ class Recipe:
             penalty = self.training.chosen_penalty
             if penalty != "none":
                 raise LimnerError(
-                    f"penalty={penalty}: with BatchNorm a picture's logit depends on its batch, and so would the "
+                    f"penalty={penalty}: with BatchNorm an image's logit depends on its batch, and so would the "
                     "penalty; choose discriminator_norm=none or spectral, or penalty=none"
                 )
 
@@ -59,7 +59,7 @@ def training_config(model: str) -> type[TrainingConfig]:
 
 
 def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
-    """The recipe of ``limner train MODEL`` for pictures of ``shape`` (C, H, W); measured in docs/notes/.
+    """The recipe of ``limner train MODEL`` for images of ``shape`` (C, H, W); measured in docs/notes/.
 
     Raises:
         LimnerError: No such model.
@@ -100,12 +100,12 @@ def default_recipe(model: str, shape: tuple[int, int, int]) -> Recipe:
 
 
 def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
-    """The recipe ``name`` of ``limner train MODEL --recipe NAME`` for pictures of ``shape`` (C, H, W).
+    """The recipe ``name`` of ``limner train MODEL --recipe NAME`` for images of ``shape`` (C, H, W).
 
     ``small`` (pixelcnn) draws thousands of samples a second; ``strong`` (patch-pixelcnn, ladder-vae) is regularised for
-    more than the ten minutes in which a default begins to overfit binary 28×28 pictures (docs/notes/pixelcnn.md);
+    more than the ten minutes in which a default begins to overfit binary 28×28 images (docs/notes/pixelcnn.md);
     ``residual`` (gan) has residual players, and rates at which these learn;
-    ``denoising`` and ``augmented`` (autoencoder) restore masked and moved pictures, which makes codes that tell what
+    ``denoising`` and ``augmented`` (autoencoder) restore masked and moved images, which makes codes that tell what
     is shown (docs/probe.md);
     ``published`` (vae) is the one-layer model of arXiv 1509.00519, ``iwae`` the same with 50 importance samples.
 

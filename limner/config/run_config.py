@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from limner.ranges import Levels, NotNegative, Positive
+from limner.config.recipes import Recipe, training_config
+from limner.config.settings import from_table
 from limner.data import SOURCES, ImageSet, load
 from limner.data.options import FitMode, Progress
 from limner.errors import LimnerError
 from limner.models import Model, family
 from limner.models.contracts import describe_shape
-from limner.config.recipes import Recipe, training_config
+from limner.ranges import Levels, NotNegative, Positive
 from limner.runs import read_config, write_config
-from limner.config.settings import from_table
 from limner.version import version
 
 __all__ = ["DataConfig", "RunConfig", "read_run_config"]
@@ -25,7 +25,7 @@ __all__ = ["DataConfig", "RunConfig", "read_run_config"]
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which pictures, how they were read, and what they turned out to be."""
+    """Which images, how they were read, and what they turned out to be."""
 
     source: str
     """SOURCE; an absolute path where it is one."""
@@ -34,11 +34,11 @@ class DataConfig:
     levels: Levels
     """Values of a pixel."""
     images: dict[str, NotNegative]
-    """Pictures in each split: a run does not go on with other data."""
+    """Images in each split: a run does not go on with other data."""
     fit: FitMode = "crop"
-    """How pictures of another size were brought to this one."""
+    """How images of another size were brought to this one."""
     fingerprint: str = ""
-    """Of pixels all over the set: other pictures of the same number are noticed."""
+    """Of pixels all over the set: other images of the same number are noticed."""
 
     @classmethod
     def of(cls, data: ImageSet, fit: FitMode) -> DataConfig:
@@ -57,7 +57,7 @@ class DataConfig:
         data = load(self.source, size=(h, w), fit=self.fit, levels=self.levels, on_progress=on_progress)
         now = DataConfig.of(data, self.fit)
         if now.fingerprint != self.fingerprint and (now.shape, now.images) == (tuple(self.shape), self.images):
-            raise LimnerError(f"{self.source} has changed since the run began: as many pictures, but others")
+            raise LimnerError(f"{self.source} has changed since the run began: as many images, but others")
         if (now.shape, now.images) != (tuple(self.shape), self.images):
             raise LimnerError(
                 f"{self.source} has changed since the run began: {describe_shape(now.shape)}, {now.images} "
@@ -67,7 +67,7 @@ class DataConfig:
 
 
 def _fingerprint(data: ImageSet) -> str:
-    """A hash of up to 64 pictures spread over each split."""
+    """A hash of up to 64 images spread over each split."""
     digest = hashlib.blake2b(digest_size=8)
     for name in sorted(data.splits):
         n = len(data.splits[name])

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 
 import msgspec
 
-from limner.errors import LimnerError
 from limner.config.recipes import Recipe
+from limner.errors import LimnerError
 
 if sys.version_info >= (3, 11):
     import tomllib

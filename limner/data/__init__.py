@@ -1,4 +1,4 @@
-"""Data: any source of pictures to uint8 tensors in splits, and batches of them."""
+"""Data: any source of images to uint8 tensors in splits, and batches of them."""
 
 from limner.data.batches import Batch, Batches, epoch_order, sequential
 from limner.data.imageset import Broken, ImageSet, MemoryStore, PictureStore, Split

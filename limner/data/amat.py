@@ -1,4 +1,4 @@
-"""``.amat`` files: one picture a line, its pixels as numbers in text, as binarized MNIST comes."""
+"""``.amat`` files: one image a line, its pixels as numbers in text, as binarized MNIST comes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def is_amat(path: Path) -> bool:
 
 
 def parse_amat(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pictures uint8 ``(N, 1, H, H)`` and labels int64 ``(N,)``, if there is a column of them.
+    """Images uint8 ``(N, 1, H, H)`` and labels int64 ``(N,)``, if there is a column of them.
 
     Args:
         path: The file, gzipped if named ``.gz``.
 
     Raises:
-        LimnerError: The file is damaged, too large, or its lines are no square pictures.
+        LimnerError: The file is damaged, too large, or its lines are no square images.
     """
     limit = available_memory()
     text = read_bytes(path, limit + 1)
@@ -43,7 +43,7 @@ def parse_amat(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     columns = len(text[: end if end >= 0 else len(text)].split())
     side = math.isqrt(columns)
     if not side or columns - side * side not in (0, 1):
-        raise LimnerError(f"{path}: its first line has {columns} numbers: no square picture, with or without label")
+        raise LimnerError(f"{path}: its first line has {columns} numbers: no square image, with or without label")
     pixels = _digits(text, columns) if columns == side * side else None
     if pixels is not None:
         return pixels.reshape(-1, 1, side, side), None
@@ -51,7 +51,7 @@ def parse_amat(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def read_amat(path: Path, options: Options) -> ImageSet:
-    """The pictures of an ``.amat`` file; with its siblings ``_train``, ``_valid`` and ``_test`` as splits.
+    """The images of an ``.amat`` file; with its siblings ``_train``, ``_valid`` and ``_test`` as splits.
 
     Raises:
         LimnerError: A file is damaged.

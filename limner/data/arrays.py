@@ -1,4 +1,4 @@
-"""Pictures that come as arrays: checking them, fitting them and making splits of them."""
+"""Images that come as arrays: checking them, fitting them and making splits of them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from limner.errors import LimnerError
 __all__ = ["ALL", "Rows", "assemble"]
 
 ALL = "all"  # the part of a source that knows no splits
-BLOCK = 2048  # pictures converted at once
+BLOCK = 2048  # images converted at once
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Pictures of one part of a source.
+    """Images of one part of a source.
 
     Attributes:
         array: ``(N, ...)``, in memory or mapped from a file.
-        shape: ``(C, H, W)`` of a picture.
+        shape: ``(C, H, W)`` of an image.
         labels: Class indices int64 ``(N,)``.
         convert: Makes uint8 ``(n, C, H, W)`` of rows of ``array``; None where ``array`` is that already.
     """
@@ -86,7 +86,7 @@ def assemble(
     ready = not resized and all(rows.ready for rows in parts.values())  # lies in memory anyway
     in_memory = ready or total <= options.memory_limit
     if not in_memory:
-        said.append("the pictures do not fit in the memory limit: they are read anew whenever they are used")
+        said.append("the images do not fit in the memory limit: they are read anew whenever they are used")
 
     known = levels if not resized else None
     look = _Look(active=known is None)
@@ -111,13 +111,13 @@ def assemble(
 
 def _common_shape(parts: Mapping[str, Rows], source: str) -> tuple[int, int, int]:
     if not (ALL in parts or "train" in parts):
-        raise LimnerError(f"{source} has pictures for {', '.join(parts)} but none to train on")
+        raise LimnerError(f"{source} has images for {', '.join(parts)} but none to train on")
     for rows in parts.values():
         if not len(rows) or not all(rows.shape):
-            raise LimnerError(f"{source} holds no pictures: {len(rows)} of shape {rows.shape}")
+            raise LimnerError(f"{source} holds no images: {len(rows)} of shape {rows.shape}")
     shapes = {rows.shape for rows in parts.values()}
     if len(shapes) > 1:
-        raise LimnerError(f"{source} has pictures of different shapes {sorted(shapes)} in its splits")
+        raise LimnerError(f"{source} has images of different shapes {sorted(shapes)} in its splits")
     return shapes.pop()
 
 
@@ -133,9 +133,9 @@ def _divide(parts: Mapping[str, Rows], options: Options, notes: list[str]) -> di
             options.progress("dividing", len(hashes), len(whole))
         divided = divide(hashes, missing)
         if not all(map(len, divided.values())):
-            notes.append("too few different pictures for a validation and a test split: both are needed to measure")
+            notes.append("too few different images for a validation and a test split: both are needed to measure")
         elif ALL not in parts:
-            notes.append(f"{' and '.join(missing)} taken out of train: a tenth each, by the pictures' content")
+            notes.append(f"{' and '.join(missing)} taken out of train: a tenth each, by the images' content")
     return {name: (whole, divided[name]) if name in divided else (parts[name], None) for name in ("train", *HELD_OUT)}
 
 
@@ -161,7 +161,7 @@ class _Reader:
         return self.quantized(self.fitted(slice(position, position + 1)))[0]
 
     def all(self, where: np.ndarray | None, look: _Look, name: str) -> torch.Tensor:
-        """All pictures at ``where``, uint8 ``(N, C, H, W)``; the array itself where nothing is to be done."""
+        """All images at ``where``, uint8 ``(N, C, H, W)``; the array itself where nothing is to be done."""
         n = len(self.rows) if where is None else len(where)
         as_is = where is None and self.rows.ready and not self.resized and self.options.levels in (None, 256)
         images = self.rows.array if as_is else np.empty((n, self.rows.shape[0], *self.size), np.uint8)

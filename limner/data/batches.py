@@ -1,4 +1,4 @@
-"""Batches: which pictures meet in which training step is a pure function of the seed and the step."""
+"""Batches: which images meet in which training step is a pure function of the seed and the step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AHEAD = 4  # batches decoded before they are asked for
 
 @dataclass(frozen=True)
 class Batch:
-    """Some pictures.
+    """Some images.
 
     Attributes:
         images: uint8 ``(B, C, H, W)``.
@@ -32,7 +32,7 @@ class Batch:
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> torch.Tensor:
-    """The order int64 ``(n,)`` in which ``n`` pictures are seen in ``epoch``: a function of its arguments."""
+    """The order int64 ``(n,)`` in which ``n`` images are seen in ``epoch``: a function of its arguments."""
     return torch.randperm(n, generator=named_generator(f"{seed}/{epoch}"))
 
 
@@ -43,7 +43,7 @@ class Batches:
     epoch, in its new order, leaves out others.
 
     Args:
-        split: The pictures.
+        split: The images.
         batch_size: How many a batch; all of them if there are fewer.
         seed: Of the orders.
 
@@ -53,7 +53,7 @@ class Batches:
 
     def __init__(self, split: Split, batch_size: int, seed: int) -> None:
         if len(split) == 0:
-            raise LimnerError("there are no pictures to train on: the split is empty")
+            raise LimnerError("there are no images to train on: the split is empty")
         if batch_size < 1:
             raise LimnerError(f"batch size must be at least 1, not {batch_size}")
         self.split, self.seed = split, seed
@@ -62,7 +62,7 @@ class Batches:
         self._latest: tuple[int, torch.Tensor] = (-1, torch.empty(0, dtype=torch.int64))
 
     def indices(self, step: int) -> torch.Tensor:
-        """Which pictures of the split meet in ``step`` (from 0), int64 ``(B,)``."""
+        """Which images of the split meet in ``step`` (from 0), int64 ``(B,)``."""
         epoch, place = divmod(step, self.steps_per_epoch)
         latest, order = self._latest
         if latest != epoch:
@@ -77,7 +77,7 @@ class Batches:
     def from_step(self, step: int) -> Generator[Batch, None, None]:
         """The batches of ``step``, ``step + 1``, … without end.
 
-        Pictures that are not in memory are read ahead by a thread, which ends when the iterator is closed or
+        Images that are not in memory are read ahead by a thread, which ends when the iterator is closed or
         forgotten; what it raises is raised here.
         """
         if not self.split.store.in_memory:
@@ -88,12 +88,12 @@ class Batches:
 
 
 def sequential(split: Split, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
-    """The pictures of ``split`` in order, the smaller last batch included.
+    """The images of ``split`` in order, the smaller last batch included.
 
     Args:
-        split: The pictures.
+        split: The images.
         batch_size: How many a batch.
-        limit: Stop after this many pictures.
+        limit: Stop after this many images.
 
     Raises:
         LimnerError: ``batch_size`` is not positive.

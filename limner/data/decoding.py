@@ -1,4 +1,4 @@
-"""One picture file to pixels: grey or RGB, 8 bits, upright, the same on every call."""
+"""One image file to pixels: grey or RGB, 8 bits, upright, the same on every call."""
 
 from __future__ import annotations
 
@@ -50,34 +50,34 @@ UPRIGHT = {
 
 
 class Unreadable(Exception):
-    """A file is no picture, or a damaged one; the text is the reason, in one line."""
+    """A file is no image, or a damaged one; the text is the reason, in one line."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture at its own size.
+    """An image at its own size.
 
     Attributes:
-        picture: Mode ``L``, or ``RGB`` if any pixel has a colour.
+        image: Mode ``L``, or ``RGB`` if any pixel has a colour.
         see_through: It had transparent pixels, now laid on white.
     """
 
-    picture: Image.Image
+    image: Image.Image
     see_through: bool
 
 
 def decode(stream: BinaryIO) -> Decoded:
-    """Read the (first) picture in ``stream``.
+    """Read the (first) image in ``stream``.
 
     Args:
-        stream: A picture file in any format of Pillow's.
+        stream: An image file in any format of Pillow's.
 
     Returns:
-        The picture, upright (EXIF), transparent parts on white, 16 bits scaled to 8; grey exactly if
+        The image, upright (EXIF), transparent parts on white, 16 bits scaled to 8; grey exactly if
         R = G = B everywhere.
 
     Raises:
-        Unreadable: The file is damaged, empty, too large or no picture.
+        Unreadable: The file is damaged, empty, too large or no image.
     """
     try:
         with Image.open(stream, formats=_formats()) as image:
@@ -90,7 +90,7 @@ def decode(stream: BinaryIO) -> Decoded:
 
 
 def header_size(stream: BinaryIO) -> tuple[int, int]:
-    """``(H, W)`` of the upright picture in ``stream``, from its header alone.
+    """``(H, W)`` of the upright image in ``stream``, from its header alone.
 
     Raises:
         Unreadable: The header cannot be read.
@@ -182,7 +182,7 @@ def _reason(error: BaseException, stream: BinaryIO) -> str:
     if isinstance(error, UnidentifiedImageError):
         if stream.seekable() and stream.seek(0, 2) == 0:
             return "the file is empty"
-        return "not a picture that Pillow can read"
+        return "not an image that Pillow can read"
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels: taken for a decompression bomb"
     if isinstance(error, MemoryError):

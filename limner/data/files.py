@@ -15,7 +15,7 @@ from limner.errors import LimnerError
 
 __all__ = ["Files", "FolderFiles", "ZipFiles"]
 
-LARGEST_MEMBER = 1 << 30  # bytes of one picture in a zip
+LARGEST_MEMBER = 1 << 30  # bytes of one image in a zip
 
 
 class Files(Protocol):
@@ -97,7 +97,7 @@ class ZipFiles:
         """The bytes of one member."""
         info = self._members[name]
         if info.file_size > LARGEST_MEMBER:
-            raise OSError(f"unpacks to {info.file_size:,} bytes: too large for a picture")
+            raise OSError(f"unpacks to {info.file_size:,} bytes: too large for an image")
         with self._lock:
             return io.BytesIO(self._zip.read(info))
 

@@ -1,4 +1,4 @@
-"""Bringing pictures to one size."""
+"""Bringing images to one size."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from limner.data.options import FitMode
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["choose_size", "fit_array", "fit_note", "fit_picture", "large_note"]
+__all__ = ["choose_size", "fit_array", "fit_image", "fit_note", "large_note"]
 
-LONGEST_SIDE = 64  # of the size that limner chooses for pictures of different sizes
+LONGEST_SIDE = 64  # of the size that limner chooses for images of different sizes
 
 
-def fit_picture(picture: Image.Image, size: tuple[int, int], how: FitMode) -> Image.Image:
-    """``picture`` (mode L or RGB) at ``size`` ``(H, W)``, antialiased; unchanged if it has that size."""
+def fit_image(image: Image.Image, size: tuple[int, int], how: FitMode) -> Image.Image:
+    """``image`` (mode L or RGB) at ``size`` ``(H, W)``, antialiased; unchanged if it has that size."""
     from PIL import Image
 
     height, width = size
-    if picture.size == (width, height):
-        return picture
-    across, down = picture.width / width, picture.height / height
+    if image.size == (width, height):
+        return image
+    across, down = image.width / width, image.height / height
     if how == "pad":
         scale = max(across, down)
-        inner = max(1, round(picture.width / scale)), max(1, round(picture.height / scale))
-        canvas = Image.new(picture.mode, (width, height))  # black
-        scaled = picture.resize(inner, Image.Resampling.LANCZOS, reducing_gap=3.0)
+        inner = max(1, round(image.width / scale)), max(1, round(image.height / scale))
+        canvas = Image.new(image.mode, (width, height))  # black
+        scaled = image.resize(inner, Image.Resampling.LANCZOS, reducing_gap=3.0)
         canvas.paste(scaled, ((width - inner[0]) // 2, (height - inner[1]) // 2))
         return canvas
-    box = (0.0, 0.0, float(picture.width), float(picture.height))
+    box = (0.0, 0.0, float(image.width), float(image.height))
     if how == "crop":
         scale = min(across, down)
-        left, top = (picture.width - width * scale) / 2, (picture.height - height * scale) / 2
-        box = (max(0.0, left), max(0.0, top), picture.width - max(0.0, left), picture.height - max(0.0, top))
-    return picture.resize((width, height), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+        left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
+        box = (max(0.0, left), max(0.0, top), image.width - max(0.0, left), image.height - max(0.0, top))
+    return image.resize((width, height), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
 
 
 def fit_array(images: np.ndarray, size: tuple[int, int], how: FitMode) -> np.ndarray:
@@ -48,14 +48,14 @@ def fit_array(images: np.ndarray, size: tuple[int, int], how: FitMode) -> np.nda
     fitted = np.empty((*images.shape[:2], *size), np.uint8)
     for image, out in zip(images, fitted, strict=True):
         for plane, target in zip(image, out, strict=True):  # Pillow resizes each channel by itself anyway
-            target[:] = np.asarray(fit_picture(Image.fromarray(np.ascontiguousarray(plane)), size, how))
+            target[:] = np.asarray(fit_image(Image.fromarray(np.ascontiguousarray(plane)), size, how))
     return fitted
 
 
 def choose_size(
     sizes: Sequence[tuple[int, int]], asked: tuple[int, int] | None, how: FitMode
 ) -> tuple[tuple[int, int], list[str]]:
-    """One size ``(H, W)`` for pictures of ``sizes``, and notes that state the choice.
+    """One size ``(H, W)`` for images of ``sizes``, and notes that state the choice.
 
     Without ``asked`` it is the size they share, or else the most common one (the smaller of equally common
     ones) scaled down until its longer side is at most 64.
@@ -77,17 +77,17 @@ def choose_size(
 
 
 def large_note(size: tuple[int, int]) -> list[str]:
-    """A warning, where pictures are so large that training takes long."""
+    """A warning, where images are so large that training takes long."""
     if max(size) <= LONGEST_SIDE:
         return []
-    return [f"pictures of {text_of(size)} pixels train slowly: --size {LONGEST_SIDE} is a start"]
+    return [f"images of {text_of(size)} pixels train slowly: --size {LONGEST_SIDE} is a start"]
 
 
 def fit_note(old: tuple[int, int], new: tuple[int, int], how: FitMode) -> str:
-    """What happens to pictures of size ``old``."""
+    """What happens to images of size ``old``."""
     if old[0] * new[1] == old[1] * new[0]:
-        return f"every picture scaled from {text_of(old)} to {text_of(new)}"
-    return f"every picture fitted from {text_of(old)} to {text_of(new)} {_manner(how)}"
+        return f"every image scaled from {text_of(old)} to {text_of(new)}"
+    return f"every image fitted from {text_of(old)} to {text_of(new)} {_manner(how)}"
 
 
 def text_of(size: tuple[int, int]) -> str:

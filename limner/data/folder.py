@@ -1,4 +1,4 @@
-"""Folders and zips of anybody's pictures."""
+"""Folders and zips of anybody's images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from limner.data.decoding import EXTENSIONS, Unreadable, decode, header_size, quiet
 from limner.data.files import Files
-from limner.data.fitting import choose_size, fit_picture
+from limner.data.fitting import choose_size, fit_image
 from limner.data.imageset import Broken, ImageSet, MemoryStore, PictureStore, Split
 from limner.data.layout import ALL, Layout, arrange
 from limner.data.levels import nearest_level
@@ -20,36 +20,36 @@ from limner.data.splitting import HELD_OUT, content_hash, divide
 from limner.data.stores import FileStore, parallel
 from limner.errors import LimnerError
 
-__all__ = ["read_pictures"]
+__all__ = ["read_images"]
 
 SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """What is remembered of a picture, whether or not its pixels are."""
+    """What is remembered of an image, whether or not its pixels are."""
 
     channels: int  # 1 if it is grey
-    content: bytes  # hash of the pixels at their own size: --size does not move pictures between splits
+    content: bytes  # hash of the pixels at their own size: --size does not move images between splits
     see_through: bool
     was_binary: bool  # before it was fitted
     values: frozenset[int] | None  # those of {0, 255} that occur, None if others do
 
 
 class _Reader:
-    """Reads pictures of some files at one size; every pixel that limner sees comes through here."""
+    """Reads images of some files at one size; every pixel that limner sees comes through here."""
 
     def __init__(self, files: Files, names: tuple[str, ...], options: Options, size: tuple[int, int]) -> None:
         self.files, self.names, self.options, self.size = files, names, options, size
         self.channels = 3
 
     def see(self, position: int) -> tuple[np.ndarray, _Facts] | Broken:
-        """Decode and fit one picture: uint8 ``(1 or 3, H, W)``, and what was learnt of it."""
+        """Decode and fit one image: uint8 ``(1 or 3, H, W)``, and what was learnt of it."""
         try:
             with self.files.open(self.names[position]) as stream:
                 decoded = decode(stream)
-            native = np.asarray(decoded.picture)
-            fitted = np.asarray(fit_picture(decoded.picture, self.size, self.options.fit))
+            native = np.asarray(decoded.image)
+            fitted = np.asarray(fit_image(decoded.image, self.size, self.options.fit))
         except (Unreadable, OSError, RuntimeError, zipfile.BadZipFile, MemoryError) as error:
             return _broken(self.names[position], error)
         pixels = np.ascontiguousarray(fitted[None] if fitted.ndim == 2 else fitted.transpose(2, 0, 1))
@@ -66,25 +66,25 @@ class _Reader:
         return nearest_level(torch.from_numpy(np.array(pixels)), self.options.levels).numpy()
 
     def read(self, position: int) -> np.ndarray:
-        """The finished picture at ``position``, for a store."""
+        """The finished image at ``position``, for a store."""
         seen = self.see(position)
         if isinstance(seen, Broken):
             raise LimnerError(f"{seen.path} of {self.options.source} could be read before, not now: {seen.reason}")
         return self.finish(seen[0])
 
 
-def read_pictures(files: Files, options: Options) -> ImageSet:
-    """The pictures among ``files`` as a set.
+def read_images(files: Files, options: Options) -> ImageSet:
+    """The images among ``files`` as a set.
 
-    Two passes: the headers for the sizes, then the pixels; no more full-size pictures are held at a time than
+    Two passes: the headers for the sizes, then the pixels; no more full-size images are held at a time than
     there are threads.
 
     Raises:
-        LimnerError: There are no pictures, or none can be read.
+        LimnerError: There are no images, or none can be read.
     """
     layout = arrange(files.names, EXTENSIONS)
     if not layout.names:
-        raise LimnerError(f"{options.source} holds no pictures: limner reads png, jpg, gif, bmp, tif, webp and such")
+        raise LimnerError(f"{options.source} holds no images: limner reads png, jpg, gif, bmp, tif, webp and such")
     with quiet():
         broken, sizes = _look(files, layout, options)
         good = [i for i in range(len(layout.names)) if i in sizes]
@@ -97,14 +97,14 @@ def read_pictures(files: Files, options: Options) -> ImageSet:
     coloured = sum(one.channels == 3 for one in seen.values())
     reader.channels = 3 if coloured else 1
     if 0 < coloured < len(seen):
-        notes.append(f"{coloured} of {len(seen)} pictures are in colour: all are read as RGB")
+        notes.append(f"{coloured} of {len(seen)} images are in colour: all are read as RGB")
     if see_through := sum(one.see_through for one in seen.values()):
-        notes.append(f"{see_through} of {len(seen)} pictures have transparent parts: laid on white")
+        notes.append(f"{see_through} of {len(seen)} images have transparent parts: laid on white")
     levels = _levels(list(seen.values()), options, notes)
     shape = (reader.channels, *size)
     in_memory = kept is not None and len(seen) * int(np.prod(shape)) <= options.memory_limit
     if not in_memory:
-        notes.append("the pictures do not fit in the memory limit: they are decoded anew whenever they are used")
+        notes.append("the images do not fit in the memory limit: they are decoded anew whenever they are used")
 
     splits: dict[str, Split] = {}
     for name, where in _divide(layout, seen, notes).items():
@@ -145,12 +145,12 @@ def _look(files: Files, layout: Layout, options: Options) -> tuple[list[Broken],
 def _read(
     reader: _Reader, positions: list[int], broken: list[Broken]
 ) -> tuple[dict[int, _Facts], dict[int, np.ndarray] | None]:
-    """Second pass: what is known of each picture, and the fitted pixels unless they pass the memory limit."""
+    """Second pass: what is known of each image, and the fitted pixels unless they pass the memory limit."""
     seen: dict[int, _Facts] = {}
     kept: dict[int, np.ndarray] | None = {}
     held = 0
-    pictures: Iterator[tuple[np.ndarray, _Facts] | Broken] = parallel(reader.see, positions)
-    for done, (position, one) in enumerate(zip(positions, pictures, strict=True), start=1):
+    images: Iterator[tuple[np.ndarray, _Facts] | Broken] = parallel(reader.see, positions)
+    for done, (position, one) in enumerate(zip(positions, images, strict=True), start=1):
         if isinstance(one, Broken):
             broken.append(one)
         else:
@@ -177,12 +177,12 @@ def _divide(layout: Layout, seen: dict[int, _Facts], notes: list[str]) -> dict[s
     for name in set(HELD_OUT) - set(missing):
         splits[name] = members[name][divide([seen[i].content for i in members[name]], {})["train"]]
     if missing and not all(len(splits[name]) for name in missing):
-        notes.append("too few different pictures for a validation and a test split: both are needed to measure")
+        notes.append("too few different images for a validation and a test split: both are needed to measure")
     elif not len(members[ALL]) and missing:
-        notes.append(f"{' and '.join(missing)} taken out of train: a tenth each, by the pictures' content")
+        notes.append(f"{' and '.join(missing)} taken out of train: a tenth each, by the images' content")
     training = {seen[i].content for i in splits["train"]}
     doubles = {name: sum(seen[i].content in training for i in splits[name]) for name in HELD_OUT}
-    notes += [f"{n} pictures of {name} are also in train, pixel for pixel" for name, n in doubles.items() if n]
+    notes += [f"{n} images of {name} are also in train, pixel for pixel" for name, n in doubles.items() if n]
     return {name: splits[name] for name in SPLITS}
 
 
@@ -197,7 +197,7 @@ def _levels(seen: list[_Facts], options: Options, notes: list[str]) -> int:
         notes.append("every pixel is black or white: 2 levels")
         return 2
     if all(one.was_binary for one in seen):
-        notes.append("the pictures are black and white, but fitting them makes greys: 256 levels (--levels 2)")
+        notes.append("the images are black and white, but fitting them makes greys: 256 levels (--levels 2)")
     return 256
 
 
@@ -211,7 +211,7 @@ def _extremes(pixels: np.ndarray) -> frozenset[int] | None:
 def _insist(good: list[int], broken: list[Broken], options: Options) -> None:
     if not good:
         first = f"{broken[0].path}: {broken[0].reason}"
-        raise LimnerError(f"none of the {len(broken)} pictures in {options.source} can be read; {first}")
+        raise LimnerError(f"none of the {len(broken)} images in {options.source} can be read; {first}")
 
 
 def _broken(name: str, error: BaseException) -> Broken:

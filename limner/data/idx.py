@@ -52,7 +52,7 @@ def parse_idx(path: Path, axes: tuple[int, ...]) -> np.ndarray:
     limit = available_memory()
     content = read_bytes(path, min(offset + promised, limit) + 1)
     if len(content) > limit:
-        raise LimnerError(f"{path}: its {promised:,} bytes of pictures do not fit in the memory: use a folder or .npy")
+        raise LimnerError(f"{path}: its {promised:,} bytes of images do not fit in the memory: use a folder or .npy")
     if len(content) != offset + promised:
         there = "more" if len(content) > offset + promised else f"only {len(content) - offset:,}"
         sizes = "×".join(map(str, shape))
@@ -61,10 +61,10 @@ def parse_idx(path: Path, axes: tuple[int, ...]) -> np.ndarray:
 
 
 def read_idx(path: Path, options: Options) -> ImageSet:
-    """The pictures of an IDX file; with its labels, and its test set, where files so named lie beside it.
+    """The images of an IDX file; with its labels, and its test set, where files so named lie beside it.
 
     Raises:
-        LimnerError: A file is damaged or holds no pictures.
+        LimnerError: A file is damaged or holds no images.
     """
     files = {ALL: path}
     if path.name.startswith("train-") and (test := sibling(path, "train-", "t10k-")):
@@ -76,21 +76,21 @@ def read_idx(path: Path, options: Options) -> ImageSet:
         if of_labels and "images" in file.name:
             labels[part] = parse_idx(of_labels, (1,))
             if len(labels[part]) != len(images[part]):
-                raise LimnerError(f"{of_labels}: {len(labels[part])} labels for {len(images[part])} pictures")
+                raise LimnerError(f"{of_labels}: {len(labels[part])} labels for {len(images[part])} images")
     indices, label_names = whole_numbers(labels, path)
     return assemble(
-        {part: picture_rows(array, files[part], indices.get(part)) for part, array in images.items()},
+        {part: image_rows(array, files[part], indices.get(part)) for part, array in images.items()},
         options,
         label_names=label_names,
         notes=(f"test is {files['test'].name}",) if "test" in files else (),
     )
 
 
-def picture_rows(array: np.ndarray, path: Path, labels: np.ndarray | None) -> Rows:
+def image_rows(array: np.ndarray, path: Path, labels: np.ndarray | None) -> Rows:
     """Rows of an array of bytes ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``."""
     found = layout_of(array.shape)
     if found is None:
-        raise LimnerError(f"{path}: its axes {array.shape} are not those of grey or RGB pictures")
+        raise LimnerError(f"{path}: its axes {array.shape} are not those of grey or RGB images")
     shape, axes = found
     if axes == "HWC":
         return Rows(np.ascontiguousarray(array.transpose(0, 3, 1, 2)), shape, labels)

@@ -1,4 +1,4 @@
-"""What a source becomes: uint8 pictures ``(N, C, H, W)`` in disjoint splits, with their shape and levels."""
+"""What a source becomes: uint8 images ``(N, C, H, W)`` in disjoint splits, with their shape and levels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Broken", "ImageSet", "MemoryStore", "PictureStore", "Split"]
 
 
 class PictureStore(Protocol):
-    """Pictures by position, in memory or on disk."""
+    """Images by position, in memory or on disk."""
 
     @property
     def in_memory(self) -> bool:
@@ -27,17 +27,17 @@ class PictureStore(Protocol):
         ...
 
     def __len__(self) -> int:
-        """How many pictures."""
+        """How many images."""
         ...
 
     def take(self, indices: torch.Tensor) -> torch.Tensor:
-        """The pictures at ``indices`` (int64 ``(B,)``) as uint8 ``(B, C, H, W)``."""
+        """The images at ``indices`` (int64 ``(B,)``) as uint8 ``(B, C, H, W)``."""
         ...
 
 
 @dataclass(frozen=True)
 class MemoryStore:
-    """All pictures as one uint8 tensor ``(N, C, H, W)``."""
+    """All images as one uint8 tensor ``(N, C, H, W)``."""
 
     images: torch.Tensor
     in_memory: bool = field(default=True, init=False)
@@ -52,7 +52,7 @@ class MemoryStore:
         return len(self.images)
 
     def take(self, indices: torch.Tensor) -> torch.Tensor:
-        """The pictures at ``indices`` as uint8 ``(B, C, H, W)``."""
+        """The images at ``indices`` as uint8 ``(B, C, H, W)``."""
         return self.images.index_select(0, indices)
 
 
@@ -69,9 +69,9 @@ class Split:
     """One of ``train``, ``validation``, ``test``.
 
     Attributes:
-        store: The pictures.
+        store: The images.
         labels: Class indices int64 ``(N,)`` into ``ImageSet.label_names``, or None.
-        names: File names, one a picture, where the source has them (else empty).
+        names: File names, one an image, where the source has them (else empty).
     """
 
     store: PictureStore
@@ -82,11 +82,11 @@ class Split:
         return len(self.store)
 
     def take(self, indices: torch.Tensor) -> torch.Tensor:
-        """The pictures at ``indices`` as uint8 ``(B, C, H, W)``."""
+        """The images at ``indices`` as uint8 ``(B, C, H, W)``."""
         return self.store.take(indices)
 
     def first(self, n: int) -> torch.Tensor:
-        """The first ``n`` pictures (fewer if there are not so many), uint8 ``(n, C, H, W)``."""
+        """The first ``n`` images (fewer if there are not so many), uint8 ``(n, C, H, W)``."""
         return self.take(torch.arange(min(n, len(self))))
 
 
@@ -96,7 +96,7 @@ class ImageSet:
 
     Attributes:
         source: The SOURCE that it was loaded from, as the user wrote it.
-        shape: ``(C, H, W)`` of every picture.
+        shape: ``(C, H, W)`` of every image.
         levels: How many values a pixel can take; level k is stored as ``round(255 k / (levels - 1))``.
         splits: ``train``, ``validation`` and ``test``; disjoint, and the same at each load.
         label_names: Names of the classes, empty without labels.
@@ -121,5 +121,5 @@ class ImageSet:
         if name not in self.splits:
             raise LimnerError(f"{self.source} has no split {name!r}: choose one of {', '.join(self.splits)}")
         if len(self.splits[name]) == 0:
-            raise LimnerError(f"split {name!r} of {self.source} is empty: the source has too few pictures for it")
+            raise LimnerError(f"split {name!r} of {self.source} is empty: the source has too few images for it")
         return self.splits[name]

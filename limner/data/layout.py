@@ -1,4 +1,4 @@
-"""What the folders of a tree of pictures mean: splits, classes, or nothing."""
+"""What the folders of a tree of images mean: splits, classes, or nothing."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Layout:
-    """The pictures among some files.
+    """The images among some files.
 
     Attributes:
-        names: Those that are pictures by their extension, sorted.
+        names: Those that are images by their extension, sorted.
         parts: The split of each, or ``all``.
         labels: The class of each as an index into ``label_names``; empty without classes.
         label_names: Sorted.
@@ -43,16 +43,16 @@ def arrange(names: Sequence[str], extensions: Collection[str]) -> Layout:
 
     A folder that contains everything is looked through. Top folders named train, test, val(id(ation)) are
     splits if ``train`` is there with another one or alone; otherwise, and below them, the first folder is the
-    class, provided that every picture lies in one and that there are at least two.
+    class, provided that every image lies in one and that there are at least two.
     """
     notes: list[str] = []
-    pictures = [name for name in names if PurePosixPath(name).suffix.lower() in extensions]
+    images = [name for name in names if PurePosixPath(name).suffix.lower() in extensions]
     others = Counter(PurePosixPath(name).suffix.lower() or "no extension" for name in names)
     others = Counter({kind: n for kind, n in others.items() if kind not in extensions})
     if others:
         kinds = ", ".join(f"{n} {kind}" for kind, n in others.most_common(4))
-        notes.append(f"{others.total()} files that are no pictures were ignored ({kinds})")
-    paths = [PurePosixPath(name).parts for name in pictures]
+        notes.append(f"{others.total()} files that are no images were ignored ({kinds})")
+    paths = [PurePosixPath(name).parts for name in images]
     while paths and all(len(path) > 1 and path[0] == paths[0][0] for path in paths):
         paths = [path[1:] for path in paths]
 
@@ -61,17 +61,17 @@ def arrange(names: Sequence[str], extensions: Collection[str]) -> Layout:
     if "train" in tops and tops & (set(SPLIT_FOLDERS) - {"train"}):
         parts = [SPLIT_FOLDERS.get(path[0].lower(), "") if len(path) > 1 else "" for path in paths]
         if outside := parts.count(""):
-            notes.append(f"{outside} pictures outside of the folders train, validation and test were ignored")
+            notes.append(f"{outside} images outside of the folders train, validation and test were ignored")
         kept = [i for i, part in enumerate(parts) if part]
-        pictures, parts = [pictures[i] for i in kept], [parts[i] for i in kept]
+        images, parts = [images[i] for i in kept], [parts[i] for i in kept]
         paths = [paths[i][1:] for i in kept]
 
     classes = sorted({path[0] for path in paths if len(path) > 1})
     loose = sum(len(path) == 1 for path in paths)
     if len(classes) < 2 or loose:
         if len(classes) > 1:
-            notes.append(f"no labels: {loose} of {len(paths)} pictures lie outside of the class folders")
-        return Layout(tuple(pictures), tuple(parts), (), (), tuple(notes))
+            notes.append(f"no labels: {loose} of {len(paths)} images lie outside of the class folders")
+        return Layout(tuple(images), tuple(parts), (), (), tuple(notes))
     index = {name: i for i, name in enumerate(classes)}
     labels = tuple(index[path[0]] for path in paths)
-    return Layout(tuple(pictures), tuple(parts), labels, tuple(classes), tuple(notes))
+    return Layout(tuple(images), tuple(parts), labels, tuple(classes), tuple(notes))

@@ -28,7 +28,7 @@ def _lookup(levels: int) -> torch.Tensor:
 
 
 def quantize(images: torch.Tensor, levels: int) -> torch.Tensor:
-    """Levels int64 of uint8 pictures, same shape.
+    """Levels int64 of uint8 images, same shape.
 
     Raises:
         LimnerError: A pixel's value is none of the levels (a likelihood of it would mean nothing).
@@ -44,16 +44,16 @@ def quantize(images: torch.Tensor, levels: int) -> torch.Tensor:
 
 
 def dequantize(k: torch.Tensor, levels: int) -> torch.Tensor:
-    """uint8 pictures of levels int64, same shape."""
+    """uint8 images of levels int64, same shape."""
     return _values(levels).to(k.device)[k.long()]
 
 
 def nearest_level(images: torch.Tensor, levels: int) -> torch.Tensor:
-    """uint8 pictures with each pixel moved to the value of the nearest level."""
+    """uint8 images with each pixel moved to the value of the nearest level."""
     table = _nearest(levels).to(images.device)
     moved = torch.empty_like(images, memory_format=torch.contiguous_format)
     for pixels, out in zip(images.reshape(-1).split(1 << 20), moved.view(-1).split(1 << 20), strict=True):
-        out.copy_(table[pixels.long()])  # piece by piece: indices take eight times the pictures' memory
+        out.copy_(table[pixels.long()])  # piece by piece: indices take eight times the images' memory
     return moved
 
 

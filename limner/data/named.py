@@ -28,7 +28,7 @@ SOURCES = {
     "binarized-mnist": "70,000 handwritten digits 28×28, black and white (the static binarization)",
     "fashion-mnist": "70,000 pieces of clothing 28×28, grey",
     "cifar10": "60,000 photographs 32×32 of ten kinds of things, RGB",
-    STACKED: "136,000 pictures 28×28 of three MNIST digits each, one a channel: 1,000 classes to count modes by",
+    STACKED: "136,000 images 28×28 of three MNIST digits each, one a channel: 1,000 classes to count modes by",
 }
 
 FASHION = (
@@ -40,7 +40,7 @@ CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 CIFAR10_ROOT = "https://www.cs.toronto.edu/~kriz/"
 BINARIZED_ROOT = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
 
-# How many pictures there are: (training file, validation, test). Validation is the end of the training file,
+# How many images there are: (training file, validation, test). Validation is the end of the training file,
 # except for binarized MNIST, which is published in three files.
 COUNTS = {
     "mnist": (60_000, 10_000, 10_000),
@@ -114,13 +114,13 @@ def _digits(options: Options) -> ImageSet:
     bunch = load_digits()
     images = np.round(bunch.images[:, None] * 255 / 16).astype(np.uint8)
     labels = bunch.target.astype(np.int64)
-    order = sorted(range(len(images)), key=lambda i: content_hash(images[i]))  # no picture occurs twice
+    order = sorted(range(len(images)), key=lambda i: content_hash(images[i]))  # no image occurs twice
     test, validation, train = np.split(np.array(order), [250, 500])
     parts = {
         part: Rows(images[where], (1, 8, 8), labels[where])
         for part, where in (("train", train), ("validation", validation), ("test", test))
     }
-    note = f"splits of {len(train):,}, 250 and 250 pictures, chosen by their content"
+    note = f"splits of {len(train):,}, 250 and 250 images, chosen by their content"
     return assemble(parts, options, levels=17, label_names=tuple("0123456789"), notes=(note,))
 
 
@@ -136,7 +136,7 @@ def _find(data_dir: Path, name: str, remote: Remote, options: Options) -> Path:
 
 def _check_count(path: Path, count: int, expected: int) -> None:
     if count != expected:
-        raise LimnerError(f"{path}: holds {count:,} pictures where {expected:,} were published: fetch it again")
+        raise LimnerError(f"{path}: holds {count:,} images where {expected:,} were published: fetch it again")
 
 
 def _idx_family(name: str, data_dir: Path, options: Options) -> ImageSet:
@@ -147,7 +147,7 @@ def _idx_family(name: str, data_dir: Path, options: Options) -> ImageSet:
 
 
 def _idx_arrays(name: str, data_dir: Path, options: Options) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Pictures uint8 ``(N, 1, 28, 28)`` and labels int64 ``(N,)`` of the parts ``train`` and ``t10k``."""
+    """Images uint8 ``(N, 1, 28, 28)`` and labels int64 ``(N,)`` of the parts ``train`` and ``t10k``."""
     family = IDX_FAMILIES[name]
     in_training, _, in_test = COUNTS[name]
     arrays: dict[str, np.ndarray] = {}
@@ -178,7 +178,7 @@ def _stacked_mnist(data_dir: Path, options: Options) -> ImageSet:
     for (part, (digits, numbers)), n in zip(pools.items(), COUNTS[STACKED], strict=True):
         chosen = random.integers(0, len(digits), (n, 3))
         parts[part] = Rows(digits[chosen, 0], (3, 28, 28), numbers[chosen] @ np.array([100, 10, 1]))
-    note = "three digits of the same split of MNIST a picture, drawn once and for all; the label is their number"
+    note = "three digits of the same split of MNIST an image, drawn once and for all; the label is their number"
     return assemble(parts, options, levels=256, label_names=tuple(f"{k:03d}" for k in range(1000)), notes=(note,))
 
 
@@ -194,7 +194,7 @@ def _published(
         "validation": Rows(images[cut:], chw, labels[cut:]),
         "test": Rows(test_images, chw, test_labels),
     }
-    note = f"validation is the last {len(images) - cut:,} pictures of the published training part"
+    note = f"validation is the last {len(images) - cut:,} images of the published training part"
     return assemble(parts, options, levels=256, label_names=label_names, notes=(note,))
 
 

@@ -1,4 +1,4 @@
-"""Nearest neighbours: which pictures of a set are most like a given one."""
+"""Nearest neighbours: which images of a set are most like a given one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def nearest(queries: Tensor, references: Tensor, k: int = 1) -> tuple[Tensor, Te
     0 and not at the rounding of |a|² + |b|² - 2ab.
 
     Args:
-        queries: Pictures uint8 ``(N, C, H, W)``, whose pixels then count as numbers in [0, 1], or features ``(N, D)``.
+        queries: Images uint8 ``(N, C, H, W)``, whose pixels then count as numbers in [0, 1], or features ``(N, D)``.
         references: Likewise ``(M, ...)``.
         k: How many, at most M.
 
@@ -33,7 +33,7 @@ def nearest(queries: Tensor, references: Tensor, k: int = 1) -> tuple[Tensor, Te
     if queries.shape[1:] != references.shape[1:]:
         raise LimnerError(f"neighbours of {tuple(queries.shape[1:])} among {tuple(references.shape[1:])}: not alike")
     if not 1 <= k <= len(references):
-        raise LimnerError(f"{k} nearest neighbours: choose 1 to {len(references):,}, the number of pictures there are")
+        raise LimnerError(f"{k} nearest neighbours: choose 1 to {len(references):,}, the number of images there are")
     a, more = _numbers(queries), min(k + 8, len(references))
     square = a.square().sum(1, keepdim=True)  # (N, 1)
     best = torch.empty(len(a), 0, dtype=a.dtype, device=a.device)

@@ -1,4 +1,4 @@
-"""Pictures in ``.npy`` and ``.npz`` files."""
+"""Images in ``.npy`` and ``.npz`` files."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ SPLITS = {
     "valid": "validation",
     "validation": "validation",
 }
-IMAGES = {"x", "image", "images", "img", "imgs", "data", "pictures"}
+IMAGES = {"x", "image", "images", "img", "imgs", "data"}
 LABELS = {"y", "label", "labels", "target", "targets"}
 AXES = "(N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3"
 BLOCK = 4096  # rows looked at once: a mapped file may be larger than the memory
 
 
 def read_npy(path: Path, options: Options) -> ImageSet:
-    """The pictures of a ``.npy`` file, which stays on disk if it is larger than the memory limit.
+    """The images of a ``.npy`` file, which stays on disk if it is larger than the memory limit.
 
     Raises:
-        LimnerError: The file is damaged, or no array of pictures.
+        LimnerError: The file is damaged, or no array of images.
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -49,10 +49,10 @@ def read_npy(path: Path, options: Options) -> ImageSet:
 
 
 def read_npz(path: Path, options: Options) -> ImageSet:
-    """The pictures of a ``.npz`` file: ``images``, ``x_train`` and so on, or its only array.
+    """The images of a ``.npz`` file: ``images``, ``x_train`` and so on, or its only array.
 
     Raises:
-        LimnerError: The file is damaged, or its arrays cannot be told apart or are no pictures.
+        LimnerError: The file is damaged, or its arrays cannot be told apart or are no images.
     """
     images: dict[str, np.ndarray] = {}
     labels: dict[str, np.ndarray] = {}
@@ -97,14 +97,14 @@ def whole_numbers(labels: Mapping[str, np.ndarray], path: Path) -> tuple[dict[st
     """Class indices int64 by part, and the names of the classes: the values that occur, in order.
 
     Raises:
-        LimnerError: The values are neither whole numbers nor texts, or not one a picture.
+        LimnerError: The values are neither whole numbers nor texts, or not one an image.
     """
     flat: dict[str, np.ndarray] = {}
     for part, values in labels.items():
         column = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
         if column.ndim != 1 or column.dtype.kind not in "biuUS":
             raise LimnerError(
-                f"{path}: labels must be a whole number or text a picture, not {values.dtype} {values.shape}"
+                f"{path}: labels must be a whole number or text an image, not {values.dtype} {values.shape}"
             )
         flat[part] = column
     if not flat:
@@ -132,10 +132,10 @@ def _assemble(path: Path, images: dict[str, np.ndarray], labels: dict[str, np.nd
     for part, array in images.items():
         found = layout_of(array.shape)
         if found is None:
-            raise LimnerError(f"{path}: pictures must be {AXES}, not {array.shape}")
+            raise LimnerError(f"{path}: images must be {AXES}, not {array.shape}")
         shape, axes = found
         if part in indices and len(indices[part]) != len(array):
-            raise LimnerError(f"{path}: {len(indices[part])} labels for {len(array)} pictures")
+            raise LimnerError(f"{path}: {len(indices[part])} labels for {len(array)} images")
         plain = axes == "CHW" and array.dtype == np.uint8 and scale == 1
 
         def convert(rows: np.ndarray, axes: str = axes) -> np.ndarray:
@@ -157,15 +157,15 @@ def _scale(images: Mapping[str, np.ndarray], path: Path, notes: list[str]) -> in
         if array.dtype.kind not in "biuf":
             raise LimnerError(f"{path}: pixels must be numbers, not {array.dtype}")
         if array.ndim < 3:
-            raise LimnerError(f"{path}: pictures must be {AXES}, not {array.shape}")
+            raise LimnerError(f"{path}: images must be {AXES}, not {array.shape}")
         if not array.size:
-            raise LimnerError(f"{path} holds no pictures: an array of shape {array.shape}")
+            raise LimnerError(f"{path} holds no images: an array of shape {array.shape}")
         kinds.add(array.dtype.kind)
         for start in range(0, len(array), BLOCK):
             rows = array[start : start + BLOCK]
             low, high = float(rows.min()), float(rows.max())
             if not np.isfinite(low + high):
-                raise LimnerError(f"{path}: pixels are NaN or infinite (pictures {start} to {start + len(rows) - 1})")
+                raise LimnerError(f"{path}: pixels are NaN or infinite (images {start} to {start + len(rows) - 1})")
             lowest, highest = min(lowest, low), max(highest, high)
     if "f" in kinds:
         if len(kinds) > 1:

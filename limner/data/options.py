@@ -25,8 +25,8 @@ class Options:
 
     Attributes:
         source: The SOURCE as the user wrote it, for messages.
-        size: ``(H, W)`` of every picture, None to let limner choose.
-        fit: How a picture of another size is brought to ``size``.
+        size: ``(H, W)`` of every image, None to let limner choose.
+        fit: How an image of another size is brought to ``size``.
         levels: Levels to quantize to, None to keep those found.
         memory_limit: Bytes of pixels up to which a set is kept in memory.
         on_progress: Told ``(stage, done, total)`` now and then.

@@ -29,16 +29,16 @@ def load(
 ) -> ImageSet:
     """Load a data set.
 
-    Splits that a source does not bring are made from the content of its pictures: about 80 % for training,
+    Splits that a source does not bring are made from the content of its images: about 80 % for training,
     10 % for validation, 10 % for test, chosen by a hash of the pixels. They are the same on every machine,
-    whatever the files are called, and equal pictures always share a split.
+    whatever the files are called, and equal images always share a split.
 
     Args:
         source: A name from ``SOURCES`` (write ``./mnist`` for a folder of that name), a folder or ``.zip`` of
-            pictures, a ``.npy`` or ``.npz`` file, an IDX file or an ``.amat`` file (both may be gzipped).
-        size: ``(H, W)`` for every picture. By default pictures keep their size, and pictures of different
+            images, a ``.npy`` or ``.npz`` file, an IDX file or an ``.amat`` file (both may be gzipped).
+        size: ``(H, W)`` for every image. By default images keep their size, and images of different
             sizes are brought to the most common one, at most 64 pixels long.
-        fit: How a picture of another size or shape is brought there: ``crop`` covers and cuts what juts out,
+        fit: How an image of another size or shape is brought there: ``crop`` covers and cuts what juts out,
             ``pad`` adds black borders, ``stretch`` distorts.
         levels: How many values a pixel may have (2 to 256): each is moved to the nearest. By default 2 where
             every pixel is black or white, otherwise 256 (17 for ``digits``).
@@ -52,7 +52,7 @@ def load(
         The set, with notes on everything that was decided, and the files that could not be read.
 
     Raises:
-        LimnerError: The source is not there, damaged, or holds no pictures; or an argument is out of range.
+        LimnerError: The source is not there, damaged, or holds no images; or an argument is out of range.
     """
     name = os.fspath(source)
     limit = memory_budget() if memory_limit is None else memory_limit
@@ -75,22 +75,22 @@ def load(
         return read_npz(path, options)
     if kind == ".zip":
         from limner.data.files import ZipFiles
-        from limner.data.folder import read_pictures
+        from limner.data.folder import read_images
 
-        return read_pictures(ZipFiles(path), options)
-    raise LimnerError(f"{name} is no data set: give a folder of pictures, or a .zip, .npz, .npy, IDX or .amat file")
+        return read_images(ZipFiles(path), options)
+    raise LimnerError(f"{name} is no data set: give a folder of images, or a .zip, .npz, .npy, IDX or .amat file")
 
 
 def _read_folder(path: Path, options: Options) -> ImageSet:
     from limner.data.files import FolderFiles
-    from limner.data.folder import read_pictures
+    from limner.data.folder import read_images
 
     files = FolderFiles(path)
     arrays = [file for file in files.names if is_idx(Path(file)) or is_amat(Path(file)) or file.endswith(".npz")]
     if arrays and len(arrays) == len(files.names):
         first = next((file for file in reversed(arrays) if "train" in file and "images" in file), arrays[0])
-        raise LimnerError(f"{options.source} holds no pictures but data files: give one of them, as {path / first}")
-    return read_pictures(files, options)
+        raise LimnerError(f"{options.source} holds no images but data files: give one of them, as {path / first}")
+    return read_images(files, options)
 
 
 def _data_dir(given: str | os.PathLike[str] | None) -> Path:

@@ -1,4 +1,4 @@
-"""Splits that depend on the pictures alone: the same on every machine, and no picture in two of them."""
+"""Splits that depend on the images alone: the same on every machine, and no image in two of them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ HELD_OUT = {"validation": 0.1, "test": 0.1}
 
 
 def content_hash(pixels: np.ndarray) -> bytes:
-    """16 bytes that name a picture by its shape and pixels, whatever its file is called."""
+    """16 bytes that name an image by its shape and pixels, whatever its file is called."""
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.digest()
 
 
 def divide(hashes: Sequence[bytes], held_out: Mapping[str, float]) -> dict[str, np.ndarray]:
-    """Divide pictures into ``train`` and the splits of ``held_out``, by the order of their hashes.
+    """Divide images into ``train`` and the splits of ``held_out``, by the order of their hashes.
 
-    Equal pictures form a group that goes to one split as a whole. Groups are dealt to the held-out splits in
-    turn as long as they fit; what fits nowhere (a picture that makes up much of the set) is for training.
+    Equal images form a group that goes to one split as a whole. Groups are dealt to the held-out splits in
+    turn as long as they fit; what fits nowhere (an image that makes up much of the set) is for training.
 
     Args:
-        hashes: One a picture.
-        held_out: Which share of the pictures each split is to get.
+        hashes: One an image.
+        held_out: Which share of the images each split is to get.
 
     Returns:
-        Positions int64 by split name, ordered by hash. Every split has at least one picture if there are
+        Positions int64 by split name, ordered by hash. Every split has at least one image if there are
         enough different ones; otherwise the held-out splits are empty.
     """
     groups: dict[bytes, list[int]] = {}
@@ -49,7 +49,7 @@ def divide(hashes: Sequence[bytes], held_out: Mapping[str, float]) -> dict[str, 
                 room[name] -= len(group)
                 turn = [*(other for other in turn if other != name), name]
         for name in held_out:
-            if not dealt[name]:  # only large groups of equal pictures: give it the smallest
+            if not dealt[name]:  # only large groups of equal images: give it the smallest
                 smallest = min(dealt["train"], key=len)
                 dealt["train"].remove(smallest)
                 dealt[name].append(smallest)

@@ -1,4 +1,4 @@
-"""Pictures that stay on disk and are decoded when they are asked for."""
+"""Images that stay on disk and are decoded when they are asked for."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["FileStore", "parallel"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-BLOCK = 256  # pictures in flight at once: bounds what waits in memory
+BLOCK = 256  # images in flight at once: bounds what waits in memory
 
 
 @dataclass(frozen=True, eq=False)
 class FileStore:
-    """Pictures read anew at each ``take``, by threads (Pillow and zlib release the interpreter's lock).
+    """Images read anew at each ``take``, by threads (Pillow and zlib release the interpreter's lock).
 
     Attributes:
-        read: The picture at a position of the source, uint8 ``(C, H, W)``.
-        positions: Where each picture of this store lies in the source, int64 ``(N,)``.
+        read: The image at a position of the source, uint8 ``(C, H, W)``.
+        positions: Where each image of this store lies in the source, int64 ``(N,)``.
         shape: ``(C, H, W)``.
     """
 
@@ -39,15 +39,15 @@ class FileStore:
         return len(self.positions)
 
     def take(self, indices: torch.Tensor) -> torch.Tensor:
-        """The pictures at ``indices`` (int64 ``(B,)``) as uint8 ``(B, C, H, W)``.
+        """The images at ``indices`` (int64 ``(B,)``) as uint8 ``(B, C, H, W)``.
 
         Raises:
             LimnerError: A file has vanished or changed since the set was loaded.
         """
         positions = self.positions[indices.cpu().numpy()].tolist()
         images = np.empty((len(positions), *self.shape), np.uint8)
-        for slot, picture in enumerate(parallel(self.read, positions)):
-            images[slot] = picture
+        for slot, image in enumerate(parallel(self.read, positions)):
+            images[slot] = image
         return torch.from_numpy(images)
 
 

@@ -32,5 +32,5 @@ HEADS: dict[str, type[ChannelDistribution]] = {
 
 
 def default_head(levels: int, otherwise: str) -> str:
-    """``"sigmoid"`` for binary pictures, else ``otherwise``."""
+    """``"sigmoid"`` for binary images, else ``otherwise``."""
     return "sigmoid" if levels == 2 else otherwise

@@ -28,7 +28,7 @@ class PixelDistribution(ABC):
     def icdf(self, u: Tensor) -> Tensor:
         """The smallest level whose cumulative probability reaches ``u``, uniforms ``(B, C, H, W)`` in [0, 1).
 
-        One uniform decides one value, so that two samplers fed the same uniforms draw the same picture.
+        One uniform decides one value, so that two samplers fed the same uniforms draw the same image.
         """
 
     @property

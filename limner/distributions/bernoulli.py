@@ -1,4 +1,4 @@
-"""Bernoulli pixels: the sigmoid head, for binary pictures."""
+"""Bernoulli pixels: the sigmoid head, for binary images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Bernoulli(ChannelDistribution):
             LimnerError: More than two levels.
         """
         if levels != 2:
-            raise LimnerError(f"a sigmoid (Bernoulli) head is for binary pictures, these have {levels} levels")
+            raise LimnerError(f"a sigmoid (Bernoulli) head is for binary images, these have {levels} levels")
         return 1
 
     @classmethod

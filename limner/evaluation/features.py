@@ -1,7 +1,7 @@
 """What samples are looked at with: the features of a small network that is trained on the data itself.
 
-With labels it is a classifier of them. Without, it tells how a picture was turned and mirrored, which needs an idea of
-what the pictures show (rotation prediction, Gidaris et al. 2018, https://arxiv.org/abs/1803.07728, with mirroring).
+With labels it is a classifier of them. Without, it tells how an image was turned and mirrored, which needs an idea of
+what the images show (rotation prediction, Gidaris et al. 2018, https://arxiv.org/abs/1803.07728, with mirroring).
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from limner.training.checkpoints import read_tensors, restore_module, with_prefi
 
 __all__ = ["FeatureNetwork", "data_digest", "feature_network", "train_features"]
 
-DIMENSIONS = 64  # of the features: few, so that a covariance of some hundred pictures means something
+DIMENSIONS = 64  # of the features: few, so that a covariance of some hundred images means something
 WIDTH = 8  # maps at full size
 BATCH = 128
 EPOCHS, MOST_STEPS = 30, 600
 RATE = 2e-3
-LOOKED_AT = 1000  # pictures that the digest and the scale of the features are of
+LOOKED_AT = 1000  # images that the digest and the scale of the features are of
 
 OnProgress = Callable[[str, int, int], None]  # (stage, done, total)
 
 
 class FeatureNetwork(nn.Module):
-    """Features and classes of uint8 pictures ``(B, C, H, W)``.
+    """Features and classes of uint8 images ``(B, C, H, W)``.
 
-    Features are centred and have a mean variance of 1 over the training pictures, so that distances have a unit.
+    Features are centred and have a mean variance of 1 over the training images, so that distances have a unit.
 
     Args:
         shape: ``(C, H, W)``.
         classes: K of the labels; 0 without labels.
-        channelwise: Each channel is a picture of its own whose class is one digit of the label, the first channel's
+        channelwise: Each channel is an image of its own whose class is one digit of the label, the first channel's
             the most significant: the features of the channels are joined.
 
     Attributes:
@@ -78,7 +78,7 @@ class FeatureNetwork(nn.Module):
     def logits(self, images: Tensor) -> Tensor:
         """Of classes (of orientations without labels), ``(B, K)``; of a channelwise network of digits, ``(B·C, base)``.
 
-        A picture's channels follow each other.
+        An image's channels follow each other.
         """
         return self.head(F.gelu(self._encoded(images)))
 
@@ -97,7 +97,7 @@ class FeatureNetwork(nn.Module):
         return self.base ** torch.arange(digits.shape[1] - 1, -1, -1, device=digits.device)
 
     def targets(self, labels: Tensor) -> Tensor:
-        """What ``logits`` are to say of pictures with labels int64 ``(B,)``."""
+        """What ``logits`` are to say of images with labels int64 ``(B,)``."""
         labels = labels.to(self.device)
         if not self.channelwise:
             return labels
@@ -132,9 +132,9 @@ class FeatureNetwork(nn.Module):
 
 
 def turned(images: Tensor, orientation: Tensor) -> Tensor:
-    """Pictures ``(B, C, H, W)`` mirrored where bit 0 of ``orientation`` ``(B,)`` is set, upside down by bit 1.
+    """Images ``(B, C, H, W)`` mirrored where bit 0 of ``orientation`` ``(B,)`` is set, upside down by bit 1.
 
-    And transposed by bit 2, for square pictures: together the eight symmetries of the square.
+    And transposed by bit 2, for square images: together the eight symmetries of the square.
     """
     for bit, change in enumerate((lambda x: x.flip(-1), lambda x: x.flip(-2), lambda x: x.transpose(-1, -2))):
         chosen = (orientation >> bit & 1).bool()
@@ -145,7 +145,7 @@ def turned(images: Tensor, orientation: Tensor) -> Tensor:
 
 
 def data_digest(data: ImageSet) -> str:
-    """A name for a data set: of its shape, its size, and pictures and labels spread over the training split."""
+    """A name for a data set: of its shape, its size, and images and labels spread over the training split."""
     train = data.split("train")
     chosen = _spread(len(train))
     digest = hashlib.blake2b(repr((data.shape, data.levels, len(train), data.label_names)).encode(), digest_size=8)
@@ -219,7 +219,7 @@ def train_features(
 def _asked(
     network: FeatureNetwork, images: Tensor, labels: Tensor | None, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """The network's logits of pictures and the right answers: their labels, or how they were turned."""
+    """The network's logits of images and the right answers: their labels, or how they were turned."""
     if network.classes:
         return network.logits(images), network.targets(cast(Tensor, labels))
     orientation = torch.randint(0, network.orientations, (len(images),), generator=generator)

@@ -1,7 +1,7 @@
-"""How near samples come to the data, whether or not their model has a likelihood: distances between sets of pictures.
+"""How near samples come to the data, whether or not their model has a likelihood: distances between sets of images.
 
 Every figure is of features (``features.py``), so it has no meaning of its own: the same figure between training and
-test pictures, in sets of the same size, stands beside it.
+test images, in sets of the same size, stands beside it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ __all__ = [
     "set_size",
 ]
 
-FEWEST = 50  # pictures in a set, below which none of this means anything
+FEWEST = 50  # images in a set, below which none of this means anything
 PARTS = 5  # of the training split, whose distances from the reference are averaged
 SUBSETS, SUBSET = 100, 1000  # of the kernel distance
-ROUNDING = 1e-6  # of distances between features of variance 1: equal pictures are at a distance of 0
+ROUNDING = 1e-6  # of distances between features of variance 1: equal images are at a distance of 0
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
@@ -52,7 +52,7 @@ def kernel_distance(a: Tensor, b: Tensor, *, seed: int = 0) -> tuple[float, floa
     """The squared maximum mean discrepancy for the kernel (xᵀy / D + 1)³ of features ``(N, D)`` and ``(M, D)``.
 
     Binkowski et al. 2018, https://arxiv.org/abs/1801.01401, section 4: the mean over 100 random subsets of 1,000
-    pictures (half of them, if there are fewer than 2,000), and the standard deviation over these. Unbiased, so it may
+    images (half of them, if there are fewer than 2,000), and the standard deviation over these. Unbiased, so it may
     be a little below 0.
     """
     kid = _torchmetrics().kid
@@ -113,7 +113,7 @@ def _share_within(points: Tensor, centres: Tensor, neighbours: int) -> float:
 def class_figures(classes: Tensor, labels: Tensor, k: int) -> tuple[int, float]:
     """How many of ``k`` classes occur among ``classes``, and KL(their histogram ‖ that of ``labels``) in nats.
 
-    Of classes alike probable, n pictures that are drawn rightly have a KL of about (k − 1) / 2n.
+    Of classes alike probable, n images that are drawn rightly have a KL of about (k − 1) / 2n.
     """
     ours = torch.bincount(classes.cpu(), minlength=k).double() / len(classes)
     theirs = torch.bincount(labels.cpu(), minlength=k).double() / len(labels)
@@ -122,22 +122,22 @@ def class_figures(classes: Tensor, labels: Tensor, k: int) -> tuple[int, float]:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Samples beside a split's pictures. ``data_*`` are the same figures of training pictures in place of samples.
+    """Samples beside a split's images. ``data_*`` are the same figures of training images in place of samples.
 
     Attributes:
-        samples: How many samples, beside as many reference and as many training pictures.
+        samples: How many samples, beside as many reference and as many training images.
         frechet: The Fréchet distance of the samples' features from the reference's.
-        data_frechet: Of training pictures from the reference: the mean over up to 5 disjoint sets.
+        data_frechet: Of training images from the reference: the mean over up to 5 disjoint sets.
         frechet_ratio: ``frechet / data_frechet``: 1 is as good as the data.
         kernel: The kernel distance; about 0 for the data.
         kernel_deviation: Its standard deviation over random subsets.
         neighbours: k of precision and recall.
         precision: Share of samples within the reference's manifold.
         recall: Share of the reference within the samples' manifold.
-        data_precision: What real pictures reach.
-        data_recall: What real pictures reach.
+        data_precision: What real images reach.
+        data_recall: What real images reach.
         feature_task: What the feature network was trained to tell: ``labels`` or ``orientation``.
-        feature_accuracy: How often it is right on held-out pictures.
+        feature_accuracy: How often it is right on held-out images.
         fidelity_seconds: Time taken, without the sampling.
         classes_covered: How many classes the network sees among the samples; None without labels, as the next.
         class_kl: KL(histogram of these classes ‖ histogram of the training labels), nats.
@@ -173,19 +173,19 @@ def measure_fidelity(
     neighbours: int = 3,
     inception: Inception | None = None,
 ) -> Fidelity:
-    """Compare samples with the pictures of ``split``, as many as there are samples (or as the set has).
+    """Compare samples with the images of ``split``, as many as there are samples (or as the set has).
 
     Args:
         generated: uint8 ``(N, C, H, W)``, of any model.
         data: What the model was trained on.
         network: Its feature network.
         split: The reference.
-        seed: Of the choice of pictures and of the kernel distance's subsets.
+        seed: Of the choice of images and of the kernel distance's subsets.
         neighbours: k of precision and recall.
         inception: Whose features to take in place of the network's, which still tells the classes.
 
     Raises:
-        LimnerError: There are too few pictures, or they differ in shape.
+        LimnerError: There are too few images, or they differ in shape.
     """
     start = time.perf_counter()
     train = data.split("train")
@@ -219,7 +219,7 @@ def measure_fidelity(
 def set_size(data: ImageSet, split: str, limit: int | None = None) -> int:
     """How many samples to draw: as many as the split has, and the training split, and ``limit``.
 
-    Of the training split half: the other half is what real pictures reach.
+    Of the training split half: the other half is what real images reach.
 
     Raises:
         LimnerError: They are too few.
@@ -229,7 +229,7 @@ def set_size(data: ImageSet, split: str, limit: int | None = None) -> int:
     if n < FEWEST:
         there = len(data.split(split))
         raise LimnerError(
-            f"split {split!r} of {data.source} has {there} pictures: fidelity needs {FEWEST}, and as many to train on"
+            f"split {split!r} of {data.source} has {there} images: fidelity needs {FEWEST}, and as many to train on"
         )
     if limit is not None and limit < FEWEST:
         raise LimnerError(f"{limit} samples: fidelity needs at least {FEWEST}")
@@ -238,5 +238,5 @@ def set_size(data: ImageSet, split: str, limit: int | None = None) -> int:
 
 @torch.no_grad()
 def _features(network: torch.nn.Module, split: Split, chosen: Tensor) -> Tensor:
-    """Features ``(n, D)`` of the pictures at ``chosen``."""
+    """Features ``(n, D)`` of the images at ``chosen``."""
     return torch.cat([network(split.take(part)) for part in chosen.split(500)]).cpu()

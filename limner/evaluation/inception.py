@@ -19,7 +19,7 @@ __all__ = ["Inception"]
 
 
 class Inception(nn.Module):
-    """Features ``(B, D)`` of uint8 pictures ``(B, C, H, W)``, grey or RGB.
+    """Features ``(B, D)`` of uint8 images ``(B, C, H, W)``, grey or RGB.
 
     Raises:
         LimnerError: ``path`` is no TorchScript.

@@ -1,4 +1,4 @@
-"""Codes of a split, and which latents say something of the picture: the others have collapsed to the prior."""
+"""Codes of a split, and which latents say something of the image: the others have collapsed to the prior."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ def active_units(codes: Tensor) -> Tensor:
     """Which dimensions of the codes are active, bool ``(D,)``: Cov_x(E_q[z]) > 0.01 (1509.00519, section 5.2).
 
     Args:
-        codes: The means of q(z|x) of many pictures, ``(N, D)``, as ``encode`` gives them.
+        codes: The means of q(z|x) of many images, ``(N, D)``, as ``encode`` gives them.
 
     Raises:
         LimnerError: There are fewer than two codes.
     """
     if len(codes) < 2:
-        raise LimnerError(f"active units: a variance over pictures needs two of them, not {len(codes)}")
+        raise LimnerError(f"active units: a variance over images needs two of them, not {len(codes)}")
     return codes.double().var(0) > THRESHOLD
 
 
 @dataclass(frozen=True)
 class Codes:
-    """Encoded pictures.
+    """Encoded images.
 
     Attributes:
         codes: ``(N, D)``.
-        labels: Classes of the pictures, int64 ``(N,)``; None where the data has none.
+        labels: Classes of the images, int64 ``(N,)``; None where the data has none.
         active: How many latents are active; None of an autoencoder, whose codes have no prior to give them a scale.
     """
 
@@ -55,10 +55,10 @@ class Codes:
 
 
 def encode_split(model: Reconstructs, split: Split, limit: int) -> Codes:
-    """The codes of the first ``limit`` pictures of a split; a conditional model is told their classes.
+    """The codes of the first ``limit`` images of a split; a conditional model is told their classes.
 
     Raises:
-        LimnerError: There are fewer than two pictures.
+        LimnerError: There are fewer than two images.
     """
     bounded = isinstance(model, Bounded)
     told = isinstance(model, Bounded) and model.classes > 0

@@ -1,7 +1,7 @@
 """What a trained network is worth where labels are few: a classifier from it, beside three that begin elsewhere.
 
-All are a linear layer on features, given the same few labelled pictures, and tell the classes of the same test
-pictures. The layer is fitted by logistic regression to the features as they are: of the trained network (``frozen``),
+All are a linear layer on features, given the same few labelled images, and tell the classes of the same test
+images. The layer is fitted by logistic regression to the features as they are: of the trained network (``frozen``),
 or the pixels (``pixels``). Then all weights are trained: from the trained ones (``fine-tuned``), or from new ones in
 the same way (``scratch``). A layer that is fitted before anything else moves spares the features the large first steps
 towards it (Kumar et al. 2022, arXiv 2202.10054).
@@ -31,19 +31,19 @@ METHODS: tuple[Method, ...] = get_args(Method)
 BATCH = 100
 RATE = 5e-4
 FEWEST_STEPS, EPOCHS, MOST_STEPS = 300, 20, 2000  # of training with labels: 20 epochs, but within these
-LOOKED_AT = 1000  # pictures that the scale of the features is of; their labels are not
+LOOKED_AT = 1000  # images that the scale of the features is of; their labels are not
 
 OnProgress = Callable[[str, int, int], None]  # (stage, done, total)
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """What share of the test pictures a method tells right.
+    """What share of the test images a method tells right.
 
     Attributes:
-        labels_per_class: Pictures of each class that it was given with their labels.
+        labels_per_class: Images of each class that it was given with their labels.
         method: One of ``METHODS``.
-        accuracies: Of each seed, which decides the labelled pictures, new weights and the order of the batches.
+        accuracies: Of each seed, which decides the labelled images, new weights and the order of the batches.
     """
 
     labels_per_class: int
@@ -67,7 +67,7 @@ class Classifier(nn.Module):
     Args:
         model: Any that has ``Features``; trained with the rest.
         classes: K.
-        images: Pictures uint8 ``(N, C, H, W)`` that decide the features' centre and scale.
+        images: Images uint8 ``(N, C, H, W)`` that decide the features' centre and scale.
     """
 
     mean: Tensor
@@ -82,11 +82,11 @@ class Classifier(nn.Module):
         self.out = nn.Linear(z.shape[1], classes, device=z.device, dtype=z.dtype)
 
     def features(self, images: Tensor) -> Tensor:
-        """Of uint8 pictures, ``(B, D)``."""
+        """Of uint8 images, ``(B, D)``."""
         return (self.model.features(images) - self.mean) / self.scale
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``(B, K)`` of uint8 pictures ``(B, C, H, W)``."""
+        """Logits ``(B, K)`` of uint8 images ``(B, C, H, W)``."""
         return self.out(self.features(images))
 
     @torch.no_grad()
@@ -104,7 +104,7 @@ class Classifier(nn.Module):
 
 
 def fine_tune(network: Classifier, images: Tensor, labels: Tensor, *, seed: int, steps: int | None = None) -> None:
-    """Train all of ``network`` on labelled pictures, in place; AdamW, the rate falling to zero.
+    """Train all of ``network`` on labelled images, in place; AdamW, the rate falling to zero.
 
     Args:
         network: Its features as trained, or new.
@@ -133,16 +133,16 @@ def fine_tune(network: Classifier, images: Tensor, labels: Tensor, *, seed: int,
 
 
 def few_labels(labels: Tensor, classes: int, per_class: int, seed: int) -> Tensor:
-    """Positions int64 ``(classes · per_class,)`` of so many pictures of each class; more of a seed hold the fewer.
+    """Positions int64 ``(classes · per_class,)`` of so many images of each class; more of a seed hold the fewer.
 
     Raises:
-        LimnerError: A class has fewer pictures.
+        LimnerError: A class has fewer images.
     """
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     members = [order[labels[order] == k][:per_class] for k in range(classes)]
     for k, found in enumerate(members):
         if len(found) < per_class:
-            raise LimnerError(f"{per_class} labels of each class: class {k} has {len(found)} training pictures")
+            raise LimnerError(f"{per_class} labels of each class: class {k} has {len(found)} training images")
     return torch.cat(members)
 
 
@@ -164,13 +164,13 @@ def measure_probe(
     Args:
         model: The trained one.
         fresh: Gives the same network with new weights, of a seed.
-        train: Where the labelled pictures are from.
-        test: The pictures to be told.
+        train: Where the labelled images are from.
+        test: The images to be told.
         classes: K of the labels.
-        labels_per_class: How many labelled pictures of each class there are, one experiment each.
+        labels_per_class: How many labelled images of each class there are, one experiment each.
         seeds: Experiments of each kind.
         methods: Which of ``METHODS``.
-        limit: Only the first so many test pictures.
+        limit: Only the first so many test images.
         on_progress: Told ``(stage, done, total)``.
 
     Raises:
@@ -216,7 +216,7 @@ class Pixels(nn.Module):
     """The pixels themselves as features."""
 
     def features(self, images: Tensor) -> Tensor:
-        """``(B, C · H · W)`` of uint8 pictures ``(B, C, H, W)``."""
+        """``(B, C · H · W)`` of uint8 images ``(B, C, H, W)``."""
         return images.flatten(1).float() / 255
 
 

@@ -1,4 +1,4 @@
-"""How near a reconstruction comes to its picture: mean squared error a value, and its peak signal-to-noise ratio.
+"""How near a reconstruction comes to its image: mean squared error a value, and its peak signal-to-noise ratio.
 
 Neither is a likelihood, and no error of models with codes of different lengths says which is the better model.
 """
@@ -22,7 +22,7 @@ __all__ = ["Reconstruction", "measure_reconstruction", "psnr", "squared_error"]
 
 
 def squared_error(images: Tensor, again: Tensor) -> Tensor:
-    """Mean over the values of each picture of (x − x̂)², intensities in [0, 1], ``(B,)``; uint8 ``(B, C, H, W)``."""
+    """Mean over the values of each image of (x − x̂)², intensities in [0, 1], ``(B,)``; uint8 ``(B, C, H, W)``."""
     return ((images.double() - again.to(images.device).double()) / 255).square().flatten(1).mean(1)
 
 
@@ -33,14 +33,14 @@ def psnr(mse: float) -> float:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Errors of ``n`` reconstructions; of all pictures' values, intensities in [0, 1].
+    """Errors of ``n`` reconstructions; of all images' values, intensities in [0, 1].
 
     Attributes:
         n: Images.
         mse: Mean squared error a value.
         mse_standard_error: Over the images: sample standard deviation over √n; None for one image.
         psnr: −10 log₁₀ of the ``mse``, dB; None where that is 0.
-        cross_entropy: Mean cross-entropy of the values of binary pictures, nats; None of others.
+        cross_entropy: Mean cross-entropy of the values of binary images, nats; None of others.
         corrupted_mse: Of a denoising autoencoder's inputs with noise as in training, as they are; else None.
         denoised_mse: Of what it makes of these; else None.
         reconstruction_seconds: Time taken.

@@ -23,6 +23,6 @@ def hooks() -> Hooks:
 
 
 def digest(folder: Path, *names: str) -> str:
-    """Of the modules ``names`` in ``folder`` and of all in this one: compiled code is kept while none of them changes."""
+    """Of the modules ``names`` in ``folder`` and of all here: compiled code is kept while none of them changes."""
     files = [folder / f"{name}.py" for name in names] + sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

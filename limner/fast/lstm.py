@@ -4,11 +4,11 @@ r"""The recurrence of a two-dimensional LSTM and its gradient, as compiled loops
           c_p = f \odot c_{p+s} + i \odot g, \quad h_p = o \odot \tanh c_p
 
 at each pixel p in raster order, or with the columns from right to left: t runs over a few neighbours that come before
-p, and s is the one whose cell is carried on (arXiv 1601.06759, equation 3). Outside of the picture h = c = 0. The
+p, and s is the one whose cell is carried on (arXiv 1601.06759, equation 3). Outside of the image h = c = 0. The
 gradient runs the other way; what it leaves, the gradient of :math:`a`, gives those of all weights by matrix products.
 
-Arrays are ``(H, W, B, D, ·)``: B pictures, D directions. No row is skewed here: with one pixel after another there is
-nothing to gain from diagonals, and the B pictures are the rows of the products.
+Arrays are ``(H, W, B, D, ·)``: B images, D directions. No row is skewed here: with one pixel after another there is
+nothing to gain from diagonals, and the B images are the rows of the products.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def step_forward(
     hidden: Any,
     hidden_stride: Any,
 ) -> Any:
-    """Gates' sums → gates; cells before → cells, hidden states; ``rows`` pictures, ``length`` bytes a gate."""
+    """Gates' sums → gates; cells before → cells, hidden states; ``rows`` images, ``length`` bytes a gate."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         number = signature.args[0].dtype
@@ -159,7 +159,7 @@ def step_backward(
 ) -> Any:
     """The gradients of hidden states and, ``carry``, of cells → those of the gates' sums and of the cells before.
 
-    ``d_hidden`` and ``carry`` have no gaps between pictures.
+    ``d_hidden`` and ``carry`` have no gaps between images.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limner.fast import lstm
-from limner.fast.tile import VECTOR_BYTES, VECTORS
 from limner.fast.threads import in_shares
-
+from limner.fast.tile import VECTOR_BYTES, VECTORS
 from limner.nn.recurrent import Direction
 
 __all__ = ["lstm_backward", "lstm_forward", "panels", "recurrence"]
@@ -63,7 +62,9 @@ class _Recurrence(torch.autograd.Function):
         return *lstm_backward(gradient, hidden, gates, cells, weight, ctx.directions), None
 
 
-def lstm_forward(inputs: Tensor, weight: Tensor, directions: Sequence[Direction]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def lstm_forward(
+    inputs: Tensor, weight: Tensor, directions: Sequence[Direction]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Hidden states summed over the D directions ``(H, W, B, h)``, and what ``lstm_backward`` needs of each direction.
 
     That is hidden states, gates and cells, ``(H, W, B, D, h or 4h)``, h padded to whole vectors.

@@ -1,12 +1,12 @@
 r"""Autoencoder (Hinton and Salakhutdinov 2006, Science 313) and denoising autoencoder (Vincent et al. 2008, ICML).
 
-An encoder makes a short code of a picture, a decoder a picture of the code, and training lets the two be alike:
+An encoder makes a short code of an image, a decoder an image of the code, and training lets the two be alike:
 
 .. math:: z = f(\tilde x), \quad \hat x = g(z), \quad \min_{f, g} \| x - \hat x \|^2
 
-The input :math:`\tilde x` is x itself, or x with a part of its values destroyed (denoising), of which the whole picture
+The input :math:`\tilde x` is x itself, or x with a part of its values destroyed (denoising), of which the whole image
 is to be restored. Where it is x moved, turned and sheared a little, codes come out that do not depend on these
-(Sundermeyer et al. 2018, arXiv 1902.01275). For binary pictures the error is the cross-entropy of the pixels instead of
+(Sundermeyer et al. 2018, arXiv 1902.01275). For binary images the error is the cross-entropy of the pixels instead of
 the square. There is no p(z) and no p(x): nothing is drawn, and an error is no likelihood, the cross-entropy neither, as
 z is read off x.
 """
@@ -20,10 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.ranges import Fraction, Positive
 from limner.distributions import at_least_float32
 from limner.models.contracts import Model, standard_normal, uniform
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
+from limner.ranges import Fraction, Positive
 
 __all__ = ["Autoencoder", "AutoencoderConfig"]
 
@@ -44,10 +44,10 @@ class AutoencoderConfig:
     """What is minimised: the squared error, the cross-entropy, or auto (cross-entropy if binary, else squared)."""
     corruption: Literal["none", "masking", "salt-and-pepper", "gaussian", "affine"] = "none"
     """What is done to the encoder's input in training: nothing, values set to 0, values set to 0 or 1, noise added, or
-    a random affine map of the picture; anything but none makes it a denoising autoencoder."""
+    a random affine map of the image; anything but none makes it a denoising autoencoder."""
     corruption_level: Fraction = 0.25
     """Part of the values that are corrupted; the standard deviation of the noise on intensities in [0, 1]; or by how
-    much at most the entries of an affine map differ from the identity's (of a shift: in half sides of the picture)."""
+    much at most the entries of an affine map differ from the identity's (of a shift: in half sides of the image)."""
 
 
 class Autoencoder(Model):
@@ -78,13 +78,13 @@ class Autoencoder(Model):
             self.decoder = ConvDecoder(config.latent, config.features, shape)
 
     def unit(self, images: Tensor) -> Tensor:
-        """Intensities in [0, 1] of uint8 pictures ``(B, C, H, W)``, the same shape."""
+        """Intensities in [0, 1] of uint8 images ``(B, C, H, W)``, the same shape."""
         return self.checked_levels(images).to(self.dtype) / (self.levels - 1)
 
     def errors(self, x: Tensor, given: Tensor) -> dict[str, Tensor]:
-        """Of pictures x where the encoder is given ``given``, both of intensities in [0, 1], each ``(B, C, H, W)``.
+        """Of images x where the encoder is given ``given``, both of intensities in [0, 1], each ``(B, C, H, W)``.
 
-        ``squared_error`` (x − x̂)² and, where pictures are binary, ``cross_entropy`` −x ln x̂ − (1 − x) ln(1 − x̂).
+        ``squared_error`` (x − x̂)² and, where images are binary, ``cross_entropy`` −x ln x̂ − (1 − x) ln(1 − x̂).
         """
         logits = at_least_float32(self.decoder(self.encoder(2 * given - 1)))
         errors = {"squared_error": (x - torch.sigmoid(logits)).square()}
@@ -95,7 +95,7 @@ class Autoencoder(Model):
     def forward(
         self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """The error that is minimised, summed over a picture's values, ``(B,)``, by its name."""
+        """The error that is minimised, summed over an image's values, ``(B,)``, by its name."""
         x = self.unit(images)
         name = "squared_error" if self.error == "squared" else "cross_entropy"
         return {name: self.errors(x, self.corrupted(x, generator))[name].flatten(1).sum(1)}
@@ -117,21 +117,21 @@ class Autoencoder(Model):
         return torch.where(u < level, destroyed, x)
 
     def features(self, images: Tensor) -> Tensor:
-        """Codes ``(B, latent)`` of uint8 pictures ``(B, C, H, W)``, with their gradient."""
+        """Codes ``(B, latent)`` of uint8 images ``(B, C, H, W)``, with their gradient."""
         return at_least_float32(self.encoder(self.intensities(self.checked_levels(images))))
 
     @torch.no_grad()
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Codes ``(B, latent)`` of uint8 pictures ``(B, C, H, W)``; nothing is corrupted, and there are no classes."""
+        """Codes ``(B, latent)`` of uint8 images ``(B, C, H, W)``; nothing is corrupted, and there are no classes."""
         self.checked_labels(labels, len(images))
         return self.features(images)
 
     @torch.no_grad()
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The pictures of codes ``(B, latent)``, uint8 ``(B, C, H, W)``; there are no classes."""
+        """The images of codes ``(B, latent)``, uint8 ``(B, C, H, W)``; there are no classes."""
         self.checked_labels(labels, len(z))
         return torch.round(torch.sigmoid(self.decoder(z.to(self.device))) * 255).to(torch.uint8)
 
     def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Pictures encoded and decoded, uint8 ``(B, C, H, W)``."""
+        """Images encoded and decoded, uint8 ``(B, C, H, W)``."""
         return self.decode(self.encode(images, labels), labels)

@@ -45,12 +45,12 @@ class Tractable(Explicit):
     def log_prob(
         self, images: Tensor, *, labels: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """ln p(x|y) of uint8 pictures ``(B, C, H, W)`` of classes ``labels`` int64 ``(B,)``, exact, nats ``(B,)``.
+        """ln p(x|y) of uint8 images ``(B, C, H, W)`` of classes ``labels`` int64 ``(B,)``, exact, nats ``(B,)``.
 
         Without labels: ln p(x), of a conditional model ln 1/K Σ_y p(x|y) from K passes. Nothing is drawn.
 
         Raises:
-            LimnerError: Pictures of another shape or other levels than the model's, or labels it does not know.
+            LimnerError: Images of another shape or other levels than the model's, or labels it does not know.
         """
         k = self.checked_levels(images)
         labels = self.checked_labels(labels, len(k))
@@ -59,10 +59,10 @@ class Tractable(Explicit):
         return self._log_prob(k, labels)
 
     def class_log_probs(self, images: Tensor) -> Tensor:
-        """ln p(x|y) of uint8 pictures ``(B, C, H, W)`` for each class y of a conditional model, nats ``(B, K)``.
+        """ln p(x|y) of uint8 images ``(B, C, H, W)`` for each class y of a conditional model, nats ``(B, K)``.
 
         Raises:
-            LimnerError: Pictures of another shape or other levels than the model's.
+            LimnerError: Images of another shape or other levels than the model's.
         """
         k = self.checked_levels(images)
         return torch.stack([self._log_prob(k, torch.full_like(k[:, 0, 0, 0], y)) for y in range(self.classes)], 1)
@@ -105,10 +105,10 @@ class Autoregressive(Tractable):
         """The last hidden maps before the head, ``(B, F, H / patch, W / patch)``, of what ``logits`` are given."""
 
     def features(self, images: Tensor) -> Tensor:
-        """The means of the hidden maps over a picture, ``(B, F)``, of uint8 pictures ``(B, C, H, W)``.
+        """The means of the hidden maps over an image, ``(B, F)``, of uint8 images ``(B, C, H, W)``.
 
         Raises:
-            LimnerError: Pictures of another shape or other levels than the model's, or it has classes to be told.
+            LimnerError: Images of another shape or other levels than the model's, or it has classes to be told.
         """
         return self.maps(self.intensities(self.checked_levels(images))).mean((2, 3))
 
@@ -142,7 +142,7 @@ class Autoregressive(Tractable):
         return self.distribution(self.logits(self.intensities(k), labels, **known), k)
 
     def checked_context(self, context: Tensor | None, n: int) -> Tensor | None:
-        """The context of ``n`` pictures, on the model's device.
+        """The context of ``n`` images, on the model's device.
 
         Raises:
             LimnerError: It is not ``(n, context, H, W)``, or there is one and the model takes none.
@@ -160,7 +160,7 @@ class Autoregressive(Tractable):
 
     @property
     def order(self) -> Tensor:
-        """The pixels in the order in which they are drawn, as places in the flattened picture, int64 ``(H · W,)``."""
+        """The pixels in the order in which they are drawn, as places in the flattened image, int64 ``(H · W,)``."""
         _, h, w = self.shape
         return torch.tensor([i * w + j for top in range(0, h, self.patch) for i, j in self.row_order(top)])
 
@@ -176,7 +176,7 @@ class Autoregressive(Tractable):
         labels: Tensor | None = None,
         on_row: Callable[[int, Tensor], None] | None = None,
     ) -> Tensor:
-        """``n`` pictures drawn pixel by pixel, uint8 ``(n, C, H, W)``: the lecture's algorithm, one pass a value.
+        """``n`` images drawn pixel by pixel, uint8 ``(n, C, H, W)``: the lecture's algorithm, one pass a value.
 
         Only the rows known so far go through the network. ``on_row(row, images)`` is called after each row.
 
@@ -225,6 +225,6 @@ class ClassBias(nn.Module):
         """
         if self.table is None:
             return x
-        if labels is None:  # only a whole picture's probability is a mean over the classes
+        if labels is None:  # only a whole image's probability is a mean over the classes
             raise LimnerError(f"this model has {len(self.table)} classes: one pixel's probabilities need labels")
         return x + self.table[labels][:, :, None, None]

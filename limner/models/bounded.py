@@ -21,12 +21,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from limner.ranges import NotNegative, NotNegativeReal, Positive
 from limner.data.levels import dequantize
 from limner.distributions import PixelDistribution
 from limner.errors import LimnerError
 from limner.models.contracts import Bound, ConditionalConfig, Explicit, standard_normal
 from limner.models.importance import SAMPLES, Draw, ImportanceBound, Weights, at_once, log_sums, own_noise
+from limner.ranges import NotNegative, NotNegativeReal, Positive
 
 __all__ = ["Bounded", "BoundedConfig", "Draw", "ImportanceBound", "Weights"]
 
@@ -62,7 +62,7 @@ class Bounded(Explicit):
     """A model with an encoder, trained and measured by a lower bound.
 
     Attributes:
-        usual_samples: K of the bound that is reported where nobody says otherwise.
+        default_importance_samples: K of the bound that is reported where nobody says otherwise.
         rows: Most samples (images × S) that go through the decoder together on the CPU when a bound is measured.
         samples: K of the bound that is trained at this moment, see ``at_rate``.
 
@@ -74,7 +74,7 @@ class Bounded(Explicit):
 
     bound: ClassVar[Bound] = "lower"
     config: BoundedConfig
-    usual_samples: int = 100
+    default_importance_samples: int = 100
     rows: int = 1000
 
     def __init__(self, config: Any, shape: tuple[int, int, int], levels: int) -> None:
@@ -89,7 +89,7 @@ class Bounded(Explicit):
             self.samples = round(last * (first / last) ** factor)
 
     def decodes(self, samples: int, one_in: int) -> int:
-        """How many of a picture's ``samples`` are decoded in ``importance_bound`` where one in ``one_in`` would do."""
+        """How many of an image's ``samples`` are decoded in ``importance_bound`` where one in ``one_in`` would do."""
         return samples
 
     @abstractmethod
@@ -106,7 +106,7 @@ class Bounded(Explicit):
         draw: Draw,
         scale: float = 1.0,
     ) -> Weights:
-        """``samples`` z ~ q(z|x) for each picture, and what the bounds are made of.
+        """``samples`` z ~ q(z|x) for each image, and what the bounds are made of.
 
         Args:
             k: Levels int64 ``(B, C, H, W)``.
@@ -123,7 +123,7 @@ class Bounded(Explicit):
 
     @abstractmethod
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The code of each picture, ``(B, latent)``; a conditional model without labels takes ``likeliest``."""
+        """The code of each image, ``(B, latent)``; a conditional model without labels takes ``likeliest``."""
 
     @abstractmethod
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
@@ -141,17 +141,17 @@ class Bounded(Explicit):
         """
         labels = self.checked_labels(labels, len(z))
         if self.classes and labels is None:
-            raise LimnerError(f"a code is decoded to a picture of one of {self.classes} classes: give labels")
+            raise LimnerError(f"a code is decoded to an image of one of {self.classes} classes: give labels")
         return self._likelihood(z, labels)
 
     @torch.no_grad()
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The mean picture of p(x|z), uint8 ``(B, C, H, W)``, of codes ``(B, latent)``; see ``likelihood``."""
+        """The mean image of p(x|z), uint8 ``(B, C, H, W)``, of codes ``(B, latent)``; see ``likelihood``."""
         return torch.round(self.likelihood(z.to(self.device, self.dtype), labels).mean * 255).to(torch.uint8)
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
-        """``n`` pictures, uint8 ``(n, C, H, W)``: z ~ p(z), then x ~ p(x|z), not only its mean.
+        """``n`` images, uint8 ``(n, C, H, W)``: z ~ p(z), then x ~ p(x|z), not only its mean.
 
         Of ``labels`` int64 ``(n,)``, or of classes drawn uniformly where the model has classes.
 
@@ -202,7 +202,7 @@ class Bounded(Explicit):
         Without labels: of ln p(x), of a conditional model ln 1/K Σ_y p(x|y).
 
         Raises:
-            LimnerError: Pictures of another shape or other levels than the model's, or labels it does not know.
+            LimnerError: Images of another shape or other levels than the model's, or labels it does not know.
         """
         k = self.checked_levels(images)
         labels = self.checked_labels(labels, len(k))
@@ -222,23 +222,23 @@ class Bounded(Explicit):
         proposal: Bounded | None = None,
         one_in: int = 1,
     ) -> ImportanceBound:
-        """The ``samples``-sample bound (IWAE equation 8) of uint8 pictures ``(B, C, H, W)``.
+        """The ``samples``-sample bound (IWAE equation 8) of uint8 images ``(B, C, H, W)``.
 
         A limited number of samples goes through the decoder together, so that memory does not grow with K; the weights
         are kept as running log-sums. Of a conditional model: of ln p(x) = ln 1/K Σ_y p(x|y), and of each class.
 
         Args:
-            images: The pictures.
+            images: The images.
             samples: K.
-            seed: Of the noise, which is a function of it, of the picture's index, and of the sample.
-            first: Index of the first picture.
+            seed: Of the noise, which is a function of it, of the image's index, and of the sample.
+            first: Index of the first image.
             scale: What every σ of q is multiplied by. The samples may come from any distribution: what they give is a
                 bound of the same ln p(x), and one trained on the ELBO is narrower than the posterior.
             proposal: Whose ``infer`` says where they are drawn, by default the model's own; ``evaluation.sleep_phase``.
             one_in: Decode one in so many, where there are many and the model can: ``two_phase``.
 
         Raises:
-            LimnerError: Pictures of another shape or other levels than the model's.
+            LimnerError: Images of another shape or other levels than the model's.
         """
         k = self.checked_levels(images)
         together = max(1, at_once(self.rows, self.shape, k.device) // min(samples, SAMPLES))
@@ -273,7 +273,7 @@ class Bounded(Explicit):
         return torch.stack([w.bound for w in weights]).argmax(0)
 
     def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The mean picture of each picture's code, uint8 ``(B, C, H, W)``."""
+        """The mean image of each image's code, uint8 ``(B, C, H, W)``."""
         labels = self.likeliest(images) if labels is None else labels
         return self.decode(self.encode(images, labels), labels)
 

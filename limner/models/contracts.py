@@ -1,6 +1,6 @@
 """What models can do: capabilities, not one fat base class.
 
-A model has the capabilities it truly has, and the faces ask with ``isinstance``. Pictures are uint8 ``(B, C, H, W)``
+A model has the capabilities it truly has, and the faces ask with ``isinstance``. Images are uint8 ``(B, C, H, W)``
 at every method here; inside, a pixel is a level 0 .. L-1.
 """
 
@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from limner.ranges import NotNegative
 from limner.data.levels import quantize
 from limner.errors import LimnerError
+from limner.ranges import NotNegative
 
 __all__ = [
     "Bound",
@@ -38,10 +38,10 @@ Bound = Literal["exact", "lower"]
 
 @runtime_checkable
 class Samples(Protocol):
-    """Draws new pictures."""
+    """Draws new images."""
 
     def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
-        """``n`` pictures, uint8 ``(n, C, H, W)``."""
+        """``n`` images, uint8 ``(n, C, H, W)``."""
         ...
 
 
@@ -52,33 +52,33 @@ class Scores(Protocol):
     bound: ClassVar[Bound]
 
     def log_prob(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        """ln p(x) of uint8 pictures ``(B, C, H, W)`` in nats an image, ``(B,)``: exact, or a lower bound."""
+        """ln p(x) of uint8 images ``(B, C, H, W)`` in nats an image, ``(B,)``: exact, or a lower bound."""
         ...
 
 
 @runtime_checkable
 class Reconstructs(Protocol):
-    """Encodes pictures and decodes codes."""
+    """Encodes images and decodes codes."""
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Codes ``(B, latent)`` of uint8 pictures (of a class each, where there are classes)."""
+        """Codes ``(B, latent)`` of uint8 images (of a class each, where there are classes)."""
         ...
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The mean picture of each code (of a class each, where there are classes), uint8 ``(B, C, H, W)``."""
+        """The mean image of each code (of a class each, where there are classes), uint8 ``(B, C, H, W)``."""
         ...
 
     def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The mean picture of each picture's code, uint8 ``(B, C, H, W)``."""
+        """The mean image of each image's code, uint8 ``(B, C, H, W)``."""
         ...
 
 
 @runtime_checkable
 class Features(Protocol):
-    """Says something of a picture in a few numbers, which `limner probe` reads labels off."""
+    """Says something of an image in a few numbers, which `limner probe` reads labels off."""
 
     def features(self, images: Tensor) -> Tensor:
-        """Features ``(B, D)`` of uint8 pictures ``(B, C, H, W)``, with their gradient; nothing is drawn."""
+        """Features ``(B, D)`` of uint8 images ``(B, C, H, W)``, with their gradient; nothing is drawn."""
         ...
 
 
@@ -91,7 +91,7 @@ class Latents(Protocol):
         ...
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The picture of each latent (of a class each, where there are classes), uint8 ``(B, C, H, W)``."""
+        """The image of each latent (of a class each, where there are classes), uint8 ``(B, C, H, W)``."""
         ...
 
 
@@ -104,7 +104,7 @@ class ConditionalConfig:
 
 
 class Model(nn.Module):
-    """What all models share: the pictures' shape and levels, and the check at the public boundary.
+    """What all models share: the images' shape and levels, and the check at the public boundary.
 
     Attributes:
         classes: K of a model of p(x|y); 0 where there is no y.
@@ -150,7 +150,7 @@ class Model(nn.Module):
     def at_rate(self, factor: float) -> None:
         """Told before each step of a single loss (not of a GAN) what the learning rate is multiplied by."""
 
-    def matrices(self) -> dict[str, int]:
+    def muon_parameters(self) -> dict[str, int]:
         """The weights that Muon may take, by name: all matrices and kernels but the first and the last.
 
         And of how many matrices, one below the other, each consists: a step of Muon makes each orthogonal on its own.
@@ -159,22 +159,22 @@ class Model(nn.Module):
         return dict.fromkeys(names[1:-1], 1)
 
     def checked_levels(self, images: Tensor) -> Tensor:
-        """Levels int64 ``(B, C, H, W)`` of uint8 pictures.
+        """Levels int64 ``(B, C, H, W)`` of uint8 images.
 
         Raises:
-            LimnerError: Pictures of another type, shape or number of levels than the model's.
+            LimnerError: Images of another type, shape or number of levels than the model's.
         """
         if images.dtype != torch.uint8:
-            raise LimnerError(f"pictures must be uint8 (B, C, H, W), not {images.dtype}")
+            raise LimnerError(f"images must be uint8 (B, C, H, W), not {images.dtype}")
         if images.dim() != 4 or tuple(images.shape[1:]) != self.shape:
             raise LimnerError(
-                f"this model was made for pictures of {describe_shape(self.shape)}, "
+                f"this model was made for images of {describe_shape(self.shape)}, "
                 f"not of {describe_shape(tuple(images.shape[1:]))}"
             )
         return quantize(images.to(self.device), self.levels)
 
     def drawn_labels(self, n: int, generator: torch.Generator | None, labels: Tensor | None) -> Tensor | None:
-        """The classes int64 ``(n,)`` of ``n`` new pictures: ``labels``, or drawn uniformly before anything else is.
+        """The classes int64 ``(n,)`` of ``n`` new images: ``labels``, or drawn uniformly before anything else is.
 
         Raises:
             LimnerError: Labels that the model does not know.

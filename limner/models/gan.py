@@ -1,6 +1,6 @@
 r"""Generative adversarial network (Goodfellow et al. 2014, arXiv 1406.2661).
 
-A generator turns noise :math:`z \sim N(0, I)` into a picture G(z); a discriminator gives a picture's logit D(x), how
+A generator turns noise :math:`z \sim N(0, I)` into an image G(z); a discriminator gives an image's logit D(x), how
 much rather it comes from the data. They play
 
 .. math:: \min_G \max_D \; E_x \ln σ(D(x)) + E_z \ln(1 - σ(D(G(z))))
@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from limner.ranges import NotNegative, Positive
 from limner.data.levels import dequantize
 from limner.errors import LimnerError
 from limner.models.contracts import ConditionalConfig, Model, standard_normal
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder, StridedDecoder, StridedEncoder
+from limner.ranges import NotNegative, Positive
 
 __all__ = ["GAN", "Discriminator", "GANConfig", "Generator"]
 
@@ -70,7 +70,7 @@ def _keeping_variance(network: nn.Module) -> nn.Module:
 
 
 class Generator(nn.Module):
-    """z ``(B, latent)``, and y int64 ``(B,)`` where there are classes → pictures in [-1, 1], ``(B, C, H, W)``."""
+    """z ``(B, latent)``, and y int64 ``(B,)`` where there are classes → images in [-1, 1], ``(B, C, H, W)``."""
 
     def __init__(self, config: GANConfig, shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Pictures in [-1, 1] ``(B, C, H, W)``, and y int64 ``(B,)`` where there are classes → logits ``(B,)``."""
+    """Images in [-1, 1] ``(B, C, H, W)``, and y int64 ``(B,)`` where there are classes → logits ``(B,)``."""
 
     def __init__(self, config: GANConfig, shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class Discriminator(nn.Module):
                 spectral_norm(module)
 
     def features(self, x: Tensor) -> Tensor:
-        """φ(x), ``(B, hidden)``, of pictures in [-1, 1]."""
+        """φ(x), ``(B, hidden)``, of images in [-1, 1]."""
         return F.leaky_relu(self.layers(x), 0.2)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -149,7 +149,7 @@ class GAN(Model):
     def forward(
         self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Both players: ``real_logit`` of the pictures and ``fake_logit`` of as many samples, each ``(B,)``."""
+        """Both players: ``real_logit`` of the images and ``fake_logit`` of as many samples, each ``(B,)``."""
         x = self.intensities(self.checked_levels(images))
         y = self.drawn_labels(len(x), generator, labels if self.classes else None)
         fakes = self.generator(self.latents(len(x), generator=generator), y)
@@ -166,15 +166,15 @@ class GAN(Model):
             LimnerError: Labels that the model does not know, or none where it needs them.
         """
         if self.classes and labels is None:
-            raise LimnerError(f"this GAN draws a picture of one of {self.classes} classes: give labels")
+            raise LimnerError(f"this GAN draws an image of one of {self.classes} classes: give labels")
         return self.generator(z.to(self.device), self.checked_labels(labels, len(z)))
 
     def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """D(x), ``(B,)``, of pictures in [-1, 1], ``(B, C, H, W)``."""
+        """D(x), ``(B,)``, of images in [-1, 1], ``(B, C, H, W)``."""
         return self.discriminator(x.to(self.device), self.checked_labels(labels, len(x)))
 
     def features(self, images: Tensor) -> Tensor:
-        """φ(x), what the discriminator judges by, ``(B, hidden)``, of uint8 pictures ``(B, C, H, W)``."""
+        """φ(x), what the discriminator judges by, ``(B, hidden)``, of uint8 images ``(B, C, H, W)``."""
         return self.discriminator.features(self.intensities(self.checked_levels(images)))
 
     @torch.no_grad()
@@ -189,7 +189,7 @@ class GAN(Model):
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
-        """``n`` pictures, uint8 ``(n, C, H, W)``, of ``labels`` int64 ``(n,)`` or of classes drawn uniformly.
+        """``n`` images, uint8 ``(n, C, H, W)``, of ``labels`` int64 ``(n,)`` or of classes drawn uniformly.
 
         Raises:
             LimnerError: Labels that the model does not know.

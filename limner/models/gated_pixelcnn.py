@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.ranges import NotNegative, Positive
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.pixelcnn import PixelCNNConfig
 from limner.nn import MaskedConv2d
+from limner.ranges import NotNegative, Positive
 
 __all__ = ["GatedBlock", "GatedPixelCNN", "GatedPixelCNNConfig", "gate"]
 

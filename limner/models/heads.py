@@ -1,4 +1,4 @@
-"""From a decoder's feature maps to p(x|z), a likelihood of discrete pictures."""
+"""From a decoder's feature maps to p(x|z), a likelihood of discrete images."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from limner.ranges import Positive, PositiveReal
 from limner.distributions import HEADS, DiscretizedGaussian, LogisticMixture, LogisticPixels, PixelDistribution
 from limner.errors import LimnerError
+from limner.ranges import Positive, PositiveReal
 
 __all__ = ["HeadConfig", "PixelHead"]
 
@@ -22,7 +22,7 @@ class HeadConfig:
 
     head: Literal["auto", "sigmoid", "gaussian", "logistic", "softmax"] = "auto"
     """p(x|z): sigmoid (Bernoulli), gaussian (discretized), logistic (PixelCNN++'s mixture, channels linked),
-    softmax, or auto: sigmoid for binary pictures, else gaussian."""
+    softmax, or auto: sigmoid for binary images, else gaussian."""
     covariance: Literal["pixel", "shared", "fixed"] = "pixel"
     """Diagonal of the gaussian's: of each pixel from the decoder, one for each channel learned, or std²."""
     std: PositiveReal = 0.1

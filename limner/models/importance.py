@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limner.noise import named_generator
 from limner.fast.threads import in_shares
+from limner.noise import named_generator
 
 __all__ = [
     "SAMPLES",
@@ -29,18 +29,18 @@ __all__ = [
 ]
 
 SAMPLES = 50
-"""Samples whose noise is drawn at a time: a constant, as a picture's noise must not depend on its neighbours."""
+"""Samples whose noise is drawn at a time: a constant, as an image's noise must not depend on its neighbours."""
 
 GPU_VALUES = 2**23
-"""Of pictures that are decoded together on a GPU: each of their maps takes 32 MB."""
+"""Of images that are decoded together on a GPU: each of their maps takes 32 MB."""
 
 Draw = Callable[[int, tuple[int, ...]], Tensor]
-"""``draw(S, shape)``: standard normal numbers of S samples of each picture, ``(S, B, *shape)``."""
+"""``draw(S, shape)``: standard normal numbers of S samples of each image, ``(S, B, *shape)``."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Of S samples z ~ q(z|x) for each of B pictures, in nats.
+    """Of S samples z ~ q(z|x) for each of B images, in nats.
 
     Attributes:
         log_x: ln p(x|z), ``(S, B)``.
@@ -95,7 +95,7 @@ def log_normal(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
 
 
 def own_noise(names: Sequence[str], device: torch.device) -> Draw:
-    """Noise of which each picture has its own, a function of its name and of what was drawn of it before.
+    """Noise of which each image has its own, a function of its name and of what was drawn of it before.
 
     It does not depend on how many samples are drawn at a time, if they are multiples of ``SAMPLES``.
     """
@@ -122,7 +122,7 @@ def own_uniforms(names: Sequence[str], device: torch.device) -> Tensor:
 
 
 def at_once(rows: int, shape: tuple[int, int, int], device: torch.device) -> int:
-    """How many pictures ``(C, H, W)`` are decoded together: ``rows``, and on a GPU as many as fill it."""
+    """How many images ``(C, H, W)`` are decoded together: ``rows``, and on a GPU as many as fill it."""
     return rows if device.type == "cpu" else max(rows, GPU_VALUES // math.prod(shape))
 
 
@@ -148,12 +148,12 @@ def log_sums(weigh: Callable[[int], Weights], samples: int) -> Tensor:
 
 
 def resampled(weights: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
-    """``n`` of S samples of each picture, in proportion to their weights, int64 ``(n, B)``.
+    """``n`` of S samples of each image, in proportion to their weights, int64 ``(n, B)``.
 
-    By systematic resampling: one uniform number a picture, so that a sample of weight w comes ⌊n w⌋ or ⌈n w⌉ times.
+    By systematic resampling: one uniform number an image, so that a sample of weight w comes ⌊n w⌋ or ⌈n w⌉ times.
 
     Args:
-        weights: Of each sample, not negative, ``(S, B)``; a picture's need not sum to 1.
+        weights: Of each sample, not negative, ``(S, B)``; an image's need not sum to 1.
         n: How many are drawn.
         generator: Of the uniform numbers.
     """

@@ -5,13 +5,13 @@ prior and posterior know all layers above:
 
 .. math:: p(x, z) = p(x \mid z) \prod_l p(z_l \mid z_{<l}), \quad q(z \mid x) = \prod_l q(z_l \mid z_{<l}, x)
 
-One deterministic pass up reads the picture; the pass down is shared by both. Both are normal, the posterior said
+One deterministic pass up reads the image; the pass down is shared by both. Both are normal, the posterior said
 relative to the prior (Vahdat and Kautz 2020, arXiv 2007.03898, equation 2):
 
 .. math:: p = N(μ, σ^2), \quad q = N(μ + σ\,Δμ, (σ\,Δσ)^2), \quad z_l = μ + σ\,ε_l
 
 so that ε is standard normal under the prior, whatever lies above, N(Δμ, Δσ²) under the posterior, and
-:math:`KL(q \| p) = \frac{1}{2} \sum (Δμ^2 + Δσ^2 - 1 - \ln Δσ^2)`. The ε of all layers in one row are a picture's code.
+:math:`KL(q \| p) = \frac{1}{2} \sum (Δμ^2 + Δσ^2 - 1 - \ln Δσ^2)`. The ε of all layers in one row are an image's code.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.ranges import Decay, Positive
 from limner.distributions import PixelDistribution, at_least_float32
 from limner.models.autoregressive import ClassBias
 from limner.models.bounded import Bounded, BoundedConfig
@@ -36,6 +35,7 @@ from limner.models.importance import Draw, Weights, log_normal
 from limner.models.vae import gaussian_kl
 from limner.nn.coders import halvings
 from limner.nn.ladder import Gather, Inner, Size, Spread, Unit
+from limner.ranges import Decay, Positive
 
 __all__ = ["LadderVAE", "LadderVAEConfig"]
 
@@ -147,7 +147,7 @@ class LadderVAE(Bounded):
         """The stochastic layers from the top down."""
         return cast("list[Layer]", list(self.down))
 
-    def matrices(self) -> dict[str, int]:
+    def muon_parameters(self) -> dict[str, int]:
         """The weights that Muon takes: the filters of the blocks and between them."""
         parts = ("up", "coarser", "down", "finer")
         return {n: 1 for n, p in self.named_parameters() if p.dim() >= 2 and n.startswith(parts)}
@@ -162,7 +162,7 @@ class LadderVAE(Bounded):
         return found
 
     def infer(self, k: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
-        """What each layer sees of the picture, ``(B, F/2, H, W)``, from the top down."""
+        """What each layer sees of the image, ``(B, F/2, H, W)``, from the top down."""
         maps = self.maps(k, labels)[::-1]
         return tuple(layer.below(maps[i // self.config.layers]) for i, layer in enumerate(self.stack))
 
@@ -237,13 +237,13 @@ class LadderVAE(Bounded):
         return standard_normal((n, size), generator, self.device).to(self.dtype)
 
     def features(self, images: Tensor) -> Tensor:
-        """The maps of the pass up, averaged over their places, ``(B, D)``, of uint8 pictures, with their gradient."""
+        """The maps of the pass up, averaged over their places, ``(B, D)``, of uint8 images, with their gradient."""
         maps = self.maps(self.checked_levels(images), self.likeliest(images))
         return torch.cat([x.mean((2, 3)) for x in maps], 1)
 
     @torch.no_grad()
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The codes ε ``(B, latent)`` of uint8 pictures: Δμ of each layer, given those above.
+        """The codes ε ``(B, latent)`` of uint8 images: Δμ of each layer, given those above.
 
         Of a conditional model without labels: of the ``likeliest`` class.
         """

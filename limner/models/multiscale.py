@@ -2,10 +2,10 @@ r"""Multi-scale PixelRNN (van den Oord et al. 2016, arXiv 1601.06759, section 3.
 
 .. math:: p(x) = p(s) \prod_{i \notin s} p(x_i \mid x_{<i}, s), \qquad s = x \text{ at every f-th row and column}
 
-A PixelRNN draws the small picture s. A convolutional network with a transposed convolution enlarges it to feature maps
+A PixelRNN draws the small image s. A convolutional network with a transposed convolution enlarges it to feature maps
 of the size of x, and a second PixelRNN, biased in every layer by these maps, draws the pixels in between in raster
-order, given the small picture all over. Its pixels are known by then and count once: this is the exact ln p(x), in an
-order of its own. With more scales the small picture is drawn in the same way.
+order, given the small image all over. Its pixels are known by then and count once: this is the exact ln p(x), in an
+order of its own. With more scales the small image is drawn in the same way.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
-from limner.ranges import Positive
 from limner.data.levels import dequantize
 from limner.distributions import PixelDistribution
 from limner.errors import LimnerError
 from limner.models.autoregressive import Tractable
 from limner.models.contracts import describe_shape
 from limner.models.pixelrnn import DiagonalBiLSTM, PixelRNN, RowLSTM, RowLSTMConfig
+from limner.ranges import Positive
 
 __all__ = ["MultiScalePixelRNN", "MultiScalePixelRNNConfig", "Upsampling"]
 
@@ -37,21 +37,21 @@ class MultiScalePixelRNNConfig(RowLSTMConfig):
     network: Literal["diagonal", "row"] = "diagonal"
     """The PixelRNNs' layers: Diagonal BiLSTM or Row LSTM."""
     scales: TwoOrMore = 2
-    """Pictures, from the smallest to the whole one."""
+    """Images, from the smallest to the whole one."""
     factor: TwoOrMore = 2
-    """Every factor-th row and column of a picture make the next smaller one."""
+    """Every factor-th row and column of an image make the next smaller one."""
     small_hidden: Positive = 32
-    """`hidden` of the smallest picture's PixelRNN."""
+    """`hidden` of the smallest image's PixelRNN."""
     small_layers: Positive = 1
-    """`layers` of the smallest picture's PixelRNN."""
+    """`layers` of the smallest image's PixelRNN."""
     context: Positive = 32
-    """Feature maps of the enlarged picture, which bias the next PixelRNN."""
+    """Feature maps of the enlarged image, which bias the next PixelRNN."""
 
 
 class Upsampling(nn.Sequential):
-    """Feature maps ``(B, features, f·h, f·w)`` of a picture ``(B, C, h, w)``.
+    """Feature maps ``(B, features, f·h, f·w)`` of an image ``(B, C, h, w)``.
 
-    The transposed convolution's kernel is centred on the small pixel's place in the large picture and ends where its
+    The transposed convolution's kernel is centred on the small pixel's place in the large image and ends where its
     neighbours have theirs, so that every place knows the small pixels on all sides, also below and to the right.
 
     Args:
@@ -78,13 +78,13 @@ class MultiScalePixelRNN(Tractable):
         levels: Values of a pixel, L.
 
     Raises:
-        LimnerError: A picture of one pixel would have to be made smaller.
+        LimnerError: An image of one pixel would have to be made smaller.
 
     Attributes:
-        small: The model of the small picture.
+        small: The model of the small image.
         upsampling: What makes feature maps of it.
-        large: The PixelRNN of the whole picture, given these.
-        given: Where the whole picture holds the small one, bool ``(H, W)``.
+        large: The PixelRNN of the whole image, given these.
+        given: Where the whole image holds the small one, bool ``(H, W)``.
     """
 
     config: MultiScalePixelRNNConfig
@@ -95,7 +95,7 @@ class MultiScalePixelRNN(Tractable):
         (channels, h, w), f = shape, config.factor
         if f ** (config.scales - 2) >= max(h, w):
             raise LimnerError(
-                f"scales={config.scales}: pictures of {describe_shape(shape)} are one pixel before they are the "
+                f"scales={config.scales}: images of {describe_shape(shape)} are one pixel before they are the "
                 f"smallest (factor={f}); take fewer scales"
             )
         smaller = (channels, -(-h // f), -(-w // f))
@@ -113,13 +113,13 @@ class MultiScalePixelRNN(Tractable):
         given[::f, ::f] = True
         self.register_buffer("given", given, persistent=False)
 
-    def matrices(self) -> dict[str, int]:
+    def muon_parameters(self) -> dict[str, int]:
         """The weights that Muon takes: those of the PixelRNNs."""
         parts = {"small": self.small, "large": self.large}
-        return {f"{part}.{name}": n for part, model in parts.items() for name, n in model.matrices().items()}
+        return {f"{part}.{name}": n for part, model in parts.items() for name, n in model.muon_parameters().items()}
 
     def smaller(self, k: Tensor) -> Tensor:
-        """The small picture in ``k`` ``(B, C, H, W)``, a view ``(B, C, ⌈H/f⌉, ⌈W/f⌉)``."""
+        """The small image in ``k`` ``(B, C, H, W)``, a view ``(B, C, ⌈H/f⌉, ⌈W/f⌉)``."""
         return k[:, :, :: self.config.factor, :: self.config.factor]
 
     def context(self, small: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class MultiScalePixelRNN(Tractable):
         return self.upsampling(self.intensities(small))[:, :, :h, :w]
 
     def features(self, images: Tensor) -> Tensor:
-        """The means of the whole picture's hidden maps, ``(B, 2h)``, of uint8 pictures ``(B, C, H, W)``."""
+        """The means of the whole image's hidden maps, ``(B, 2h)``, of uint8 images ``(B, C, H, W)``."""
         k = self.checked_levels(images)
         return self.large.maps(self.intensities(k), None, self.context(self.smaller(k))).mean((2, 3))
 
@@ -145,11 +145,11 @@ class MultiScalePixelRNN(Tractable):
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
-        """``n`` pictures, uint8 ``(n, C, H, W)``: first the small ones, then the pixels in between, one pass a value.
+        """``n`` images, uint8 ``(n, C, H, W)``: first the small ones, then the pixels in between, one pass a value.
 
         Args:
             n: How many.
-            generator: Source of the labels, and then of one uniform a value of each scale's picture, a scale in one
+            generator: Source of the labels, and then of one uniform a value of each scale's image, a scale in one
                 piece; those of pixels that are known by then are not used.
             labels: Classes int64 ``(n,)``; by default drawn uniformly, where the model has classes.
 

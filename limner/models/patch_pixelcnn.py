@@ -2,8 +2,8 @@ r"""Autoregression over patches: a causal residual network whose symbols are who
 
 .. math:: p(x) = \prod_i p(s_i \mid s_1, \ldots, s_{i-1})
 
-The picture is cut into p×p patches in raster order, each one symbol s of :math:`L^{C p^2}`; the softmax over them is
-joint, so nothing within a patch is taken to be independent, and the likelihood is exact. A binary picture in 2×2
+The image is cut into p×p patches in raster order, each one symbol s of :math:`L^{C p^2}`; the softmax over them is
+joint, so nothing within a patch is taken to be independent, and the likelihood is exact. A binary image in 2×2
 patches has a quarter of the positions of a pixel-wise model, and 16 symbols. With patch=1 it is a pixel-wise model.
 
 A pixel's own conditional follows from the joint one: within a patch in raster order, R before G before B,
@@ -22,12 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.ranges import Fraction, NotNegative, Positive, odd
 from limner.distributions import Categorical
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.contracts import ConditionalConfig
 from limner.nn import MaskedConv2d
+from limner.ranges import Fraction, NotNegative, Positive, odd
 
 __all__ = ["PatchBlock", "PatchPixelCNN", "PatchPixelCNNConfig", "normalised"]
 
@@ -91,7 +91,7 @@ class PatchPixelCNN(Autoregressive):
         levels: Values of a pixel, L.
 
     Raises:
-        LimnerError: The patches do not tile the picture, or have too many values for one softmax.
+        LimnerError: The patches do not tile the image, or have too many values for one softmax.
     """
 
     config: PatchPixelCNNConfig
@@ -102,7 +102,7 @@ class PatchPixelCNN(Autoregressive):
         small = levels ** (4 * c) <= 256 and h % 2 == w % 2 == 0
         self.patch, f = config.patch or (2 if small else 1), config.features
         if h % self.patch or w % self.patch:
-            raise LimnerError(f"patch={self.patch}: patches of this side do not tile pictures of {h}×{w} pixels")
+            raise LimnerError(f"patch={self.patch}: patches of this side do not tile images of {h}×{w} pixels")
         self.values = c * self.patch**2
         if levels**self.values > MOST_SYMBOLS:
             smaller = " or a smaller patch" if self.patch > 1 else ""
@@ -126,7 +126,7 @@ class PatchPixelCNN(Autoregressive):
 
     place_values: Tensor
 
-    def matrices(self) -> dict[str, int]:
+    def muon_parameters(self) -> dict[str, int]:
         """The weights that Muon takes: the kernels of the blocks and of the first layer of the head."""
         inner = [n for n, p in self.named_parameters() if p.dim() == 4 and n.startswith(("blocks", "head_1"))]
         return dict.fromkeys(inner, 1)

@@ -4,7 +4,7 @@ r"""PixelCNN (van den Oord, Kalchbrenner, Kavukcuoglu 2016, arXiv 1601.06759, se
           p(x_{i,B} \mid x_{<i}, x_{i,R}, x_{i,G})
 
 A 7×7 convolution with mask A, residual blocks with mask B, and two 1×1 layers with mask B before the softmax
-(the sigmoid for binary pictures). Its blind spot, a wedge to the upper right, is the paper's: the gated model's
+(the sigmoid for binary images). Its blind spot, a wedge to the upper right, is the paper's: the gated model's
 two stacks were made to close it.
 """
 
@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.ranges import NotNegative, Positive, odd
 from limner.distributions import Head
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.contracts import ConditionalConfig
 from limner.nn import MaskedConv2d
+from limner.ranges import NotNegative, Positive, odd
 
 __all__ = ["PixelCNN", "PixelCNNConfig", "ResidualBlock"]
 

@@ -20,10 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.ranges import Decay, NotNegative, Positive
 from limner.distributions import LogisticMixture
 from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.contracts import ConditionalConfig
+from limner.ranges import Decay, NotNegative, Positive
 
 __all__ = ["PixelCNNPP", "PixelCNNPPConfig", "Resnet", "ShiftedConv2d", "Step", "concat_elu"]
 
@@ -131,7 +131,7 @@ class PixelCNNPP(Autoregressive):
     def __init__(self, config: PixelCNNPPConfig, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__(config, shape, levels, None, config.classes)
         c, p, sizes = shape[0], config.features, config.halvings + 1
-        # The ones say where the picture is: around it there are zeros.
+        # The ones say where the image is: around it there are zeros.
         self.first_down = ShiftedConv2d(c + 1, p, (2, 3), up=2)  # the two rows above
         self.first_above = ShiftedConv2d(c + 1, p, (1, 3))  # the row above
         self.first_left = ShiftedConv2d(c + 1, p, (2, 1))  # the pixel to the left, and the one above that

@@ -4,7 +4,7 @@ r"""PixelRNN: Row LSTM and Diagonal BiLSTM (van den Oord et al. 2016, arXiv 1601
           p(x_{i,B} \mid x_{<i}, x_{i,R}, x_{i,G})
 
 A 7×7 convolution with mask A, residual layers of a two-dimensional LSTM (``limner.nn.recurrent``), and two 1×1 layers
-with mask B before the softmax (the sigmoid for binary pictures). The Row LSTM's state convolves the row above:
+with mask B before the softmax (the sigmoid for binary images). The Row LSTM's state convolves the row above:
 its context is a triangle above the pixel. The Diagonal BiLSTM goes along both diagonals: its context is all before.
 
 Between the layers maps are held as ``(H, W, B, 2h)``, as the recurrence wants them: a 1×1 convolution is a product.
@@ -20,13 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.ranges import Positive, odd
 from limner.distributions import Head
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import ConditionalConfig
 from limner.nn import MaskedConv2d, channel_groups
-from limner.nn.recurrent import DIAGONAL, Direction, diagonal_lstm, row_lstm, row_direction
+from limner.nn.recurrent import DIAGONAL, Direction, diagonal_lstm, row_direction, row_lstm
+from limner.ranges import Positive, odd
 
 __all__ = [
     "DiagonalBiLSTM",
@@ -116,9 +116,9 @@ class Recurrent(nn.Module):
         config: Its sizes.
         channels: Image channels C.
         context: Features of what else is known of each pixel, or 0.
-        directions: The D directions in which it goes over the picture.
+        directions: The D directions in which it goes over the image.
         kernel: Width of the input-to-state convolution.
-        first: Whether it is the first layer: where a direction counts a row lower, it then reads the pixels themselves too.
+        first: Whether it is the first layer: where a direction counts a row lower, it then reads the pixels too.
             The maps do not hold them at their own places, so nothing else would carry a row's last pixel along.
     """
 
@@ -221,7 +221,7 @@ class PixelRNN(Autoregressive):
         self.head_2 = MaskedLinear(config.head_features, self.parameters_per_channel * channels, channels)
         nn.init.zeros_(self.head_2.weight)  # uniform over the levels until something is learned
 
-    def matrices(self) -> dict[str, int]:
+    def muon_parameters(self) -> dict[str, int]:
         """The weights that Muon takes: those of the layers, each gate's on its own, and the head's first."""
         h = self.config.hidden
         gates = {

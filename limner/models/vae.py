@@ -4,8 +4,8 @@ Encoder and decoder are both Gaussian, each with a mean and a (diagonal) covaria
 
 .. math:: q(z \mid x) = N(μ_z(x), \mathrm{diag}\,σ_z^2(x)), \quad p(x \mid z) = N(μ_x(z), \mathrm{diag}\,σ_x^2(z))
 
-where the decoder's normal is integrated over each level's bin, so that it is a likelihood of discrete pictures
-(for binary pictures it is a Bernoulli, whose variance p(1 - p) follows from its mean). The prior p(z) is N(0, I), whose
+where the decoder's normal is integrated over each level's bin, so that it is a likelihood of discrete images
+(for binary images it is a Bernoulli, whose variance p(1 - p) follows from its mean). The prior p(z) is N(0, I), whose
 KL has a closed form, or a learned mixture (``priors.py``). Given a class y: q(z|x, y), p(x|z, y), and p(z) as it is.
 """
 
@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner import kernels
-from limner.ranges import Decay, Positive
 from limner.distributions import Bernoulli, PixelDistribution, at_least_float32
 from limner.models.bounded import Bounded, BoundedConfig, Draw, Weights
 from limner.models.contracts import standard_normal
@@ -39,6 +38,7 @@ from limner.models.priors import GaussianMixture
 from limner.models.training_loops import terms_by_loops
 from limner.models.two_phase import two_phase
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
+from limner.ranges import Decay, Positive
 
 __all__ = ["VAE", "VAEConfig"]
 
@@ -48,7 +48,7 @@ class VAEConfig(HeadConfig, BoundedConfig):
     """The variational autoencoder."""
 
     latent: Positive = 40
-    """Dimensions of z; 2 for the picture of the latent plane."""
+    """Dimensions of z; 2 for the image of the latent plane."""
     network: Literal["dense", "conv"] = "conv"
     """Layers of encoder and decoder: dense (as published) or convolutional."""
     hidden: Positive = 400
@@ -84,7 +84,7 @@ class VAE(Bounded):
         levels: Values of a pixel, L.
 
     Raises:
-        LimnerError: A head that is not for these pictures.
+        LimnerError: A head that is not for these images.
     """
 
     config: VAEConfig
@@ -108,7 +108,7 @@ class VAE(Bounded):
         if config.network == "dense":
             self.rows = 5000
             if self.head.kind == "sigmoid":  # by compiled loops: 10,000 MNIST digits in about a minute
-                self.usual_samples = 5000
+                self.default_importance_samples = 5000
                 self.rows = 50_000 if kernels.available() else 5000  # torch's idle threads disturb long loops less
         self.planes = nn.Embedding(self.classes, h * w) if self.classes else None  # what the encoder sees of a class
         m, d = config.prior_components, config.latent
@@ -146,7 +146,7 @@ class VAE(Bounded):
             scale = 1.0 if self.log_scale is None else self.log_scale.exp().item()
             return bernoulli_log_prob(self.decoder, z, k, scale=scale, bf16=torch.is_autocast_enabled("cpu"))
         p = self.likelihood(z.flatten(0, 1), y)  # of (S·B, C, H, W)
-        if isinstance(p, Bernoulli):  # pictures need not be repeated
+        if isinstance(p, Bernoulli):  # images need not be repeated
             return Bernoulli(p.logits.unflatten(0, z.shape[:2])).log_prob(k).flatten(2).sum(2)
         return p.log_prob(k.repeat(len(z), 1, 1, 1)).flatten(1).sum(1).view(z.shape[:2])
 
@@ -283,12 +283,12 @@ class VAE(Bounded):
         return standard_normal((n, self.config.latent), generator, self.device).to(self.dtype)
 
     def features(self, images: Tensor) -> Tensor:
-        """The mean of q(z|x), ``(B, latent)``, of uint8 pictures ``(B, C, H, W)``, with its gradient."""
+        """The mean of q(z|x), ``(B, latent)``, of uint8 images ``(B, C, H, W)``, with its gradient."""
         return self.posterior(self.intensities(self.checked_levels(images)), self.likeliest(images))[0]
 
     @torch.no_grad()
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The mean of q(z|x, y), ``(B, latent)``, of uint8 pictures; without labels of the ``likeliest`` class."""
+        """The mean of q(z|x, y), ``(B, latent)``, of uint8 images; without labels of the ``likeliest`` class."""
         labels = self.checked_labels(labels, len(images))
         if labels is None:
             return self.features(images)

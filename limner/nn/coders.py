@@ -1,4 +1,4 @@
-"""Encoders and decoders for pictures of any size: dense, residual, and those of DCGAN."""
+"""Encoders and decoders for images of any size: dense, residual, and those of DCGAN."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from limner.accelerate import hooks
 
-__all__ = ["DIAGONAL", "Direction", "diagonal_lstm", "lstm_cell", "row_lstm", "row_direction", "skew", "unskew"]
+__all__ = ["DIAGONAL", "Direction", "diagonal_lstm", "lstm_cell", "row_direction", "row_lstm", "skew", "unskew"]
 
 
 class Direction(NamedTuple):
@@ -86,7 +86,9 @@ def diagonal_lstm(inputs: Tensor, weight: Tensor) -> Tensor:
     return _run(_diagonals, inputs, weight, DIAGONAL)
 
 
-def _run(plain: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, weight: Tensor, directions: list[Direction]) -> Tensor:
+def _run(
+    plain: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, weight: Tensor, directions: list[Direction]
+) -> Tensor:
     """The plain loop, or an accelerator's; under autocast too in the precision of the weights."""
     inputs = inputs.to(weight.dtype)
     if (accelerated := hooks()) is not None:

@@ -7,35 +7,35 @@ from pathlib import Path
 from typing import Any
 
 from limner import sampling
-from limner.reports import draw
 from limner.evaluation import encode_split
 from limner.models import Reconstructs, Scores
+from limner.reports import draw
+from limner.reports.html import Bitmap, Block, Section, Svg, Table, Text
 from limner.reports.run_view import Portrait
-from limner.reports.html import Block, Picture, Section, Svg, Table, Text
 
 __all__ = ["latent_sections", "probe_plot", "probe_sections", "reconstruction_sections"]
 
 Rows = Sequence[tuple[Portrait, Mapping[str, Any]]]
-MAPPED = 2000  # pictures whose codes are shown
+MAPPED = 2000  # images whose codes are shown
 
 
 def latent_sections(runs: Sequence[Portrait]) -> list[Section]:
-    """Reconstructions, where the codes of held-out pictures lie, and what a plane of latents decodes to."""
-    rebuilt: list[Picture] = []
+    """Reconstructions, where the codes of held-out images lie, and what a plane of latents decodes to."""
+    rebuilt: list[Bitmap] = []
     codes: list[Block] = []
-    planes: list[Picture] = []
+    planes: list[Bitmap] = []
     for run in runs:
         if isinstance(run.model, Reconstructs):
             originals = run.held_out[:30]
             again = run.model.reconstruct(originals).cpu()
             what = "the mean of p(x|z)" if isinstance(run.model, Scores) else "its code, decoded"
-            caption = f"{run.name}: held-out pictures, each above its reconstruction ({what})"
-            rebuilt.append(Picture(draw.pairs(originals, again), caption, "originals and reconstructions"))
+            caption = f"{run.name}: held-out images, each above its reconstruction ({what})"
+            rebuilt.append(Bitmap(draw.pairs(originals, again), caption, "originals and reconstructions"))
             codes += _codes(run, run.model)
         if not run.model.classes and sampling.has_plane(run.model):
             image = draw.grid(sampling.manifold(run.model), columns=20, gap=0)
             caption = f"{run.name}: what the latent plane decodes to, equal prior mass a cell"
-            planes.append(Picture(image, caption, "a plane of pictures that turn into each other"))
+            planes.append(Bitmap(image, caption, "a plane of images that turn into each other"))
     found: dict[str, Sequence[Block]] = {"Reconstructions": rebuilt, "Codes": codes, "The latent plane": planes}
     return [Section(title, blocks) for title, blocks in found.items() if blocks]
 
@@ -51,8 +51,8 @@ def _codes(run: Portrait, model: Reconstructs) -> list[Block]:
         xlabel, ylabel = where.axes
         image = draw.scatter(where.points, found.labels, run.data.label_names, xlabel=xlabel, ylabel=ylabel)
         alike = "" if found.labels is None else ", coloured by class"
-        caption = f"{run.name}: the codes of {len(found.codes):,} held-out pictures{alike}"
-        blocks.append(Picture(image, caption, "a map of the latent space", pixelated=False))
+        caption = f"{run.name}: the codes of {len(found.codes):,} held-out images{alike}"
+        blocks.append(Bitmap(image, caption, "a map of the latent space", pixelated=False))
     return blocks
 
 
@@ -78,7 +78,7 @@ def reconstruction_sections(rows: Rows) -> list[Section]:
     notes = [
         "Mean a value, intensities in [0, 1]; ± is one standard error over the images. PSNR = −10 log₁₀ of the squared "
         "error. No figure here is a likelihood.",
-        "Denoised: the squared error of what is made of corrupted pictures; in brackets, of these themselves.",
+        "Denoised: the squared error of what is made of corrupted images; in brackets, of these themselves.",
     ]
     return [Section("Errors of reconstructions", [Table(header, cells, notes=notes, numeric=range(3, len(header)))])]
 
@@ -97,8 +97,8 @@ def probe_sections(run: Portrait, evaluations: Sequence[Mapping[str, Any]]) -> l
     }
     rows = [[method, *(cell.get((method, n)) for n in counts)] for method in methods]
     notes = [
-        f"Of {e['n']:,} {e['split']} pictures of {Path(e['data']).name}, %; mean ± standard deviation of {e['seeds']} "
-        "seeds, each with labelled pictures of its own.",
+        f"Of {e['n']:,} {e['split']} images of {Path(e['data']).name}, %; mean ± standard deviation of {e['seeds']} "
+        "seeds, each with labelled images of its own.",
         "frozen: logistic regression on the features as they are; fine-tuned: then all weights are trained; scratch: "
         "the same from new weights; pixels: logistic regression on the pixels.",
     ]
@@ -115,4 +115,4 @@ def probe_plot(record: Mapping[str, Any], *, png: bool = False) -> bytes:
     for a in record["accuracies"]:
         point = (a["labels_per_class"], 100 * a["mean"], 100 * a["deviation"])
         series.setdefault(a["method"], []).append(point)
-    return draw.error_bars(series, xlabel="labels of each class", ylabel="test pictures told right, %", png=png)
+    return draw.error_bars(series, xlabel="labels of each class", ylabel="test images told right, %", png=png)

@@ -1,4 +1,4 @@
-"""A picture, what is given of it, and its completions, on one sheet."""
+"""An image, what is given of it, and its completions, on one sheet."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def completion_sheet(original: torch.Tensor, missing: torch.Tensor, completions:
         completions: uint8 ``(n, C, H, W)``.
 
     Raises:
-        LimnerError: The shapes differ, or are no pictures.
+        LimnerError: The shapes differ, or are no images.
     """
     if completions.shape[1:] != original.shape or missing.shape != original.shape[1:]:
         raise LimnerError(

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from limner.reports import draw
 from limner.evaluation import bits_per_dim
+from limner.reports import draw
+from limner.reports.html import Bitmap, Block, Row, Section, Svg, Table, Text
 from limner.reports.run_view import Portrait
-from limner.reports.html import Block, Picture, Row, Section, Svg, Table, Text
 from limner.training.journal import read_metrics
 
 __all__ = ["curves", "doctor", "over_time"]
 
 Record = Mapping[str, Any]
-COLUMNS, FRAMES, WIDEST = 24, 12, 1100  # of the strip of samples over time: pictures, evaluations, px; at most
+COLUMNS, FRAMES, WIDEST = 24, 12, 1100  # of the strip of samples over time: images, evaluations, px; at most
 
 
 def curves(runs: Sequence[Portrait]) -> list[Block]:
@@ -46,7 +46,7 @@ def curves(runs: Sequence[Portrait]) -> list[Block]:
         blocks.append(Svg(svg, caption, "learning curves"))
     if rebuilding:
         svg = draw.curves(losses(rebuilding, "error"), xlabel="seconds of training", ylabel="error a value")
-        caption = "Error of reconstructions (squared, or cross-entropy in nats) a value of the pictures, no likelihood."
+        caption = "Error of reconstructions (squared, or cross-entropy in nats) a value of the images, no likelihood."
         blocks.append(Svg(svg, caption, "learning curves"))
     for run, lines in playing:
         blocks.append(Row(_players(lines, f"{run.name}: " if len(runs) > 1 else "")))
@@ -56,7 +56,7 @@ def curves(runs: Sequence[Portrait]) -> list[Block]:
 def _players(lines: Sequence[Record], name: str) -> list[Svg]:
     """Losses of both players and the discriminator's logits, over the seconds of training."""
     losses = {player: _points(lines, "train", player) for player in ("discriminator", "generator")}
-    logits = {f"of {kind} pictures": _points(lines, "train", f"{kind}_logit") for kind in ("real", "fake")}
+    logits = {f"of {kind} images": _points(lines, "train", f"{kind}_logit") for kind in ("real", "fake")}
     size = (5.0, 3.2)
     return [
         Svg(
@@ -67,7 +67,7 @@ def _players(lines: Sequence[Record], name: str) -> list[Svg]:
         Svg(
             draw.curves(logits, xlabel="seconds of training", ylabel="logit", size=size),
             f"{name}the discriminator's mean logits; where they lie apart it tells fakes from data.",
-            "logits of real and fake pictures",
+            "logits of real and fake images",
         ),
     ]
 
@@ -77,7 +77,7 @@ def _points(lines: Sequence[Record], part: str, figure: str) -> list[tuple[float
     return [(r["seconds"], r[part][figure]) for r in lines if figure in r.get(part, {})]
 
 
-def over_time(run: Portrait) -> list[Picture]:
+def over_time(run: Portrait) -> list[Bitmap]:
     """A few columns of the samples of each evaluation, side by side; nothing where there are fewer than two."""
     from PIL import Image
 
@@ -96,7 +96,7 @@ def over_time(run: Portrait) -> list[Picture]:
             frames.append(draw.first_columns(sheet, size, each, scale=scale))
     strip = draw.strip(frames, [_steps(int(f.stem)) for f in chosen], space=6)
     caption = f"{run.name}: samples at the steps below them, from the same random numbers each time"
-    return [Picture(strip, caption, "samples during training")]
+    return [Bitmap(strip, caption, "samples during training")]
 
 
 def _steps(step: int) -> str:

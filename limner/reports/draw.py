@@ -1,9 +1,9 @@
-"""Pictures for people: ``sheets`` composes bitmaps, ``plots`` and ``scatter`` draw figures; files are PNG and SVG."""
+"""Images for people: ``sheets`` composes bitmaps, ``plots`` and ``scatter`` draw figures; files are PNG and SVG."""
 
 from limner.reports.completion_grid import completion_sheet
+from limner.reports.grids import contact_sheet, first_columns, grid, pairs, png_bytes, save_png, strip
 from limner.reports.plots import curves, error_bars, inline_svg
 from limner.reports.scatter import scatter
-from limner.reports.grids import contact_sheet, first_columns, grid, pairs, png_bytes, save_png, strip
 
 __all__ = [
     "completion_sheet",

@@ -1,6 +1,6 @@
 """Bitmaps: grids of samples, rows to compare, contact sheets by class.
 
-Everything is composed at one picture pixel per pixel and only then enlarged, by a whole number and without
+Everything is composed at one image pixel per pixel and only then enlarged, by a whole number and without
 smoothing: what is seen is what the model drew, also at 8 x 8.
 """
 
@@ -21,26 +21,26 @@ from limner.errors import LimnerError
 
 __all__ = ["contact_sheet", "first_columns", "grid", "pairs", "png_bytes", "save_png", "strip"]
 
-GAP_VALUE = 128  # neutral: tells black pictures and white pictures apart from their surroundings
+GAP_VALUE = 128  # neutral: tells black images and white images apart from their surroundings
 INK = 0  # of the writing on it, which must be readable on light and dark pages alike
-WIDEST = 1200  # px, the longest side up to which small pictures are enlarged
-CELL = (48, 128)  # px, the longer side of one enlarged picture: at least, at most
-COMFORTABLE = 640  # px, the longer side of a sheet towards which pictures grow within CELL
+WIDEST = 1200  # px, the longest side up to which small images are enlarged
+CELL = (48, 128)  # px, the longer side of one enlarged image: at least, at most
+COMFORTABLE = 640  # px, the longer side of a sheet towards which images grow within CELL
 
 
 def grid(images: torch.Tensor, *, columns: int | None = None, gap: int = 1, scale: int | None = None) -> Image.Image:
-    """Pictures in reading order on one sheet.
+    """Images in reading order on one sheet.
 
     Args:
         images: uint8 ``(N, C, H, W)``, grey (C = 1) or RGB (C = 3).
-        columns: Pictures in a row; by default the sheet is about square, rather wider than tall.
-        gap: Neutral pixels between pictures and around them, counted in picture pixels (before scaling); 0
+        columns: Images in a row; by default the sheet is about square, rather wider than tall.
+        gap: Neutral pixels between images and around them, counted in image pixels (before scaling); 0
             joins them, as the plane of a two-dimensional latent wants it.
-        scale: Enlargement; by default small pictures grow until they are comfortable to look at.
+        scale: Enlargement; by default small images grow until they are comfortable to look at.
 
     Returns:
-        Mode ``L`` or ``RGB``; with r rows of c pictures ``scale * (c (W + gap) + gap)`` wide and
-        ``scale * (r (H + gap) + gap)`` high. The picture in row i, column j starts
+        Mode ``L`` or ``RGB``; with r rows of c images ``scale * (c (W + gap) + gap)`` wide and
+        ``scale * (r (H + gap) + gap)`` high. The image in row i, column j starts
         ``scale * (gap + i (H + gap))`` below the top and ``scale * (gap + j (W + gap))`` from the left.
 
     Raises:
@@ -60,7 +60,7 @@ def first_columns(sheet: Image.Image, size: tuple[int, int], columns: int, *, sc
 
     Args:
         sheet: From ``grid`` with a gap of 1, at any scale.
-        size: ``(H, W)`` of its pictures.
+        size: ``(H, W)`` of its images.
         columns: How many to keep.
         scale: Enlargement of the result; by default that of the sheet.
     """
@@ -72,7 +72,7 @@ def first_columns(sheet: Image.Image, size: tuple[int, int], columns: int, *, sc
             kept = min(width, columns * w + 1)
             part = sheet.crop((0, 0, kept * found, sheet.height))
             return part.resize((kept * (scale or found), height * (scale or found)), Image.Resampling.NEAREST)
-    return sheet.copy()  # of pictures of another size
+    return sheet.copy()  # of images of another size
 
 
 def pairs(
@@ -84,13 +84,13 @@ def pairs(
 ) -> Image.Image:
     """Originals with what was made of them right below: reconstructions, completions, nearest neighbours.
 
-    Rows alternate between the sets; where the pictures need more than one band of rows, a wider gap
+    Rows alternate between the sets; where the images need more than one band of rows, a wider gap
     (``3 gap``) stands between the bands.
 
     Args:
         originals: uint8 ``(N, C, H, W)``.
         *others: One set or several, each with the shape of ``originals``.
-        columns: Pictures in a row, by default up to 10.
+        columns: Images in a row, by default up to 10.
         gap: As in ``grid``.
         scale: As in ``grid``.
 
@@ -100,7 +100,7 @@ def pairs(
     sets = [_pixels(images) for images in (originals, *others)]
     for other in sets[1:]:
         if other.shape != sets[0].shape:
-            raise LimnerError(f"pictures to compare must agree in N, H, W, C: {_said(sets[0])} beside {_said(other)}")
+            raise LimnerError(f"images to compare must agree in N, H, W, C: {_said(sets[0])} beside {_said(other)}")
     n, h, w, _ = sets[0].shape
     columns = min(n, 10) if columns is None else columns
     _check_numbers(columns, gap, scale)
@@ -127,27 +127,27 @@ def contact_sheet(
 ) -> Image.Image:
     """A first look at a data set: one row a class with its name beside, or a plain grid without labels.
 
-    Classes without a picture are left out. Of a class at most ``columns`` pictures are shown, of the classes
+    Classes without an image are left out. Of a class at most ``columns`` images are shown, of the classes
     at most ``rows``; how many classes are missing is said at the bottom.
 
     Args:
         images: uint8 ``(N, C, H, W)``.
         labels: Class indices int64 ``(N,)``.
         label_names: Names of the classes; the index is written where there is none.
-        columns: Pictures in a row.
+        columns: Images in a row.
         rows: Classes at most.
         gap: As in ``grid``.
         scale: As in ``grid``.
 
     Raises:
-        LimnerError: There is not one label a picture, or as in ``grid``.
+        LimnerError: There is not one label an image, or as in ``grid``.
     """
     if labels is None:
         return grid(images, gap=gap, scale=scale)
     pixels = _pixels(images)
     classes = labels.detach().cpu().numpy()
     if classes.shape != (len(pixels),):
-        raise LimnerError(f"{len(pixels)} pictures need {len(pixels)} labels, not {classes.shape}")
+        raise LimnerError(f"{len(pixels)} images need {len(pixels)} labels, not {classes.shape}")
     _check_numbers(columns, gap, scale)
     present = np.unique(classes)
     shown = [pixels[classes == k][:columns] for k in present[:rows]]
@@ -178,7 +178,7 @@ def strip(frames: Sequence[Image.Image], captions: Sequence[str] = (), *, space:
     """Sheets side by side, as the samples after 1, 2, 5... epochs, each with its caption below.
 
     Args:
-        frames: At least one picture of any size and mode.
+        frames: At least one image of any size and mode.
         captions: None, or one a frame.
         space: Neutral pixels between frames.
 
@@ -212,16 +212,16 @@ def save_png(image: Image.Image, path: str | os.PathLike[str]) -> None:
 
 
 def png_bytes(image: Image.Image) -> bytes:
-    """The picture as a PNG file."""
+    """The image as a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def _pixels(images: torch.Tensor) -> np.ndarray:
-    """Checked pictures as uint8 (N, H, W, C)."""
+    """Checked images as uint8 (N, H, W, C)."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        raise LimnerError(f"pictures to show must be uint8 (N, 1 or 3, H, W), not {images.dtype} {tuple(images.shape)}")
+        raise LimnerError(f"images to show must be uint8 (N, 1 or 3, H, W), not {images.dtype} {tuple(images.shape)}")
     return images.detach().cpu().permute(0, 2, 3, 1).numpy()
 
 
@@ -235,14 +235,14 @@ def _check_numbers(columns: int, gap: int, scale: int | None) -> None:
 
 
 def _sheet(pixels: np.ndarray, columns: int, gap: int) -> np.ndarray:
-    """Pictures (N, H, W, C) on a sheet (r (H + gap) + gap, c (W + gap) + gap, C); empty places are gap."""
+    """Images (N, H, W, C) on a sheet (r (H + gap) + gap, c (W + gap) + gap, C); empty places are gap."""
     n, h, w, c = pixels.shape
     rows = math.ceil(n / columns)
     sheet = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, c), GAP_VALUE, dtype=np.uint8)
-    for k, picture in enumerate(pixels):
+    for k, image in enumerate(pixels):
         i, j = divmod(k, columns)
         top, left = gap + i * (h + gap), gap + j * (w + gap)
-        sheet[top : top + h, left : left + w] = picture
+        sheet[top : top + h, left : left + w] = image
     return sheet
 
 

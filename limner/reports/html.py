@@ -1,6 +1,6 @@
-"""A report in one HTML file: texts, pictures, plots and tables that need nothing from anywhere else.
+"""A report in one HTML file: texts, images, plots and tables that need nothing from anywhere else.
 
-Pictures travel inside the file as ``data:`` addresses, plots as inline SVG; there is no script and no outside
+Images travel inside the file as ``data:`` addresses, plots as inline SVG; there is no script and no outside
 address. The page is light or dark as the reader's system is. Every text is escaped.
 """
 
@@ -19,7 +19,7 @@ from limner import files
 from limner.errors import LimnerError
 from limner.reports.draw import inline_svg, png_bytes
 
-__all__ = ["Block", "Code", "Picture", "Row", "Section", "Svg", "Table", "Text", "render", "write"]
+__all__ = ["Bitmap", "Block", "Code", "Row", "Section", "Svg", "Table", "Text", "render", "write"]
 
 Cell = str | int | float | None
 
@@ -39,8 +39,8 @@ class Code:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture with its caption.
+class Bitmap:
+    """An image with its caption.
 
     Attributes:
         image: Any mode that PNG can hold.
@@ -89,10 +89,10 @@ class Table:
 class Row:
     """Blocks side by side where the window is wide enough: samples of several models."""
 
-    blocks: Sequence[Picture | Svg | Text | Table]
+    blocks: Sequence[Bitmap | Svg | Text | Table]
 
 
-Block = Text | Code | Picture | Svg | Table | Row
+Block = Text | Code | Bitmap | Svg | Table | Row
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ def _block(block: Block, numbers: Iterator[int]) -> str:
             return "".join(f"<p>{escape(part.strip())}</p>" for part in re.split(r"\n\s*\n", text.strip()))
         case Code(text):
             return f'<pre tabindex="0"><code>{escape(text.strip())}</code></pre>'
-        case Picture():
-            return _picture(block)
+        case Bitmap():
+            return _image(block)
         case Svg(data, caption, alt):
             svg = inline_svg(data, f"plot{next(numbers)}", alt or caption)
             return f"<figure>{svg}{_caption(caption)}</figure>"
@@ -161,13 +161,13 @@ def _caption(text: str) -> str:
     return f"<figcaption>{escape(text)}</figcaption>" if text else ""
 
 
-def _picture(picture: Picture) -> str:
-    data = base64.b64encode(png_bytes(picture.image)).decode("ascii")
-    kind = ' class="pixels"' if picture.pixelated else ""
-    width, height = picture.image.size
+def _image(image: Bitmap) -> str:
+    data = base64.b64encode(png_bytes(image.image)).decode("ascii")
+    kind = ' class="pixels"' if image.pixelated else ""
+    width, height = image.image.size
     return (
         f'<figure><img{kind} src="data:image/png;base64,{data}" width="{width}" height="{height}" '
-        f'alt="{escape(picture.alt)}">{_caption(picture.caption)}</figure>'
+        f'alt="{escape(image.alt)}">{_caption(image.caption)}</figure>'
     )
 
 

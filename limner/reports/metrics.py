@@ -8,8 +8,8 @@ from typing import Any
 
 from limner.evaluation import bits_per_dim
 from limner.models import Samples, Scores, with_article
-from limner.reports.run_view import Portrait
 from limner.reports.html import Block, Section, Table, Text
+from limner.reports.run_view import Portrait
 from limner.training.journal import read_metrics
 
 __all__ = [
@@ -38,7 +38,7 @@ def likelihood(run: Portrait, evaluations: Sequence[Mapping[str, Any]]) -> list[
 
 def samples_of(e: Mapping[str, Any]) -> str:
     """How many samples the bound of a measurement has, and of which distribution where it is not q(z|x)."""
-    learned = f", q after {e['proposal_steps']:,} steps on own pictures" if "proposal_steps" in e else ""
+    learned = f", q after {e['proposal_steps']:,} steps on own images" if "proposal_steps" in e else ""
     wider = f", σ of q × {e['proposal_scale']:g}" if "proposal_scale" in e else ""
     decoded = f", {e['decoded_samples']:.0f} decoded" if "decoded_samples" in e else ""
     return f"K = {e.get('importance_samples', 1)}{decoded}{learned}{wider}"
@@ -108,7 +108,7 @@ def fidelity_sections(rows: Sequence[tuple[Portrait, Mapping[str, Any]]]) -> lis
     header += ["precision", "recall", "k", "classes", "KL of classes"]
     looked = sorted({looked_at_with(e) for _, e in rows if "frechet" in e})
     notes = [
-        "In brackets: what as many training pictures reach. A ratio of 1 is as near to the split as they are.",
+        "In brackets: what as many training images reach. A ratio of 1 is as near to the split as they are.",
         "± is the standard deviation over random subsets. KL in nats, of the classes seen from those of the data.",
         "Precision and recall: within the k-th nearest neighbour.",
         *looked,

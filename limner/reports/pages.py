@@ -9,13 +9,12 @@ from typing import Any
 import torch
 
 from limner import sampling
-from limner.reports import draw
 from limner.files import write_text
 from limner.models import Samples, family, with_article
 from limner.models.contracts import describe_shape
-from limner.reports import codes, measures, training
+from limner.reports import codes, draw, measures, training
+from limner.reports.html import Bitmap, Code, Row, Section, Text, render, write
 from limner.reports.run_view import SAMPLES, Portrait
-from limner.reports.html import Code, Picture, Row, Section, Text, render, write
 from limner.runs import read_evaluations
 
 __all__ = ["REPORT", "write_comparison", "write_run_pages"]
@@ -27,7 +26,7 @@ def write_run_pages(run: Portrait) -> Path:
     """Write ``report.html`` and ``README.md`` into the run's folder; gives the report's path."""
     evaluations = read_evaluations(run.folder)
     sections = [
-        Section("Samples" if isinstance(run.model, Samples) else "Data", [Row([_data_picture(run), *_samples(run)])]),
+        Section("Samples" if isinstance(run.model, Samples) else "Data", [Row([_data_image(run), *_samples(run)])]),
         *codes.latent_sections([run]),
         *codes.probe_sections(run, evaluations),
         Section("Likelihood", measures.likelihood(run, evaluations)),
@@ -52,12 +51,12 @@ def write_comparison(
 ) -> Path:
     """Several runs on one page, each with its measurement."""
     portraits = [run for run, _ in runs]
-    strips = [picture for run in portraits for picture in training.over_time(run)]
+    strips = [image for run in portraits for image in training.over_time(run)]
     sections = [
         Section("Likelihood", [*([Text(introduction)] if introduction else []), measures.likelihood_table(runs)]),
         *codes.reconstruction_sections(runs),
         *measures.fidelity_sections(runs),
-        Section("Samples", [Row([_data_picture(portraits[0]), *(p for run in portraits for p in _samples(run))])]),
+        Section("Samples", [Row([_data_image(portraits[0]), *(p for run in portraits for p in _samples(run))])]),
         *codes.latent_sections(portraits),
         Section("Learning curves", [*training.curves(portraits), *strips]),
     ]
@@ -73,19 +72,19 @@ def _subtitle(run: Portrait) -> str:
     )
 
 
-def _data_picture(run: Portrait) -> Picture:
+def _data_image(run: Portrait) -> Bitmap:
     image = draw.grid(run.held_out)
-    return Picture(image, f"data: {Path(run.config.data.source).name}", "pictures of the data set")
+    return Bitmap(image, f"data: {Path(run.config.data.source).name}", "images of the data set")
 
 
-def _samples(run: Portrait) -> list[Picture]:
+def _samples(run: Portrait) -> list[Bitmap]:
     if not isinstance(run.model, Samples):
         return []
     labels, columns = sampling.class_rows(run.model, SAMPLES)
     n = SAMPLES if labels is None else len(labels)
     images = sampling.sample(run.model, n, generator=torch.Generator().manual_seed(0), labels=labels)
     caption = f"{run.name}: samples" if labels is None else f"{run.name}: samples, a class a row"
-    return [Picture(draw.grid(images.cpu(), columns=columns), caption, f"pictures drawn by {run.name}")]
+    return [Bitmap(draw.grid(images.cpu(), columns=columns), caption, f"images drawn by {run.name}")]
 
 
 def _model_card(run: Portrait, evaluations: Sequence[Mapping[str, Any]]) -> str:

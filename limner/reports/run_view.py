@@ -36,7 +36,7 @@ class Portrait:
 
     @property
     def held_out_split(self) -> Split:
-        """Pictures that it was not trained on (if there are any)."""
+        """Images that it was not trained on (if there are any)."""
         split = self.data.splits["validation"]
         return split if len(split) else self.data.splits["train"]
 

@@ -1,4 +1,4 @@
-"""Drawing pictures from models."""
+"""Drawing images from models."""
 
 from limner.sampling.ancestral import OnRow, sample
 from limner.sampling.completion import Completions, complete, is_suffix

@@ -33,19 +33,19 @@ def sample(
     batch_size: int = 256,
     method: Method = "auto",
 ) -> Tensor:
-    """``n`` pictures of any model that samples, uint8 ``(n, C, H, W)``.
+    """``n`` images of any model that samples, uint8 ``(n, C, H, W)``.
 
     Args:
-        model: An autoregressive model gives the same pictures by every method.
+        model: An autoregressive model gives the same images by every method.
         n: How many.
         generator: Source of all randomness.
         labels: Classes int64 ``(n,)`` of a conditional model; by default drawn uniformly.
-        known: Pictures uint8 ``(n, C, H, W)`` and a mask, bool ``(H, W)`` or ``(n, H, W)``, of the pixels to keep; the
+        known: Images uint8 ``(n, C, H, W)`` and a mask, bool ``(H, W)`` or ``(n, H, W)``, of the pixels to keep; the
             others are drawn given all before them (which is the exact conditional where nothing is given below).
         context: What else is known of each pixel, ``(n, ·, H, W)``, where the model's ``logits`` take a context.
         on_row: Called after each finished row of an autoregressive model (of a multi-scale one: of its
-            largest pictures), with the row and the batch so far.
-        batch_size: Pictures drawn together, which bounds the memory.
+            largest images), with the row and the batch so far.
+        batch_size: Images drawn together, which bounds the memory.
         method: Of an autoregressive model: each activation once, in a compiled loop (``compiled``) or in PyTorch
             (``cached``); a pass a value (``naive``); passes until nothing changes (``jacobi``). ``auto``: the fastest.
 
@@ -54,7 +54,7 @@ def sample(
     """
     if isinstance(model, MultiScalePixelRNN):
         if known is not None:
-            raise LimnerError("a multi-scale model draws the small picture first: no pixels of the large one are known")
+            raise LimnerError("a multi-scale model draws the small image first: no pixels of the large one are known")
         return _scale_by_scale(model, n, generator, labels, on_row, batch_size, method)
     if not isinstance(model, Autoregressive):
         if known is not None or context is not None:
@@ -99,7 +99,7 @@ def _scale_by_scale(
     batch_size: int,
     method: Method,
 ) -> Tensor:
-    """The small pictures, and then the large ones, of which they are the known pixels."""
+    """The small images, and then the large ones, of which they are the known pixels."""
     parts = []
     for index in torch.arange(n).split(batch_size):
         size = len(index)
@@ -124,6 +124,6 @@ def _scale_by_scale(
 
 
 def _fixed_points_win(model: Autoregressive, n: int) -> bool:
-    """Measured (docs/notes/sampling.md): always without a cache, and for one binary picture beside PyTorch's cache."""
+    """Measured (docs/notes/sampling.md): always without a cache, and for one binary image beside PyTorch's cache."""
     fastest = row_methods(model)[0]
     return fastest == "naive" or (fastest == "cached" and n == 1 and model.levels == 2)

@@ -1,4 +1,4 @@
-r"""Completion: drawing the missing pixels m of a picture from p(x_m | x_g), given the others g.
+r"""Completion: drawing the missing pixels m of an image from p(x_m | x_g), given the others g.
 
 If no given pixel comes after a missing one in the model's order (a raster suffix is missing), the model's own
 conditionals are those of the completion, and ancestral sampling is exact. For any other mask p(x_m | x_g) ∝ p(x_m, x_g)
@@ -35,17 +35,17 @@ GIBBS_LEVELS = 32  # a Gibbs draw computes p(x) for every level of a value
 
 @dataclass(frozen=True)
 class Completions:
-    """Completions of one picture, and what they are worth.
+    """Completions of one image, and what they are worth.
 
     Attributes:
-        original: The picture that was to be completed, uint8 ``(C, H, W)``.
+        original: The image that was to be completed, uint8 ``(C, H, W)``.
         missing: bool ``(H, W)``.
         images: uint8 ``(n, C, H, W)``, the given pixels as they were.
         exact: Drawn from the model's p(x_m | x_g) itself; otherwise from particles that approximate it.
         particles: N; n if exact.
         effective_samples: 1 / Σ w² of the final weights, from 1 to N; N if exact.
         lowest_effective_samples: The least it was after any row: where the particles were worth least.
-        distinct: Different pictures among the final particles.
+        distinct: Different images among the final particles.
         gibbs: Passes of Gibbs sampling afterwards.
     """
 
@@ -88,16 +88,16 @@ def complete(
     on_row: Callable[[int, Tensor], None] | None = None,
     on_gibbs: Callable[[int, int], None] | None = None,
 ) -> Completions:
-    """``n`` completions of a picture.
+    """``n`` completions of an image.
 
     Args:
         model: Any autoregressive model.
         image: uint8 ``(C, H, W)``; what stands in its missing pixels does not matter.
-        missing: bool ``(H, W)``, True where the picture is to be completed.
+        missing: bool ``(H, W)``, True where the image is to be completed.
         n: How many completions.
         particles: N, at least ``n``, where the completion is not exact.
         gibbs: Passes over the missing values afterwards, where the completion is not exact.
-        label: The picture's class, of a conditional model; by default drawn from p(y | the pixels given first) and
+        label: The image's class, of a conditional model; by default drawn from p(y | the pixels given first) and
             weighted with the rest.
         generator: Source of all randomness.
         on_row: Called after each row with its index and ``n`` particles so far, uint8 ``(n, C, H, W)``. Particles may
@@ -105,13 +105,13 @@ def complete(
         on_gibbs: Called after each value of the Gibbs passes with (done, total).
 
     Raises:
-        LimnerError: The picture or mask does not fit the model, nothing is missing, a number is out of range, or Gibbs
+        LimnerError: The image or mask does not fit the model, nothing is missing, a number is out of range, or Gibbs
             passes are asked of a model with many levels.
     """
     _, h, w = model.shape
     if image.shape != model.shape or missing.dtype != torch.bool or missing.shape != (h, w):
         raise LimnerError(
-            f"to complete, this model needs a picture of {describe_shape(model.shape)} and a bool mask of "
+            f"to complete, this model needs an image of {describe_shape(model.shape)} and a bool mask of "
             f"{describe_shape((h, w))}, not {describe_shape(tuple(image.shape))} and {missing.dtype} "
             f"{describe_shape(tuple(missing.shape))}"
         )
@@ -228,7 +228,7 @@ def gibbs_passes(
     """Draw each missing value in turn anew from its exact p(x_i | x_rest) (Geman, Geman 1984), ``passes`` times.
 
     Args:
-        model: Any autoregressive model of few levels: a draw costs a batch of n·L pictures.
+        model: Any autoregressive model of few levels: a draw costs a batch of n·L images.
         images: uint8 ``(n, C, H, W)``, the chains' start.
         missing: bool ``(H, W)``.
         passes: Over all missing values, in raster order.

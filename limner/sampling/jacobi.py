@@ -8,9 +8,9 @@ Iterating all equations of a few rows at once (Jacobi), these rows after those a
 one more value a pass, and in practice many: where the model is sure of a pixel, it draws it whatever came before. The
 network is used as it is, no cache is needed.
 
-A binary 28×28 picture takes 28 passes instead of 784 (the slowest of 64: 59), most of them over a part of its rows; a
+A binary 28×28 image takes 28 passes instead of 784 (the slowest of 64: 59), most of them over a part of its rows; a
 3×32×32 one with 256 levels 161 instead of 3,072. The caches' arithmetic is that of one pass, so the compiled cached
-sampler wins wherever there is one (batch 1: 4 ms against 57). Fixed points win for one binary picture at a time where
+sampler wins wherever there is one (batch 1: 4 ms against 57). Fixed points win for one binary image at a time where
 the caches run in Python (57 ms against 149), and for any model without caches: docs/notes/sampling.md.
 """
 
@@ -40,20 +40,20 @@ def jacobi(
     on_row: Callable[[int, Tensor], None] | None = None,
     window: int = 6,
 ) -> Tensor:
-    """``n`` pictures, uint8 ``(n, C, H, W)``: the same as ``model.sample`` draws from the same generator.
+    """``n`` images, uint8 ``(n, C, H, W)``: the same as ``model.sample`` draws from the same generator.
 
     Args:
         model: Any autoregressive model.
-        n: How many pictures.
+        n: How many images.
         generator: Source of the labels and uniforms, drawn exactly as the naive sampler draws them.
         labels: Classes int64 ``(n,)``; by default drawn uniformly, where the model has classes.
-        known: Pictures uint8 ``(n, C, H, W)`` and what of them is given, bool ``(H, W)`` or ``(n, H, W)``: it is kept.
+        known: Images uint8 ``(n, C, H, W)`` and what of them is given, bool ``(H, W)`` or ``(n, H, W)``: it is kept.
         context: What else is known of each pixel, ``(n, ·, H, W)``, where the model's ``logits`` take a context.
-        on_row: Called with each row and the pictures so far once the row is final in all (below it they are guesses).
-        window: Rows iterated together, below the last final row of the slowest picture.
+        on_row: Called with each row and the images so far once the row is final in all (below it they are guesses).
+        window: Rows iterated together, below the last final row of the slowest image.
 
     Raises:
-        LimnerError: Labels or known pictures that the model does not know, or a context that it does not take.
+        LimnerError: Labels or known images that the model does not know, or a context that it does not take.
     """
     c, h, w = model.shape
     labels, context = model.drawn_labels(n, generator, labels), model.checked_context(context, n)
@@ -64,8 +64,8 @@ def jacobi(
         free = ~known[1].to(model.device).expand(n, h, w).unsqueeze(1)
         k = model.checked_levels(known[0].to(model.device).masked_fill(free, 0))  # what is not given may be anything
     rows = torch.arange(h, device=model.device)
-    final = torch.zeros(n, dtype=torch.int64, device=model.device)  # rows of each picture that are final
-    done = 0  # in all pictures
+    final = torch.zeros(n, dtype=torch.int64, device=model.device)  # rows of each image that are final
+    done = 0  # in all images
     whole = max(1, window // model.patch) * model.patch  # a row of patches is solved together
     while done < h:
         end = min(h, done + whole)

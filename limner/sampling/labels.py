@@ -11,7 +11,7 @@ __all__ = ["class_rows"]
 
 
 def class_rows(model: Model, n: int) -> tuple[Tensor | None, int | None]:
-    """Labels int64 of about ``n`` pictures, class by class, and how many of each; (None, None) without classes.
+    """Labels int64 of about ``n`` images, class by class, and how many of each; (None, None) without classes.
 
     There is at least one of each class, and of more than ``n`` classes, ``n`` spread evenly over them.
     """

@@ -1,4 +1,4 @@
-"""Walks in a latent space, arithmetic and maps: of models that draw latents (a VAE, a GAN) or encode pictures."""
+"""Walks in a latent space, arithmetic and maps: of models that draw latents (a VAE, a GAN) or encode images."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ __all__ = [
     "traversal",
 ]
 
-VOTES = 5  # nearest pictures that must agree before a sample is given their class
-BATCH = 500  # pictures or latents that go through a network together
+VOTES = 5  # nearest images that must agree before a sample is given their class
+BATCH = 500  # images or latents that go through a network together
 
 
 def _has_normal_prior(model: Latents | Reconstructs) -> bool:
@@ -49,7 +49,7 @@ def has_plane(model: object) -> TypeGuard[Latents]:
 
 
 def manifold(model: Latents, side: int = 20, label: int | None = None) -> Tensor:
-    """The lecture's picture of a 2-D latent plane (of one class), uint8 ``(side², C, H, W)`` in reading order.
+    """The lecture's image of a 2-D latent plane (of one class), uint8 ``(side², C, H, W)`` in reading order.
 
     A regular grid of the unit square goes through the inverse Gaussian CDF, so that every cell stands for equal prior
     mass, and each code is decoded; of a VAE that is the mean of p(x|z) (arXiv 1312.6114, appendix A).
@@ -91,7 +91,7 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 def interpolate(
     model: Latents | Reconstructs, a: Tensor, b: Tensor, steps: int = 10, label: int | None = None
 ) -> Tensor:
-    """Pictures on the way from latent a to b ``(D,)``, ends included, uint8 ``(steps, C, H, W)``; of one class.
+    """Images on the way from latent a to b ``(D,)``, ends included, uint8 ``(steps, C, H, W)``; of one class.
 
     On a great circle where the latents are N(0, I), else (of an autoencoder, of a learned prior) on a straight line.
 
@@ -108,14 +108,14 @@ def interpolate(
 def traversal(
     model: Latents | Reconstructs, base: Tensor, values: Tensor, dimensions: Tensor, label: int | None = None
 ) -> Tensor:
-    """The pictures of ``base`` with one latent at a time changed, uint8 ``(M · steps, C, H, W)``, a latent a row.
+    """The images of ``base`` with one latent at a time changed, uint8 ``(M · steps, C, H, W)``, a latent a row.
 
     Args:
         model: Decodes.
         base: The latents that are held, ``(D,)``.
         values: What each latent becomes, ``(M, steps)``.
         dimensions: Which latents, int64 ``(M,)``.
-        label: The pictures' class, of a conditional model.
+        label: The images' class, of a conditional model.
     """
     m, steps = values.shape
     z = base.repeat(m, steps, 1)  # (M, steps, D)
@@ -124,20 +124,20 @@ def traversal(
 
 
 def encode_all(model: Reconstructs, images: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Codes ``(B, D)`` of any number of pictures uint8 ``(B, C, H, W)``; of their classes, of a conditional model."""
+    """Codes ``(B, D)`` of any number of images uint8 ``(B, C, H, W)``; of their classes, of a conditional model."""
     places = [slice(i, i + BATCH) for i in range(0, len(images), BATCH)]
     return torch.cat([model.encode(images[p], None if labels is None else labels[p]) for p in places]).cpu()
 
 
 def decode_all(model: Latents | Reconstructs, z: Tensor, label: int | None = None) -> Tensor:
-    """The pictures of any number of latents ``(B, D)``, uint8 ``(B, C, H, W)``, all of one class."""
+    """The images of any number of latents ``(B, D)``, uint8 ``(B, C, H, W)``, all of one class."""
     y = None if label is None else torch.full((len(z),), label)
     return torch.cat([model.decode(part, None if y is None else y[: len(part)]).cpu() for part in z.split(BATCH)])
 
 
 @dataclass(frozen=True)
 class LatentMap:
-    """Where pictures lie in the latent space, seen in a plane.
+    """Where images lie in the latent space, seen in a plane.
 
     Attributes:
         points: ``(N, 2)``.
@@ -165,7 +165,7 @@ def latent_map(codes: Tensor) -> LatentMap:
     """
     n, d = codes.shape
     if d < 2 or n < 2:
-        raise LimnerError(f"a map needs 2 latent dimensions and 2 pictures or more, not {d} and {n}")
+        raise LimnerError(f"a map needs 2 latent dimensions and 2 images or more, not {d} and {n}")
     if d == 2:
         return LatentMap(codes, None)
     from sklearn.decomposition import PCA
@@ -183,7 +183,7 @@ class LabelledLatents:
     Attributes:
         z: ``(N, latent)``.
         labels: int64 ``(N,)``.
-        encoded: Whether they are codes of labelled pictures; else they were drawn, and labelled by their neighbours.
+        encoded: Whether they are codes of labelled images; else they were drawn, and labelled by their neighbours.
     """
 
     z: Tensor
@@ -201,8 +201,8 @@ def labelled_latents(
 ) -> LabelledLatents:
     """Latents with a class each, of a model without classes of its own.
 
-    A model with an encoder gives the codes of the pictures. One without gives ``n`` latents of the prior, each with
-    the class of the five training pictures nearest to the picture it decodes to (L2 of pixels), if all five agree; the
+    A model with an encoder gives the codes of the images. One without gives ``n`` latents of the prior, each with
+    the class of the five training images nearest to the image it decodes to (L2 of pixels), if all five agree; the
     others are left out.
 
     Args:

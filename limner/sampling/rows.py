@@ -16,23 +16,23 @@ from limner.models.autoregressive import Autoregressive
 __all__ = ["Known", "NaiveRowSampler", "RowMethod", "RowSampler", "row_methods", "row_sampler"]
 
 Known = tuple[Tensor, Tensor]
-"""Pictures uint8 ``(n, C, H, W)``, and bool ``(H, W)`` or ``(n, H, W)``: True where a pixel is given."""
+"""Images uint8 ``(n, C, H, W)``, and bool ``(H, W)`` or ``(n, H, W)``: True where a pixel is given."""
 RowMethod = Literal["auto", "compiled", "cached", "naive"]
 
 
 class RowSampler(ABC):
-    """Draws ``n`` pictures a row at a time; every kind draws the same pictures from the same generator.
+    """Draws ``n`` images a row at a time; every kind draws the same images from the same generator.
 
     Args:
         model: An autoregressive model.
-        n: How many pictures.
+        n: How many images.
         generator: Source of the classes, where the model has some, and then of one uniform a value, in one piece.
         labels: Classes int64 ``(n,)``.
         known: Pixels that are given and kept; their uniforms are drawn and not used.
         context: What else is known of each pixel, ``(n, ·, H, W)``, where the model's ``logits`` take a context.
 
     Raises:
-        LimnerError: Known pictures of another shape or other levels than the model's; labels it does not know; a
+        LimnerError: Known images of another shape or other levels than the model's; labels it does not know; a
             context of another shape than the model takes.
 
     Attributes:
@@ -61,7 +61,7 @@ class RowSampler(ABC):
             images, mask = known
             if images.shape != self.k.shape or mask.shape not in ((h, w), (n, h, w)):
                 raise LimnerError(
-                    f"known pictures must be {tuple(self.k.shape)} and their mask {(h, w)} or {(n, h, w)}, "
+                    f"known images must be {tuple(self.k.shape)} and their mask {(h, w)} or {(n, h, w)}, "
                     f"not {tuple(images.shape)} and {tuple(mask.shape)}"
                 )
             self.given = mask.to(model.device).bool().expand(n, h, w).contiguous()
@@ -71,7 +71,7 @@ class RowSampler(ABC):
 
     @property
     def images(self) -> Tensor:
-        """The pictures so far, uint8 ``(n, C, H, W)``; rows not drawn yet are the first level, or given."""
+        """The images so far, uint8 ``(n, C, H, W)``; rows not drawn yet are the first level, or given."""
         return dequantize(self.k, self.model.levels)
 
     @torch.no_grad()
@@ -86,7 +86,7 @@ class RowSampler(ABC):
         self.row = drawn.stop
 
     def select(self, index: Tensor) -> None:
-        """Picture i becomes a copy of picture ``index[i]``: what it drew, what it is given, its class and its caches.
+        """Image i becomes a copy of image ``index[i]``: what it drew, what it is given, its class and its caches.
 
         The uniforms of the rows to come stay where they are, so that copies go their own ways.
         """

@@ -1,6 +1,6 @@
 r"""The adversarial objective: a discriminator and a generator in turn, k steps of the one for each of the other.
 
-Everything is said of logits, D(x) for a picture of the data and D(G(z)) for a sample: :math:`\ln σ(d)` is
+Everything is said of logits, D(x) for an image of the data and D(G(z)) for a sample: :math:`\ln σ(d)` is
 -softplus(-d) and :math:`\ln(1 - σ(d))` is -softplus(d), which no logit turns into an infinity. Each function gives what
 the discriminator minimises and what the generator minimises, per image, of real and fake logits ``(B,)``.
 """
@@ -53,7 +53,7 @@ def minimax(real: Tensor, fake: Tensor) -> Losses:
 def non_saturating(real: Tensor, fake: Tensor) -> Losses:
     r"""The same discriminator; the generator ascends :math:`\ln σ(D(G(z)))` (Goodfellow et al. 2014, section 3).
 
-    Its slope is 1 - σ(D(G(z))): largest where its pictures are poor.
+    Its slope is 1 - σ(D(G(z))): largest where its images are poor.
     """
     return F.softplus(-real) + F.softplus(fake), F.softplus(-fake)
 
@@ -89,7 +89,7 @@ def relativistic(real: Tensor, fake: Tensor) -> Losses:
 
     .. math:: \min_D \max_G \; \ln(1 + e^{-(D(x) - D(G(z)))})
 
-    in pairs of a picture and a sample, and for the generator with the signs changed, which does not saturate.
+    in pairs of an image and a sample, and for the generator with the signs changed, which does not saturate.
     """
     return F.softplus(fake - real), F.softplus(real - fake)
 
@@ -105,7 +105,7 @@ OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Losses]] = {
 
 
 def gradient_penalty(logits: Tensor, x: Tensor) -> Tensor:
-    r""":math:`(\|\nabla_x D(x)\| - 1)^2`, ``(B,)``, of the logits ``(B,)`` of pictures ``x`` between real and fake.
+    r""":math:`(\|\nabla_x D(x)\| - 1)^2`, ``(B,)``, of the logits ``(B,)`` of images ``x`` between real and fake.
 
     WGAN-GP (Gulrajani et al. 2017, arXiv 1704.00028, equation 3).
     """
@@ -113,7 +113,7 @@ def gradient_penalty(logits: Tensor, x: Tensor) -> Tensor:
 
 
 def zero_centred_penalty(logits: Tensor, x: Tensor) -> Tensor:
-    r""":math:`\tfrac12 \|\nabla_x D(x)\|^2`, ``(B,)``: R1 of real pictures ``x``, R2 of samples.
+    r""":math:`\tfrac12 \|\nabla_x D(x)\|^2`, ``(B,)``: R1 of real images ``x``, R2 of samples.
 
     Mescheder et al. 2018 (arXiv 1801.04406), equations 9 and 10.
     """
@@ -121,7 +121,7 @@ def zero_centred_penalty(logits: Tensor, x: Tensor) -> Tensor:
 
 
 def _slopes(logits: Tensor, x: Tensor) -> Tensor:
-    """The gradient of each picture's logit in the picture, ``(B, C·H·W)``, itself differentiable."""
+    """The gradient of each image's logit in the image, ``(B, C·H·W)``, itself differentiable."""
     return torch.autograd.grad(logits.sum(), x, create_graph=True)[0].flatten(1)
 
 
@@ -159,14 +159,14 @@ class Adversarial(Objective[GAN]):
 
         Returns:
             ``discriminator``, ``generator`` (losses), ``penalty`` (weighted; where it is due), ``real_logit``,
-            ``fake_logit`` (means), ``accuracy`` (of the pairs of a picture and a sample, those in which the picture has
+            ``fake_logit`` (means), ``accuracy`` (of the pairs of an image and a sample, those in which the image has
             the larger logit), the norm of each player's gradient, and ``sample_diversity`` (mean distance of two
-            samples, divided by that of two pictures). Those of the generator only where it made a step.
+            samples, divided by that of two images). Those of the generator only where it made a step.
 
         Raises:
             LimnerError: A loss or a gradient is not finite; no weight has been changed by it then.
         """
-        x, y = self._pictures(batch)
+        x, y = self._images(batch)
         figures = self._discriminator_step(x, y, factor, step)
         if (step + 1) % self.config.discriminator_steps == 0:
             figures |= self._generator_step(x, y, factor, step)
@@ -228,14 +228,14 @@ class Adversarial(Objective[GAN]):
         """``real_logit`` of ``batches`` and ``fake_logit`` of the averaged generator's samples (means), ``accuracy``.
 
         And what ``measure`` says. The logits are the discriminator's as it is: a ``real_logit`` far below that of the
-        training says that it has learnt the training pictures by heart.
+        training says that it has learnt the training images by heart.
         """
         kept = list(batches)
         noise = torch.Generator(self.model.device).manual_seed(self.config.seed + 1)
         averaged, player = self.average.averaged, self.model.discriminator.eval()
         sums = torch.zeros(3, dtype=torch.float64)
         for batch in kept:
-            x, y = self._pictures(batch)
+            x, y = self._images(batch)
             real = player(x, y)
             fake = player(averaged.generator(averaged.latents(len(x), generator=noise), y), y)
             sums += torch.stack([real.double().sum(), fake.double().sum(), (real > fake).double().sum()]).cpu()
@@ -244,20 +244,20 @@ class Adversarial(Objective[GAN]):
         figures = dict(zip(("real_logit", "fake_logit", "accuracy"), means, strict=True))
         return figures | (dict(self.measure(averaged, kept)) if self.measure else {})
 
-    def _pictures(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    def _images(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """x in [-1, 1], ``(B, C, H, W)``, and the classes where the model has some."""
         x = self.model.intensities(self.model.checked_levels(batch.images))
         if self.model.classes and batch.labels is None:
-            raise LimnerError("a conditional GAN learns from pictures with labels: these have none")
+            raise LimnerError("a conditional GAN learns from images with labels: these have none")
         return x, self.model.checked_labels(batch.labels, len(x)) if self.model.classes else None
 
     def _samples(self, n: int, y: Tensor | None) -> Tensor:
-        """``n`` new pictures G(z) of the generator as it is, ``(n, C, H, W)``, of classes ``y``."""
+        """``n`` new images G(z) of the generator as it is, ``(n, C, H, W)``, of classes ``y``."""
         z = self.model.latents(n, generator=self.random)
         with self.fabric.autocast():
             return self.model.generator(z, y).float()
 
     def _logits(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """D of pictures ``(B, C, H, W)`` of classes ``y``, ``(B,)``."""
+        """D of images ``(B, C, H, W)`` of classes ``y``, ``(B,)``."""
         with self.fabric.autocast():
             return self.model.discriminator(x, y).float()

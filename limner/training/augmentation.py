@@ -1,8 +1,8 @@
-"""Training pictures moved and bent by a few pixels: more of them, for models that learn them by heart.
+"""Training images moved and bent by a few pixels: more of them, for models that learn them by heart.
 
 A model of p(x) must not learn the moves, so they become rarer as the learning rate falls, and the last steps see the
-pictures as they are (distribution augmentation, Jun et al., ICML 2020, keeps them and tells the model which). A pixel
-takes the value of another, so that no picture gets a value that the data do not have.
+images as they are (distribution augmentation, Jun et al., ICML 2020, keeps them and tells the model which). A pixel
+takes the value of another, so that no image gets a value that the data do not have.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from limner.training.config import TrainingConfig
 __all__ = ["augmented", "bent_places", "moved"]
 
 KNOTS = 5
-"""Points along each side of a picture between which a field of displacements is smooth."""
+"""Points along each side of an image between which a field of displacements is smooth."""
 
 
 def augmented(batch: Batch, config: TrainingConfig, factor: float, step: int) -> Batch:
     """The batch of ``step`` as ``config.shift`` and ``config.elastic`` want it.
 
-    It is a function of its arguments, which a resumed run repeats. A picture is moved with the chance
+    It is a function of its arguments, which a resumed run repeats. An image is moved with the chance
     (6 factor - 1) / 5.
 
     Args:
@@ -74,9 +74,9 @@ def bent_places(knots: Tensor, height: int, width: int, uniforms: Tensor) -> Ten
     Elastic deformation (Simard, Steinkraus and Platt, ICDAR 2003), the field being bicubic and not a blurred noise.
 
     Args:
-        knots: Displacements at points that cover the picture from edge to edge, ``(B, 2, K, K)``.
-        height: Of the pictures.
-        width: Of the pictures.
+        knots: Displacements at points that cover the image from edge to edge, ``(B, 2, K, K)``.
+        height: Of the images.
+        width: Of the images.
         uniforms: That decide the rounding, one for each field, ``(B, 2, 1, 1)``: a field is cut at the same height.
 
     Returns:
@@ -88,6 +88,6 @@ def bent_places(knots: Tensor, height: int, width: int, uniforms: Tensor) -> Ten
 
 @cache
 def _bicubic(height: int, width: int, rows: int, columns: int) -> Tensor:
-    """What each place of a picture takes of each knot, ``(rows * columns, height * width)``."""
+    """What each place of an image takes of each knot, ``(rows * columns, height * width)``."""
     unit = torch.eye(rows * columns).view(1, -1, rows, columns)
     return F.interpolate(unit, size=(height, width), mode="bicubic", align_corners=True)[0].flatten(1)

@@ -43,10 +43,10 @@ class TrainingConfig:
     ema_decay: Decay = 0.998
     """Decay of the moving average of the weights, the weights that are evaluated and kept; 0 turns it off."""
     shift: NotNegative = 0
-    """Training pictures are moved by up to so many pixels each way; less often as the learning rate falls, and not at
+    """Training images are moved by up to so many pixels each way; less often as the learning rate falls, and not at
     all below a sixth of it."""
     elastic: Annotated[float, Meta(ge=0, le=100)] = 0.0
-    """Training pictures are bent, as often, by a smooth field of displacements whose 5 × 5 knots have this standard
+    """Training images are bent, as often, by a smooth field of displacements whose 5 × 5 knots have this standard
     deviation in pixels."""
     clip_norm: NotNegativeReal = 0.0
     """Largest norm of the gradient of the mean loss in nats an image; 0 turns clipping off."""
@@ -59,7 +59,7 @@ class TrainingConfig:
     validation_images: NotNegative = 2000
     """Images of the validation split that choose the best weights; 0 uses all."""
     sample_images: NotNegative = 16
-    """Pictures in the grid drawn at each evaluation; 0 draws none."""
+    """Images in the grid drawn at each evaluation; 0 draws none."""
     checkpoint_seconds: NotNegativeReal = 60.0
     """A checkpoint is also written when this much time has passed since the last one."""
 
@@ -69,7 +69,7 @@ class AdversarialConfig(TrainingConfig):
     """One training run of two players. A step is one of the discriminator, on one batch."""
 
     batch_size: Annotated[int, Meta(ge=2, le=1_000_000)] = 64
-    """Pictures of the data, and as many of the generator's, in a step."""
+    """Images of the data, and as many of the generator's, in a step."""
     optimizer: Literal["adamw"] = "adamw"
     """Of both players."""
     learning_rate: PositiveReal = 5e-4
@@ -87,7 +87,7 @@ class AdversarialConfig(TrainingConfig):
     discriminator_steps: Positive = 1
     """k: steps of the discriminator for each of the generator."""
     penalty: Literal["auto", "none", "gradient", "r1", "r1+r2"] = "auto"
-    """On the discriminator's gradient in its pictures: to have norm 1 between data and samples (gradient), to vanish on
+    """On the discriminator's gradient in its images: to have norm 1 between data and samples (gradient), to vanish on
     the data (r1) and on the samples too (r1+r2); auto: gradient for wasserstein, r1+r2 for relativistic, else none."""
     penalty_every: Positive = 1
     """Steps of the discriminator for each with a penalty, which then counts as many times (lazy, 1912.04958)."""
@@ -96,7 +96,7 @@ class AdversarialConfig(TrainingConfig):
     zero_penalty: NotNegativeReal = 1.0
     """γ, the weight of R1 and of R2."""
     keep: Literal["best", "last"] = "best"
-    """Which weights are kept: the latest whose Fréchet distance to the validation pictures is at most a fifth above the
+    """Which weights are kept: the latest whose Fréchet distance to the validation images is at most a fifth above the
     smallest, or the last."""
 
     @property

@@ -27,7 +27,7 @@ SETTLING = 100
 """Steps at the beginning of a run that count for divergence only: two networks that know nothing."""
 
 SATURATED_ACCURACY = (0.99, 0.97)
-"""Share of real pictures whose logit is above a fake's. A pair of limits is (named from, cleared below)."""
+"""Share of real images whose logit is above a fake's. A pair of limits is (named from, cleared below)."""
 SATURATED_GAP = (10.0, 7.0)
 """Between the mean logits of real and fake: at ±5 the sigmoid's slope is 0.7 % of what it says."""
 SATURATED_LOSS = (0.02, 0.05)
@@ -38,13 +38,13 @@ samples of a generator that learns come nearer, by a half in 100 steps of the yo
 VANISHED_GRADIENT = (0.01, 0.03)
 """Norm of the generator's gradient; with losses of order 1 it is 0.1 to 10 while there is something to learn."""
 COLLAPSED_DIVERSITY = (0.5, 0.65)
-"""Mean distance of two samples, as a part of that of two pictures of the data."""
+"""Mean distance of two samples, as a part of that of two images of the data."""
 RECOVERING = 1.15
 """Diversity that grew by this factor within the window is on its way, not collapsed."""
 DIVERGED_LOSS = (5.0, 3.0)
 """Of the discriminator: blind guessing costs 1.4 (logistic) or 2 (hinge), 5 is being sure and wrong."""
 DIVERGED_GAP = (100.0, 50.0)
-"""Between the mean logits, and of a critic's loss: no pictures in [-1, 1] need it."""
+"""Between the mean logits, and of a critic's loss: no images in [-1, 1] need it."""
 DIVERGED_PENALTY = (1000.0, 50.0)
 """Of the discriminator's gradient, weighted: 0.1 to 10 in the healthy runs seen, 10,000 where a critic came apart."""
 UNSTABLE_ACCURACY = (0.15, 0.12)
@@ -54,7 +54,7 @@ UNSTABLE_LOSS = (0.15, 0.1)
 SMALL_BATCH = 16
 """Images; below, the batch is to blame for steps that contradict each other, above it the rate; a game may swing."""
 MEMORISED_SHARE = 0.3
-"""Of the samples that lie nearer to a training picture than 99 % of the held-out pictures do: chance gives 0.01."""
+"""Of the samples that lie nearer to a training image than 99 % of the held-out images do: chance gives 0.01."""
 
 Block = Mapping[str, float]
 
@@ -104,7 +104,7 @@ class Doctor:
         return self._stand([*found, *(d for d in self.standing if d.name == MEMORISATION)])
 
     def compare(self, measured: Nearness) -> bool:
-        """Take in how near an evaluation's samples were to the training pictures; returns as ``see`` does."""
+        """Take in how near an evaluation's samples were to the training images; returns as ``see`` does."""
         found = memorisation(measured)
         return self._stand([*(d for d in self.standing if d.name != MEMORISATION), *([found] if found else [])])
 
@@ -225,7 +225,7 @@ def _collapse(window: Sequence[Block], standing: Collection[str]) -> Diagnosis |
         return None
     return Diagnosis(
         COLLAPSE,
-        f"two samples differ {ratios[-1]:.2f} times as much as two pictures of the data",
+        f"two samples differ {ratios[-1]:.2f} times as much as two images of the data",
         "objective=relativistic penalty=r1+r2, a larger batch_size, a lower learning_rate",
     )
 
@@ -253,12 +253,12 @@ def _growth(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Nearness:
-    """How near samples lie to the training pictures, beside held-out pictures.
+    """How near samples lie to the training images, beside held-out images.
 
     Attributes:
-        samples: Median L2 distance of a sample to its nearest training picture, pixels in [0, 1].
-        held_out: The same of held-out pictures.
-        share: Of the samples, those nearer than 99 % of the held-out pictures.
+        samples: Median L2 distance of a sample to its nearest training image, pixels in [0, 1].
+        held_out: The same of held-out images.
+        share: Of the samples, those nearer than 99 % of the held-out images.
     """
 
     samples: float
@@ -267,20 +267,20 @@ class Nearness:
 
 
 def nearness(samples: Tensor, held_out: Tensor) -> Nearness:
-    """Of the distances ``(N,)`` and ``(M,)`` of samples and of held-out pictures to their nearest training pictures."""
+    """Of the distances ``(N,)`` and ``(M,)`` of samples and of held-out images to their nearest training images."""
     share = (samples < held_out.quantile(0.01)).double().mean()
     return Nearness(float(samples.median()), float(held_out.median()), float(share))
 
 
 def memorisation(measured: Nearness) -> Diagnosis | None:
-    """Whether samples lie so near to training pictures that they must have been learnt by heart."""
+    """Whether samples lie so near to training images that they must have been learnt by heart."""
     if measured.share < MEMORISED_SHARE:
         return None
     return Diagnosis(
         MEMORISATION,
-        f"{measured.share:.0%} of the samples are nearer to a training picture than 99 % of unseen pictures "
-        f"(median distance {measured.samples:.2f}, of unseen pictures {measured.held_out:.2f})",
-        "more pictures, fewer features, a shorter run, penalty=r1",
+        f"{measured.share:.0%} of the samples are nearer to a training image than 99 % of unseen images "
+        f"(median distance {measured.samples:.2f}, of unseen images {measured.held_out:.2f})",
+        "more images, fewer features, a shorter run, penalty=r1",
     )
 
 

@@ -1,6 +1,6 @@
-"""The one training loop: learning rate → step → log → evaluate, picture, checkpoint.
+"""The one training loop: learning rate → step → log → evaluate, image, checkpoint.
 
-The loop knows nothing of models: an objective makes the step, hooks show progress and draw pictures.
+The loop knows nothing of models: an objective makes the step, hooks show progress and draw images.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def train(
         config: The numbers; ``minutes`` > 0 is a budget of wall-clock time, evaluations included.
         folder: The run folder, which exists.
         resume: Go on from the state in ``folder``.
-        hooks: Progress and pictures.
+        hooks: Progress and images.
 
     Raises:
         LimnerError: A loss is not finite (the checkpoints stay), or the state to resume from does not fit.

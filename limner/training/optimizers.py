@@ -30,13 +30,13 @@ class Optimizers:
     """What changes the parameters of ``module``.
 
     Args:
-        module: Where it is a ``Model``, its ``matrices()`` names the weights that Muon may take; of others none.
+        module: Where it is a ``Model``, its ``muon_parameters()`` names the weights that Muon may take; of others none.
         config: The numbers; ``optimizer`` chooses.
     """
 
     def __init__(self, module: nn.Module, config: TrainingConfig) -> None:
         self.names, self.rate = dict(module.named_parameters()), config.learning_rate
-        self.parts = module.matrices() if config.optimizer == "muon" and isinstance(module, Model) else {}
+        self.parts = module.muon_parameters() if config.optimizer == "muon" and isinstance(module, Model) else {}
         self.matrices = {n: _matrices(self.names[n], parts) for n, parts in self.parts.items()}
         rest = [p for n, p in self.names.items() if n not in self.matrices]
         self.adamw = AdamW(

@@ -34,8 +34,8 @@ def compare(
     Args:
         runs: Names, folders or opened runs.
         out: The page to write.
-        split: Which pictures are scored.
-        importance_samples: K of the VAEs' bounds; by default each model's ``usual_samples``.
+        split: Which images are scored.
+        importance_samples: K of the VAEs' bounds; by default each model's ``default_importance_samples``.
         fidelity: Compare samples with the split as well; done anyway where one of the runs that draw has no likelihood.
         title: Of the page.
         introduction: A text above the table.

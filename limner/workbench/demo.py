@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from limner import display, workbench
-from limner.errors import LimnerError
 from limner.config.recipes import demo_recipe
+from limner.errors import LimnerError
 from limner.runs import CONFIG
 
 __all__ = ["DEMO_MODELS", "demo"]
@@ -40,7 +40,7 @@ def demo(out: str | os.PathLike[str] = "demo", *, quiet: bool = True) -> Path:
     introduction = (
         f"{len(runs)} models of {len(digits.split('train')):,} handwritten digits of 8×8 pixels and 17 levels (the "
         "real digits that scikit-learn bundles), each trained here from nothing and measured on the same "
-        f"{len(digits.split('test'))} test pictures that no model has seen."
+        f"{len(digits.split('test'))} test images that no model has seen."
     )
     page, _ = workbench.compare(
         runs, out=folder / "report.html", title="limner · demo", introduction=introduction, quiet=quiet

@@ -11,7 +11,7 @@ def device() -> torch.device:
     """The GPU if there is one.
 
     float32 means float32 there, too: cuDNN's convolutions would else be of 10 bits (TF32), and a likelihood depend on
-    how many pictures are measured together. Where fewer bits are faster in training, ``precision=auto`` finds bf16. And
+    how many images are measured together. Where fewer bits are faster in training, ``precision=auto`` finds bf16. And
     its gradients are summed in the same order each time, so that a resumed run ends as one that was never stopped.
     """
     torch.backends.cudnn.allow_tf32 = False

@@ -1,4 +1,4 @@
-"""Anybody's pictures, and held-out ones, as the run's encoder sees them."""
+"""Anybody's images, and held-out ones, as the run's encoder sees them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from limner.errors import LimnerError
 from limner.evaluation import Codes, encode_split, psnr, squared_error
 from limner.models import Reconstructs, with_article
 from limner.models.bounded import Bounded
-from limner.workbench.inputs import picture_of, place_of
+from limner.workbench.inputs import image_of, place_of
 
 if TYPE_CHECKING:
     from limner.workbench.run import Run
@@ -23,7 +23,7 @@ __all__ = [
     "Mapped",
     "OnePicture",
     "Reconstructions",
-    "encode_pictures",
+    "encode_images",
     "held_out_codes",
     "latent_map",
     "reconstruct",
@@ -33,7 +33,7 @@ OnePicture = str | os.PathLike[str] | torch.Tensor
 
 
 def held_out_codes(run: Run, n: int = 2000, *, quiet: bool = True) -> tuple[str, Codes]:
-    """A split that the model was not trained on (if there is one), and the codes of its first ``n`` pictures.
+    """A split that the model was not trained on (if there is one), and the codes of its first ``n`` images.
 
     Raises:
         LimnerError: The model has no encoder.
@@ -43,10 +43,10 @@ def held_out_codes(run: Run, n: int = 2000, *, quiet: bool = True) -> tuple[str,
     return name, encode_split(model, data.split(name), n)
 
 
-def encode_pictures(
+def encode_images(
     run: Run, chosen: Sequence[OnePicture], label: int | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """The pictures uint8 ``(n, C, H, W)``, their codes ``(n, D)``, and the classes that a conditional model was given.
+    """The images uint8 ``(n, C, H, W)``, their codes ``(n, D)``, and the classes that a conditional model was given.
 
     Those are ``label``, or what the run's data says of ``test:7``, or the most probable.
 
@@ -54,7 +54,7 @@ def encode_pictures(
         LimnerError: The model has no encoder; a file cannot be read.
     """
     model = _encoder(run)
-    images = torch.stack([x if isinstance(x, torch.Tensor) else picture_of(run, x, fitted=True) for x in chosen])
+    images = torch.stack([x if isinstance(x, torch.Tensor) else image_of(run, x, fitted=True) for x in chosen])
     labels = None
     if isinstance(model, Bounded) and (labels := model.likeliest(images)) is not None:
         told = [label if label is not None else _class_of(run, x) for x in chosen]
@@ -62,15 +62,15 @@ def encode_pictures(
     return images, sampling.encode_all(model, images, labels), labels
 
 
-def _class_of(run: Run, picture: OnePicture) -> int | None:
+def _class_of(run: Run, image: OnePicture) -> int | None:
     """What the run's data says of ``test:7``."""
-    place = None if isinstance(picture, torch.Tensor) else place_of(run, picture)
+    place = None if isinstance(image, torch.Tensor) else place_of(run, image)
     return None if place is None or place[0].labels is None else int(place[0].labels[place[1]])
 
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """Pictures and what comes out when they are encoded and decoded.
+    """Images and what comes out when they are encoded and decoded.
 
     Attributes:
         originals: uint8 ``(n, C, H, W)``, at the model's size, channels and levels.
@@ -84,18 +84,18 @@ class Reconstructions:
 
 
 def reconstruct(run: Run, chosen: Sequence[OnePicture], *, label: int | None = None) -> Reconstructions:
-    """Anybody's pictures encoded and decoded, with the error.
+    """Anybody's images encoded and decoded, with the error.
 
     Args:
         run: Whose model encodes.
-        chosen: Picture files, which are brought to the model's size as its data was; ``test:7``; uint8 ``(C, H, W)``.
+        chosen: Image files, which are brought to the model's size as its data was; ``test:7``; uint8 ``(C, H, W)``.
         label: Their class, of a conditional model; by default as the run's data says, or the most probable.
 
     Raises:
         LimnerError: The model has no encoder, no such class, or a file cannot be read.
     """
     run.check_label(label)
-    originals, codes, labels = encode_pictures(run, chosen, label)
+    originals, codes, labels = encode_images(run, chosen, label)
     images = _encoder(run).decode(codes, labels).cpu()
     errors = tuple((mse, psnr(mse)) for mse in squared_error(originals, images).tolist())
     return Reconstructions(originals, images, errors)
@@ -103,10 +103,10 @@ def reconstruct(run: Run, chosen: Sequence[OnePicture], *, label: int | None = N
 
 @dataclass(frozen=True)
 class Mapped:
-    """Held-out pictures in the latent space.
+    """Held-out images in the latent space.
 
     Attributes:
-        split: Which pictures they are.
+        split: Which images they are.
         codes: Their codes and classes.
         map: Where the codes lie.
     """
@@ -117,11 +117,11 @@ class Mapped:
 
 
 def latent_map(run: Run, n: int = 5000, *, quiet: bool = True) -> Mapped:
-    """Held-out pictures' codes in a plane; see ``limner.sampling.latent_map``.
+    """Held-out images' codes in a plane; see ``limner.sampling.latent_map``.
 
     Args:
         run: Whose model encodes.
-        n: Pictures at most.
+        n: Images at most.
         quiet: No progress.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The words of `limner complete`: which picture, and which part of it is missing."""
+"""The words of `limner complete`: which image, and which part of it is missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from limner.data import Split, nearest_level
 from limner.data.decoding import Unreadable, decode, quiet
-from limner.data.fitting import fit_picture
+from limner.data.fitting import fit_image
 from limner.data.options import FitMode
 from limner.errors import LimnerError
 
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 
     from limner.workbench.run import Run
 
-__all__ = ["MASKS", "missing_part", "picture_of", "place_of"]
+__all__ = ["MASKS", "image_of", "missing_part", "place_of"]
 
-MASKS = "top-half, bottom-half, left-half, right-half, box=y0,x0,y1,x1 or a picture file (white = missing)"
+MASKS = "top-half, bottom-half, left-half, right-half, box=y0,x0,y1,x1 or an image file (white = missing)"
 SPLITS = ("train", "validation", "test")
 
 
-def picture_of(run: Run, image: str | os.PathLike[str], *, fitted: bool = False) -> torch.Tensor:
-    """A picture of the size, channels and levels of the run's model, uint8 ``(C, H, W)``.
+def image_of(run: Run, image: str | os.PathLike[str], *, fitted: bool = False) -> torch.Tensor:
+    """An image of the size, channels and levels of the run's model, uint8 ``(C, H, W)``.
 
     Args:
         run: Whose model completes or encodes it.
-        image: A picture file, or ``test:7``: a split of the run's data and a number from 0.
+        image: An image file, or ``test:7``: a split of the run's data and a number from 0.
         fitted: A file of another size is brought to the model's as the run's data was; else it is refused.
 
     Raises:
-        LimnerError: The file cannot be read or has another size; there is no such picture.
+        LimnerError: The file cannot be read or has another size; there is no such image.
     """
     if (place := place_of(run, image)) is not None:
         split, number = place
         return split.take(torch.tensor([number]))[0]
     c, h, w = run.model.shape
-    picture = _read(image, (h, w), run.config.data.fit if fitted else None).convert("L" if c == 1 else "RGB")
-    pixels = torch.from_numpy(np.array(picture)).reshape(h, w, c).permute(2, 0, 1)
+    image = _read(image, (h, w), run.config.data.fit if fitted else None).convert("L" if c == 1 else "RGB")
+    pixels = torch.from_numpy(np.array(image)).reshape(h, w, c).permute(2, 0, 1)
     return nearest_level(pixels, run.model.levels)
 
 
@@ -50,24 +50,24 @@ def place_of(run: Run, image: str | os.PathLike[str]) -> tuple[Split, int] | Non
     """The split and the number that ``test:7`` means; None where ``image`` is a file.
 
     Raises:
-        LimnerError: There is no such picture.
+        LimnerError: There is no such image.
     """
     name, _, number = str(image).partition(":")
     if name not in SPLITS or not number.isdecimal() or Path(image).exists():
         return None
     split = run.data().split(name)
     if int(number) >= len(split):
-        raise LimnerError(f"{image}: {name} has {len(split):,} pictures, 0 to {len(split) - 1}")
+        raise LimnerError(f"{image}: {name} has {len(split):,} images, 0 to {len(split) - 1}")
     return split, int(number)
 
 
 def missing_part(mask: str | os.PathLike[str], size: tuple[int, int]) -> torch.Tensor:
-    """Where a picture of ``size`` ``(H, W)`` is to be completed, bool ``(H, W)``.
+    """Where an image of ``size`` ``(H, W)`` is to be completed, bool ``(H, W)``.
 
     Args:
         mask: The *missing* part: ``top-half``, ``bottom-half``, ``left-half``, ``right-half``, ``box=y0,x0,y1,x1``
-            (rows y0 to y1 - 1, columns x0 to x1 - 1), or a picture file of that size, white where pixels are missing.
-        size: Of the picture.
+            (rows y0 to y1 - 1, columns x0 to x1 - 1), or an image file of that size, white where pixels are missing.
+        size: Of the image.
 
     Raises:
         LimnerError: It is none of these, does not fit, or nothing is missing.
@@ -91,7 +91,7 @@ def missing_part(mask: str | os.PathLike[str], size: tuple[int, int]) -> torch.T
     else:
         raise LimnerError(f"mask {text!r}: say what is missing, {MASKS}")
     if not missing.any():
-        raise LimnerError(f"mask {text!r}: nothing is missing; a mask is the part to complete, white in a picture file")
+        raise LimnerError(f"mask {text!r}: nothing is missing; a mask is the part to complete, white in an image file")
     return missing
 
 
@@ -108,18 +108,18 @@ def _box(text: str, size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 
 def _read(path: str | os.PathLike[str], size: tuple[int, int], fit: FitMode | None = None) -> Image.Image:
-    """The picture in a file at ``size`` ``(H, W)``, mode L or RGB."""
+    """The image in a file at ``size`` ``(H, W)``, mode L or RGB."""
     try:
         with open(path, "rb") as stream, quiet():
-            picture = decode(stream).picture
+            image = decode(stream).image
     except (OSError, Unreadable) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise LimnerError(f"cannot read {path}: {reason}") from error
     if fit is not None:
-        return fit_picture(picture, size, fit)
-    if picture.size != size[::-1]:
+        return fit_image(image, size, fit)
+    if image.size != size[::-1]:
         raise LimnerError(
-            f"{path} is {picture.width}×{picture.height}, the model's pictures are {size[1]}×{size[0]} "
+            f"{path} is {image.width}×{image.height}, the model's images are {size[1]}×{size[0]} "
             "(width × height): scale or crop it first"
         )
-    return picture
+    return image

@@ -16,12 +16,12 @@ from limner.workbench.encoding import (
     Mapped,
     OnePicture,
     Reconstructions,
-    encode_pictures,
+    encode_images,
     held_out_codes,
     latent_map,
     reconstruct,
 )
-from limner.workbench.neighbours import Neighbours, beside_unseen, known, neighbours
+from limner.workbench.neighbours import Neighbours, compare_with_held_out, known, neighbours
 
 if TYPE_CHECKING:
     from limner.workbench.run import Run
@@ -32,7 +32,7 @@ __all__ = [
     "Reconstructions",
     "Traversal",
     "analogy",
-    "beside_unseen",
+    "compare_with_held_out",
     "interpolate",
     "latent_map",
     "manifold",
@@ -58,10 +58,10 @@ def interpolate(
 
     Args:
         run: Whose model decodes latents.
-        ends: Two pictures (a file, ``test:7``, uint8 ``(C, H, W)``) to walk between, one row; of a model that encodes.
+        ends: Two images (a file, ``test:7``, uint8 ``(C, H, W)``) to walk between, one row; of a model that encodes.
             By default each row goes between two latents of the prior, where there is one.
         rows: How many, where the ends are drawn.
-        steps: Pictures in a row, ends included.
+        steps: Images in a row, ends included.
         label: The class, of a conditional model; by default row i shows class i.
         seed: Of the drawn ends.
 
@@ -72,15 +72,15 @@ def interpolate(
     run.check_label(label)
     if ends:
         if len(ends) != 2:
-            raise LimnerError(f"interpolate goes between 2 pictures, not {len(ends)}: give two, or none to draw both")
-        _, (a, b), labels = encode_pictures(run, ends, label)
+            raise LimnerError(f"interpolate goes between 2 images, not {len(ends)}: give two, or none to draw both")
+        _, (a, b), labels = encode_images(run, ends, label)
         one = None if labels is None else labels.tolist()
         if one and one[0] != one[1]:
-            raise LimnerError(f"the pictures are of classes {one[0]} and {one[1]}: say with --label which to walk in")
+            raise LimnerError(f"the images are of classes {one[0]} and {one[1]}: say with --label which to walk in")
         return sampling.interpolate(model, a, b, steps, one[0] if one else None)
     if not isinstance(model, Latents):
         raise LimnerError(
-            f"{with_article(run.config.model)} has no prior to draw from: name two pictures, as in test:0 test:1"
+            f"{with_article(run.config.model)} has no prior to draw from: name two images, as in test:0 test:1"
         )
     z = model.latents(2 * rows, generator=torch.Generator().manual_seed(seed)).view(rows, 2, -1)
     classes = run.model.classes
@@ -98,8 +98,8 @@ class Traversal:
     Attributes:
         images: uint8 ``(M · steps, C, H, W)``, a latent a row.
         dimensions: Which latents, int64 ``(M,)``: of a model that encodes the most active first.
-        activity: Variance over held-out pictures of the mean of each, ``(M,)``; None without an encoder.
-        codes: Of those pictures; None without an encoder.
+        activity: Variance over held-out images of the mean of each, ``(M,)``; None without an encoder.
+        codes: Of those images; None without an encoder.
     """
 
     images: torch.Tensor
@@ -110,7 +110,7 @@ class Traversal:
 
 def traversal(
     run: Run,
-    picture: OnePicture | None = None,
+    image: OnePicture | None = None,
     *,
     most: int = 64,
     steps: int = 10,
@@ -120,20 +120,20 @@ def traversal(
 ) -> Traversal:
     """Each latent from three standard deviations below its mean to three above, the others held.
 
-    Mean and deviation are the prior's; those of the codes of held-out pictures where there is no prior.
+    Mean and deviation are the prior's; those of the codes of held-out images where there is no prior.
 
     Args:
         run: Whose model decodes latents.
-        picture: Whose code is held (a file, ``test:7``, uint8 ``(C, H, W)``); by default a latent of the prior, or the
+        image: Whose code is held (a file, ``test:7``, uint8 ``(C, H, W)``); by default a latent of the prior, or the
             mean code where there is none.
         most: Latents at most.
-        steps: Pictures of each.
-        label: The class, of a conditional model; by default that of the picture, or 0.
+        steps: Images of each.
+        label: The class, of a conditional model; by default that of the image, or 0.
         seed: Of the drawn latents.
         quiet: No progress.
 
     Raises:
-        LimnerError: The model has no latents, or cannot encode the picture; there are fewer than two steps.
+        LimnerError: The model has no latents, or cannot encode the image; there are fewer than two steps.
     """
     model = _decoder(run)
     run.check_label(label)
@@ -148,8 +148,8 @@ def traversal(
         spread = model.latents(DRAWN, generator=torch.Generator().manual_seed(seed)).cpu()
         base = spread[0]
     deviation, mean = torch.std_mean(spread, 0)
-    if picture is not None:
-        _, (base,), labels = encode_pictures(run, [picture], label)
+    if image is not None:
+        _, (base,), labels = encode_images(run, [image], label)
         label = None if labels is None else int(labels[0])
     elif label is None and run.model.classes:
         label = 0
@@ -166,7 +166,7 @@ def manifold(run: Run, side: int = 20, *, label: int | None = None) -> torch.Ten
 
     Args:
         run: Whose model decodes latents.
-        side: Pictures a row, and rows.
+        side: Images a row, and rows.
         label: The class, of a conditional model, which has a plane for each.
 
     Raises:
@@ -232,6 +232,6 @@ def _decoder(run: Run) -> Latents | Reconstructs:
 def _without_classes(run: Run, what: str) -> None:
     if run.model.classes:
         raise LimnerError(
-            f"{what} needs a model whose latents alone decide the picture; run {run.name!r} is given the class beside "
+            f"{what} needs a model whose latents alone decide the image; run {run.name!r} is given the class beside "
             "them: use a run trained without --conditional"
         )

@@ -53,7 +53,7 @@ def measured(
     model = run.model
     figures: dict[str, Any] = {}
     if isinstance(model, Scores):
-        usual = model.usual_samples if isinstance(model, Bounded) else 1
+        usual = model.default_importance_samples if isinstance(model, Bounded) else 1
         k, proposal = usual if importance_samples is None else importance_samples, None
         if proposal_steps:
             if not isinstance(model, Bounded) or k == 1:

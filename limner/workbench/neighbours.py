@@ -1,4 +1,4 @@
-"""Nearest neighbours of samples among the training pictures."""
+"""Nearest neighbours of samples among the training images."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from limner.training.doctor import Nearness, memorisation, nearness
 if TYPE_CHECKING:
     from limner.workbench.run import Run
 
-__all__ = ["Neighbours", "beside_unseen", "known", "neighbours"]
+__all__ = ["Neighbours", "compare_with_held_out", "known", "neighbours"]
 
-MOST = 60_000  # training pictures that are searched or encoded,
+MOST = 60_000  # training images that are searched or encoded,
 VALUES = 100_000_000  # or as many as have so many values
-UNSEEN = 1000  # held-out pictures to compare with
+UNSEEN = 1000  # held-out images to compare with
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Samples and the training pictures that are most like them.
+    """Samples and the training images that are most like them.
 
     Attributes:
         samples: uint8 ``(n, C, H, W)``, the one that is nearest to its neighbour first.
         nearest: uint8 ``(n, k, C, H, W)``, nearest first.
         positions: Of the neighbours in the training split, int64 ``(n, k)``.
         distances: L2 of the pixels in [0, 1], or of the features, ``(n, k)``.
-        nearness: Of the pixels, beside held-out pictures; None where there are none.
-        searched: Training pictures that were looked at.
+        nearness: Of the pixels, beside held-out images; None where there are none.
+        searched: Training images that were looked at.
     """
 
     samples: torch.Tensor
@@ -44,7 +44,7 @@ class Neighbours:
 
     @property
     def memorised(self) -> str | None:
-        """What shows that the model gives training pictures back, if anything does."""
+        """What shows that the model gives training images back, if anything does."""
         found = memorisation(self.nearness) if self.nearness else None
         return found.observed if found else None
 
@@ -59,19 +59,19 @@ def neighbours(
     seed: int = 0,
     quiet: bool = True,
 ) -> Neighbours:
-    """The training pictures nearest to samples of any model that draws.
+    """The training images nearest to samples of any model that draws.
 
     Args:
         run: Whose model draws.
         n: Samples to show; 200 at least are measured.
         k: Neighbours of each.
-        features: Maps uint8 pictures ``(B, C, H, W)`` to ``(B, D)``, in which neighbours are looked for; else pixels.
+        features: Maps uint8 images ``(B, C, H, W)`` to ``(B, D)``, in which neighbours are looked for; else pixels.
         label: Class of the samples, of a conditional model.
         seed: Of the samples.
         quiet: No progress.
 
     Raises:
-        LimnerError: The model does not draw, or there are not ``k`` pictures.
+        LimnerError: The model does not draw, or there are not ``k`` images.
     """
     drawn = run.sample(max(n, 200), label=label, seed=seed, quiet=quiet)
     data = run.data(quiet=quiet)
@@ -82,7 +82,7 @@ def neighbours(
         with torch.no_grad():
             a, b = (torch.cat([features(part) for part in images.split(500)]) for images in (drawn, pool))
         distances, positions = nearest(a, b, k)
-    compare = beside_unseen(data)
+    compare = compare_with_held_out(data)
     first = distances[:, 0].argsort()[:n]
     near = positions[first]
     return Neighbours(
@@ -95,10 +95,10 @@ def neighbours(
     )
 
 
-def beside_unseen(data: ImageSet) -> Callable[[torch.Tensor], Nearness] | None:
-    """A function that says how near samples uint8 ``(N, C, H, W)`` are to training pictures, beside unseen pictures.
+def compare_with_held_out(data: ImageSet) -> Callable[[torch.Tensor], Nearness] | None:
+    """A function that says how near samples uint8 ``(N, C, H, W)`` are to training images, beside unseen images.
 
-    None where all pictures were trained on.
+    None where all images were trained on.
     """
     unseen = next((s.first(UNSEEN) for s in (data.splits["test"], data.splits["validation"]) if len(s)), None)
     if unseen is None:
@@ -109,6 +109,6 @@ def beside_unseen(data: ImageSet) -> Callable[[torch.Tensor], Nearness] | None:
 
 
 def known(split: Split) -> torch.Tensor:
-    """The pictures of a split, so many at most that they can be searched in memory."""
+    """The images of a split, so many at most that they can be searched in memory."""
     c, h, w = split.store.shape
     return split.first(min(MOST, max(1, VALUES // (c * h * w))))

@@ -39,16 +39,16 @@ def probe(
 ) -> tuple[Path, dict[str, Any]]:
     """Classifiers from few labels: from the run's encoder, from new weights, from pixels; see ``evaluation.probe``.
 
-    Labelled pictures are from the training split, those to tell from another. The report is written anew.
+    Labelled images are from the training split, those to tell from another. The report is written anew.
 
     Args:
         run: Whose features are probed.
         data: Another SOURCE with labels, brought to the run's size and levels; by default the run's own data.
-        labels_per_class: Numbers of labelled pictures of each class; by default those of 1, 10, 100, 1,000 that there
+        labels_per_class: Numbers of labelled images of each class; by default those of 1, 10, 100, 1,000 that there
             are.
         seeds: Experiments of each kind.
         methods: Which of ``evaluation.probe.METHODS``.
-        split: Whose pictures are told: ``test``, or ``validation`` where something is still to be chosen.
+        split: Whose images are told: ``test``, or ``validation`` where something is still to be chosen.
         limit: Only the first so many of them.
         out: The plot, a PNG; by default ``probe.png`` in the run folder.
         quiet: No progress.
@@ -63,7 +63,7 @@ def probe(
             such split.
     """
     if split == "train":
-        raise LimnerError("the training split has the labelled pictures: tell those of test or validation")
+        raise LimnerError("the training split has the labelled images: tell those of test or validation")
     path = Path(out) if out is not None else run.folder / "probe.png"
     check_place(path)
     config, model = run.config, run.model
@@ -80,7 +80,7 @@ def probe(
     counts = train.labels.bincount(minlength=len(images.label_names))
     chosen = labels_per_class or [n for n in LABELS_PER_CLASS if n <= int(counts.min())]
     if not chosen:
-        raise LimnerError(f"{images.source} has no training picture of {images.label_names[int(counts.argmin())]!r}")
+        raise LimnerError(f"{images.source} has no training image of {images.label_names[int(counts.argmin())]!r}")
 
     def fresh(seed: int) -> Model:
         training = config.recipe.training

@@ -20,8 +20,8 @@ from limner.models.contracts import describe_shape
 from limner.runs import find_run, record_evaluation
 from limner.training.checkpoints import MODEL, load_model
 from limner.training.loop import Outcome
-from limner.workbench.inputs import missing_part, picture_of
 from limner.workbench.devices import device
+from limner.workbench.inputs import image_of, missing_part
 from limner.workbench.measuring import measured
 
 __all__ = ["Run", "load_data", "open_run"]
@@ -64,7 +64,7 @@ class Run:
         return model.to(device()).requires_grad_(False).eval()
 
     def data(self, *, quiet: bool = True) -> ImageSet:
-        """The pictures of the run, read as they were for training.
+        """The images of the run, read as they were for training.
 
         Raises:
             LimnerError: They cannot be read, or have changed.
@@ -75,7 +75,7 @@ class Run:
         return self._data
 
     def sample(self, n: int = 64, *, label: int | None = None, seed: int = 0, quiet: bool = True) -> torch.Tensor:
-        """``n`` new pictures, uint8 ``(n, C, H, W)``; the same for the same seed.
+        """``n`` new images, uint8 ``(n, C, H, W)``; the same for the same seed.
 
         Args:
             n: How many.
@@ -128,33 +128,33 @@ class Run:
         seed: int = 0,
         quiet: bool = True,
     ) -> sampling.Completions:
-        """``n`` draws of the missing part of a picture, given the rest; see ``limner.sampling.complete``.
+        """``n`` draws of the missing part of an image, given the rest; see ``limner.sampling.complete``.
 
         Args:
-            image: A picture file, ``test:7`` of the run's data, or uint8 ``(C, H, W)``.
-            mask: The missing part: ``bottom-half`` and the like, ``box=y0,x0,y1,x1``, a picture file (white = missing),
+            image: An image file, ``test:7`` of the run's data, or uint8 ``(C, H, W)``.
+            mask: The missing part: ``bottom-half`` and the like, ``box=y0,x0,y1,x1``, an image file (white = missing),
                 or bool ``(H, W)``, True = missing.
             n: How many.
             particles: Of sequential Monte Carlo, where the mask is no raster suffix.
             gibbs: Passes over the missing values afterwards.
-            label: The picture's class, of a conditional model; by default inferred.
+            label: The image's class, of a conditional model; by default inferred.
             seed: Of the random numbers.
             quiet: No progress.
 
         Raises:
-            LimnerError: The model does not complete pictures, or the picture or the mask does not fit it.
+            LimnerError: The model does not complete images, or the image or the mask does not fit it.
         """
         if not isinstance(self.model, Autoregressive):
             able = ", ".join(f.name for f in MODELS.values() if issubclass(f.model, Autoregressive))
             raise LimnerError(
                 f"{with_article(self.config.model)} has no p(missing | given) row by row to complete with: {able} do"
             )
-        picture = image if isinstance(image, torch.Tensor) else picture_of(self, image)
+        image = image if isinstance(image, torch.Tensor) else image_of(self, image)
         missing = mask if isinstance(mask, torch.Tensor) else missing_part(mask, self.model.shape[1:])
         with display.stages(quiet) as progress:
             return sampling.complete(
                 self.model,
-                picture,
+                image,
                 missing,
                 n,
                 particles=particles,
@@ -166,10 +166,10 @@ class Run:
             )
 
     def log_prob(self, images: torch.Tensor) -> torch.Tensor:
-        """ln p(x) of uint8 pictures ``(B, C, H, W)``, nats ``(B,)``: exact or a lower bound, see ``model.bound``.
+        """ln p(x) of uint8 images ``(B, C, H, W)``, nats ``(B,)``: exact or a lower bound, see ``model.bound``.
 
         Raises:
-            LimnerError: The model has no likelihood, or the pictures are not like those it was trained on.
+            LimnerError: The model has no likelihood, or the images are not like those it was trained on.
         """
         if not isinstance(self.model, Scores):
             raise LimnerError(f"{with_article(self.config.model)} has no likelihood, nor a bound of one")
@@ -177,10 +177,10 @@ class Run:
             return self.model.log_prob(images, generator=torch.Generator(self.model.device).manual_seed(0)).cpu()
 
     def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
-        """Pictures encoded and decoded, uint8 ``(B, C, H, W)``.
+        """Images encoded and decoded, uint8 ``(B, C, H, W)``.
 
         Raises:
-            LimnerError: The model has no encoder, or the pictures do not fit.
+            LimnerError: The model has no encoder, or the images do not fit.
         """
         if not isinstance(self.model, Reconstructs):
             raise LimnerError(f"{with_article(self.config.model)} has no encoder")
@@ -205,11 +205,11 @@ class Run:
         """Measure the likelihood of a split; all its images, unless ``limit`` says how many. And the samples' fidelity.
 
         Args:
-            data: Another SOURCE (or loaded set) than the run's own; pictures of the same shape and levels.
+            data: Another SOURCE (or loaded set) than the run's own; images of the same shape and levels.
             split: ``train``, ``validation`` or ``test``.
-            importance_samples: K of a VAE's bound; by default the model's ``usual_samples``.
+            importance_samples: K of a VAE's bound; by default the model's ``default_importance_samples``.
             proposal_scale: What the σ of q(z|x) is multiplied by to draw them, see ``Bounded.importance_bound``.
-            proposal_steps: Of a copy of q on the model's own pictures, which draws them: ``evaluation.sleep_phase``.
+            proposal_steps: Of a copy of q on the model's own images, which draws them: ``evaluation.sleep_phase``.
             decode_all: All K samples; see ``evaluation.measure_likelihood``.
             fidelity: Compare samples with the split as well; a model without a likelihood always does.
             neighbours: k of the samples' precision and recall.
@@ -225,7 +225,7 @@ class Run:
             run's ``evaluations.jsonl``.
 
         Raises:
-            LimnerError: There is nothing to measure, the pictures do not fit, or there are too few of them.
+            LimnerError: There is nothing to measure, the images do not fit, or there are too few of them.
         """
         other = data if data is None or isinstance(data, ImageSet) else load_data(data, quiet=quiet)
         images = self.data(quiet=quiet) if other is None else self.matching(other)
@@ -266,7 +266,7 @@ class Run:
         ours = self.config.data
         if (images.shape, images.levels) != (tuple(ours.shape), ours.levels):
             raise LimnerError(
-                f"run {self.name!r} was trained on pictures of {describe_shape(ours.shape)} with {ours.levels} levels; "
+                f"run {self.name!r} was trained on images of {describe_shape(ours.shape)} with {ours.levels} levels; "
                 f"{images.source} has {describe_shape(images.shape)} with {images.levels}: no likelihood in common"
             )
         return images

@@ -15,8 +15,9 @@ import torch
 from lightning_fabric import Fabric
 
 from limner import display, sampling
-from limner.reports import draw
+from limner.config.recipes import Recipe, named_recipe
 from limner.config.run_config import DataConfig, RunConfig, read_run_config
+from limner.config.settings import with_settings
 from limner.data import Batch, Batches, ImageSet
 from limner.data.imageset import Split
 from limner.data.options import FitMode
@@ -26,10 +27,8 @@ from limner.evaluation.fidelity import frechet_distance
 from limner.files import sweep
 from limner.models import GAN, Model, Samples, Scores, family, with_article
 from limner.models.contracts import ConditionalConfig
-from limner.reports import REPORT
-from limner.config.recipes import Recipe, named_recipe
+from limner.reports import REPORT, draw
 from limner.runs import check_name, find_run, new_run, runs_folder
-from limner.config.settings import with_settings
 from limner.training.adversarial import Adversarial
 from limner.training.checkpoints import MODEL, STATE, read_header
 from limner.training.config import AdversarialConfig, TrainingConfig
@@ -71,8 +70,8 @@ def train(
         data: A SOURCE, or a set that ``load_data`` gave.
         name: Of the run; by default ``MODEL-DATA-N``.
         runs: Folder of runs; by default ``$LIMNER_RUNS`` or ``runs``.
-        size: ``(H, W)`` of every picture.
-        fit: How pictures get that size: crop, pad, stretch.
+        size: ``(H, W)`` of every image.
+        fit: How images get that size: crop, pad, stretch.
         levels: Values of a pixel; by default as found.
         minutes: Time budget.
         epochs: Passes over the training split, in place of a budget.
@@ -193,7 +192,7 @@ def _of_precision(config: RunConfig, model: Model, images: Split) -> RunConfig:
 
 
 def _check_classes(config: RunConfig, data: ImageSet) -> None:
-    """See that a conditional model has the classes of its pictures.
+    """See that a conditional model has the classes of its images.
 
     Raises:
         LimnerError: It has others.
@@ -220,7 +219,7 @@ def _of_length(config: TrainingConfig, minutes: float | None, epochs: float | No
 
 
 def _objective(run: Run, model: Model, fabric: Fabric, quiet: bool) -> Objective[Any]:
-    """What trains ``model``: two players, of which the validation pictures' features choose the best, or one loss."""
+    """What trains ``model``: two players, of which the validation images' features choose the best, or one loss."""
     config = run.config.recipe.training
     if not (isinstance(model, GAN) and isinstance(config, AdversarialConfig)):
         return SingleLoss(model, config, fabric)
@@ -248,7 +247,7 @@ def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable
     samples = run.folder / "samples"
     samples.mkdir(exist_ok=True)
     sweep(samples)
-    beside_unseen = cache(lambda: latent.beside_unseen(data))  # only where there is a doctor, and once
+    compare_with_held_out = cache(lambda: latent.compare_with_held_out(data))  # only where there is a doctor, and once
     n, bound = config.sample_images, model.bound if isinstance(model, Scores) else None
 
     def evaluated(step: int, averaged: Model) -> None:
@@ -257,7 +256,7 @@ def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable
             count, generator = n if labels is None else len(labels), torch.Generator().manual_seed(config.seed)
             images = sampling.sample(averaged, count, generator=generator, labels=labels)
             draw.save_png(draw.grid(images.cpu(), columns=columns), samples / f"{step:06d}.png")
-        if objective.doctor and isinstance(averaged, Samples) and (compare := beside_unseen()):
+        if objective.doctor and isinstance(averaged, Samples) and (compare := compare_with_held_out()):
             drawn = averaged.sample(200, generator=torch.Generator().manual_seed(config.seed))
             objective.doctor.compare(compare(drawn.cpu()))
 

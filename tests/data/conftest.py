@@ -13,10 +13,10 @@ def rng():
 
 
 @pytest.fixture
-def write_pictures(tmp_path, rng):
-    """Write n random pictures below tmp_path, return their folder."""
+def write_images(tmp_path, rng):
+    """Write n random images below tmp_path, return their folder."""
 
-    def write(folder: str = "pictures", n: int = 10, size=(6, 8), mode: str = "L", suffix: str = ".png") -> Path:
+    def write(folder: str = "images", n: int = 10, size=(6, 8), mode: str = "L", suffix: str = ".png") -> Path:
         where = tmp_path / folder
         where.mkdir(parents=True, exist_ok=True)
         for i in range(n):

@@ -8,7 +8,7 @@ from limner.data import FileStore, MemoryStore, load
 from limner.errors import LimnerError
 
 
-def all_pictures(images):
+def all_images(images):
     return {p.numpy().tobytes() for split in images.splits.values() for p in split.first(len(split))}
 
 
@@ -40,7 +40,7 @@ def test_npy_layouts(save, rng, shape, chw, axes, limit):
     images = load(save(array), memory_limit=limit)
     assert images.shape == chw
     assert isinstance(images.splits["train"].store, MemoryStore if limit is None else FileStore)
-    assert all_pictures(images) == {p.tobytes() for p in array.transpose(axes)}
+    assert all_images(images) == {p.tobytes() for p in array.transpose(axes)}
 
 
 @pytest.mark.parametrize("options", [{}, {"size": (3, 7), "fit": "pad"}, {"levels": 5}, {"size": (2, 2), "levels": 2}])
@@ -58,7 +58,7 @@ def test_mapped_and_memory_agree(save, rng, options, dtype):
 def test_fractions_are_scaled(save):
     array = np.array([0, 0.1, 0.5, 1] * 3, np.float64).reshape(12, 1, 1)
     images = load(save(array))
-    assert all_pictures(images) == {bytes([v]) for v in (0, 26, 128, 255)}
+    assert all_images(images) == {bytes([v]) for v in (0, 26, 128, 255)}
     assert any("multiplied by 255" in note for note in images.notes)
 
 
@@ -149,7 +149,7 @@ def test_npz_with_named_labels_and_one_array(save, rng):
         ({"x": 0, "x_train": 0}, "one that names no split"),
         ({"x_train": 0, "x_test": np.zeros((3, 9, 9), np.uint8)}, "different shapes"),
         ({"x_test": 0, "y_test": np.zeros(5, int)}, "none to train on"),
-        ({"x": 0, "y": np.zeros(4, int)}, "4 labels for 5 pictures"),
+        ({"x": 0, "y": np.zeros(4, int)}, "4 labels for 5 images"),
         ({"x": 0, "y": np.zeros(5)}, "labels must be a whole number"),
         ({"x": 0, "y": np.zeros((5, 10), int)}, "labels must be a whole number"),
         ({"x": np.array([{}])}, "Python objects"),

@@ -9,7 +9,7 @@ from limner.errors import LimnerError
 
 
 def numbered(n, in_memory=True):
-    """n pictures of one pixel, which is their number; labelled with it."""
+    """n images of one pixel, which is their number; labelled with it."""
     images = torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1)
     store = MemoryStore(images) if in_memory else FileStore(lambda i: images[i].numpy(), np.arange(n), (1, 1, 1))
     return Split(store, torch.arange(n))
@@ -42,7 +42,7 @@ def test_orders_ignore_the_global_generator():
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
-def test_an_epoch_shows_each_picture_once(in_memory):
+def test_an_epoch_shows_each_image_once(in_memory):
     batches = Batches(numbered(12, in_memory), 4, seed=1)
     assert batches.steps_per_epoch == 3
     first, second = ([n for s in steps for n in numbers(batches.at(s))] for steps in (range(3), range(3, 6)))
@@ -67,7 +67,7 @@ def test_resuming_goes_on_with_the_same_batches(in_memory, start):
     stream.close()
 
 
-def test_no_thread_for_pictures_in_memory_and_none_left_behind():
+def test_no_thread_for_images_in_memory_and_none_left_behind():
     stream = Batches(numbered(9), 2, seed=0).from_step(0)
     next(stream)
     assert not readers()
@@ -84,7 +84,7 @@ def test_no_thread_for_pictures_in_memory_and_none_left_behind():
 
 def test_errors_of_the_reading_thread_arrive():
     def read(i):
-        raise LimnerError(f"picture {i} is gone")
+        raise LimnerError(f"image {i} is gone")
 
     split = Split(FileStore(read, np.arange(4), (1, 1, 1)))
     with pytest.raises(LimnerError, match="is gone"):

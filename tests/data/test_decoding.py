@@ -19,7 +19,7 @@ def packed(image: Image.Image, kind: str = "PNG", **options) -> bytes:
 
 
 def pixels(data: bytes) -> np.ndarray:
-    return np.asarray(decode(io.BytesIO(data)).picture)
+    return np.asarray(decode(io.BytesIO(data)).image)
 
 
 def test_grey_and_rgb_come_back_as_they_are():
@@ -67,7 +67,7 @@ def test_transparent_parts_lie_on_white(mode):
     image.putalpha(Image.fromarray(np.array([[0, 255, 128, 255]] * 4, np.uint8)))
     decoded = decode(io.BytesIO(packed(image)))
     assert decoded.see_through
-    np.testing.assert_array_equal(np.asarray(decoded.picture)[0], [255, 100, 177, 100])
+    np.testing.assert_array_equal(np.asarray(decoded.image)[0], [255, 100, 177, 100])
 
 
 def test_opaque_alpha_is_not_called_transparent():
@@ -141,8 +141,8 @@ def test_first_frame_of_an_animation(kind):
     ("data", "reason"),
     [
         (b"", "empty"),
-        (b"just some text", "not a picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
+        (b"just some text", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
         (packed(Image.fromarray(RAMP).resize((64, 64)), "JPEG")[:-200], "truncated"),
     ],
 )

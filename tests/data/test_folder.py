@@ -11,7 +11,7 @@ from limner.errors import LimnerError
 
 
 def everything(images):
-    """All pictures by name."""
+    """All images by name."""
     return {
         name: split.take(torch.tensor([i]))[0] for split in images.splits.values() for i, name in enumerate(split.names)
     }
@@ -25,10 +25,10 @@ def zipped(folder, path):
     return path
 
 
-def test_plain_folder(write_pictures):
-    folder = write_pictures(n=20)
-    (folder / "notes.txt").write_text("no picture")
-    (folder / ".hidden.png").write_text("no picture either")
+def test_plain_folder(write_images):
+    folder = write_images(n=20)
+    (folder / "notes.txt").write_text("no image")
+    (folder / ".hidden.png").write_text("no image either")
     images = load(folder)
     assert images.shape == (1, 6, 8)
     assert images.levels == 256
@@ -40,34 +40,34 @@ def test_plain_folder(write_pictures):
     assert not images.broken
     assert images.label_names == ()
     assert any("1 .txt" in note for note in images.notes)
-    for name, picture in everything(images).items():
-        np.testing.assert_array_equal(picture[0], np.asarray(Image.open(folder / name)))
+    for name, image in everything(images).items():
+        np.testing.assert_array_equal(image[0], np.asarray(Image.open(folder / name)))
 
 
-def test_class_folders_are_labels(write_pictures):
-    write_pictures("pets/dog", 12)
-    write_pictures("pets/cat", 12)
-    images = load(write_pictures("pets/cat/kittens", 3).parent.parent)
+def test_class_folders_are_labels(write_images):
+    write_images("pets/dog", 12)
+    write_images("pets/cat", 12)
+    images = load(write_images("pets/cat/kittens", 3).parent.parent)
     assert images.label_names == ("cat", "dog")
     for split in images.splits.values():
         assert [images.label_names[k] for k in split.labels] == [name.split("/")[0] for name in split.names]
 
 
-def test_no_labels_if_a_picture_is_outside(write_pictures):
-    write_pictures("pets/dog", 3)
-    write_pictures("pets/cat", 3)
-    images = load(write_pictures("pets", 1))
+def test_no_labels_if_a_image_is_outside(write_images):
+    write_images("pets/dog", 3)
+    write_images("pets/cat", 3)
+    images = load(write_images("pets", 1))
     assert images.label_names == ()
     assert images.splits["train"].labels is None
     assert any("no labels: 1 of 7" in note for note in images.notes)
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "validation", "VAL"])
-def test_split_folders(write_pictures, name):
+def test_split_folders(write_images, name):
     for split, n in (("train", 9), (name, 4), ("test", 5)):
         for kind in ("a", "b"):
-            write_pictures(f"set/{split}/{kind}", n)
-    images = load(write_pictures("set/train/a", 9).parent.parent)
+            write_images(f"set/{split}/{kind}", n)
+    images = load(write_images("set/train/a", 9).parent.parent)
     assert {split: len(part) for split, part in images.splits.items()} == {
         "train": 18,
         "validation": 8,
@@ -77,9 +77,9 @@ def test_split_folders(write_pictures, name):
     assert images.label_names == ("a", "b")
 
 
-def test_validation_is_carved_out_of_train(write_pictures):
-    write_pictures("set/train", 20)
-    images = load(write_pictures("set/test", 5).parent)
+def test_validation_is_carved_out_of_train(write_images):
+    write_images("set/train", 20)
+    images = load(write_images("set/test", 5).parent)
     assert {split: len(part) for split, part in images.splits.items()} == {
         "train": 18,
         "validation": 2,
@@ -88,15 +88,15 @@ def test_validation_is_carved_out_of_train(write_pictures):
     assert any("taken out of train" in note for note in images.notes)
 
 
-def test_train_as_a_class_among_vehicles(write_pictures):
-    write_pictures("vehicles/bus", 5)
-    images = load(write_pictures("vehicles/train", 5).parent)
+def test_train_as_a_class_among_vehicles(write_images):
+    write_images("vehicles/bus", 5)
+    images = load(write_images("vehicles/train", 5).parent)
     assert images.label_names == ("bus", "train")
 
 
-def test_pictures_shared_by_given_splits_are_reported(write_pictures):
-    train = write_pictures("set/train", 8)
-    test = write_pictures("set/test", 3)
+def test_images_shared_by_given_splits_are_reported(write_images):
+    train = write_images("set/train", 8)
+    test = write_images("set/test", 3)
     (test / "copy.png").write_bytes((train / "000.png").read_bytes())
     (test / "copy2.png").write_bytes((train / "001.png").read_bytes())
     (test / "copy3.png").write_bytes((train / "002.png").read_bytes())
@@ -104,20 +104,20 @@ def test_pictures_shared_by_given_splits_are_reported(write_pictures):
     assert any("of test are also in train" in note for note in load(train.parent).notes)
 
 
-def test_colour_decision(write_pictures):
-    folder = write_pictures(n=5)
+def test_colour_decision(write_images):
+    folder = write_images(n=5)
     assert load(folder).shape[0] == 1
     Image.fromarray(np.full((6, 8, 3), (9, 9, 9), np.uint8)).save(folder / "grey.png")
     assert load(folder).shape[0] == 1
     Image.fromarray(np.full((6, 8, 3), (9, 9, 8), np.uint8)).save(folder / "red.png")
     images = load(folder)
     assert images.shape == (3, 6, 8)
-    assert "1 of 7 pictures are in colour: all are read as RGB" in images.notes
+    assert "1 of 7 images are in colour: all are read as RGB" in images.notes
     assert torch.equal(everything(images)["grey.png"], torch.full((3, 6, 8), 9, dtype=torch.uint8))
 
 
-def test_broken_files_are_skipped_by_name(write_pictures):
-    folder = write_pictures(n=6)
+def test_broken_files_are_skipped_by_name(write_images):
+    folder = write_images(n=6)
     (folder / "empty.png").touch()
     (folder / "text.png").write_text("hello")
     whole = (folder / "000.png").read_bytes()
@@ -129,8 +129,8 @@ def test_broken_files_are_skipped_by_name(write_pictures):
     assert sum(map(len, images.splits.values())) == 6
 
 
-def test_decompression_bombs_are_broken(write_pictures, monkeypatch):
-    folder = write_pictures(n=3)
+def test_decompression_bombs_are_broken(write_images, monkeypatch):
+    folder = write_images(n=3)
     Image.new("L", (40, 40)).save(folder / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # half of which Pillow only warns of
     broken = load(folder).broken
@@ -139,12 +139,12 @@ def test_decompression_bombs_are_broken(write_pictures, monkeypatch):
 
 def test_nothing_but_broken_files(tmp_path):
     (tmp_path / "a.png").write_text("hello")
-    with pytest.raises(LimnerError, match=r"none of the 1 pictures in .*; a\.png: not a picture"):
+    with pytest.raises(LimnerError, match=r"none of the 1 images in .*; a\.png: not an image"):
         load(tmp_path)
 
 
 def test_empty_folder(tmp_path):
-    with pytest.raises(LimnerError, match="holds no pictures"):
+    with pytest.raises(LimnerError, match="holds no images"):
         load(tmp_path)
 
 
@@ -154,23 +154,23 @@ def test_folder_of_data_files(tmp_path):
         load(tmp_path)
 
 
-def test_pipes_and_loops_are_survived(write_pictures):
-    folder = write_pictures(n=4)
+def test_pipes_and_loops_are_survived(write_images):
+    folder = write_images(n=4)
     os.mkfifo(folder / "pipe.png")
     (folder / "loop").symlink_to(folder)
     assert sum(map(len, load(folder).splits.values())) == 4
 
 
-def test_mixed_sizes_take_the_most_common(write_pictures):
-    write_pictures("mixed/a", 3, (100, 200))
-    write_pictures("mixed/b", 2, (30, 30))
-    images = load(write_pictures("mixed/c", 1, (7, 300)).parent)
+def test_mixed_sizes_take_the_most_common(write_images):
+    write_images("mixed/a", 3, (100, 200))
+    write_images("mixed/b", 2, (30, 30))
+    images = load(write_images("mixed/c", 1, (7, 300)).parent)
     assert images.shape == (1, 32, 64)
     assert any("sizes differ (3 sizes, 30×30 … 200×100): fitted to 64×32 by centre crop" in n for n in images.notes)
 
 
-def test_large_pictures_stay_but_are_noted(write_pictures):
-    images = load(write_pictures(n=3, size=(20, 70)))
+def test_large_images_stay_but_are_noted(write_images):
+    images = load(write_images(n=3, size=(20, 70)))
     assert images.shape == (1, 20, 70)
     assert any("--size 64" in note for note in images.notes)
 
@@ -198,7 +198,7 @@ def test_fit(tmp_path, fit, row):
         assert image.min() > 240
 
 
-def test_binary_pictures_have_two_levels(tmp_path, rng):
+def test_binary_images_have_two_levels(tmp_path, rng):
     for i in range(5):
         Image.fromarray(rng.random((8, 8)) > 0.5).save(tmp_path / f"{i}.png")
     images = load(tmp_path)
@@ -212,10 +212,10 @@ def test_binary_pictures_have_two_levels(tmp_path, rng):
 
 @pytest.mark.parametrize("options", [{}, {"size": (5, 9)}, {"levels": 4}, {"size": (9, 3), "fit": "pad", "levels": 3}])
 @pytest.mark.parametrize("pack", [False, True])
-def test_files_and_memory_agree_pixel_for_pixel(write_pictures, tmp_path, options, pack):
-    write_pictures("mixed/a", 12, (9, 7))
-    write_pictures("mixed/b", 6, (12, 30), "RGB", ".jpg")
-    source = write_pictures("mixed/c", 4, (5, 5), "RGBA").parent
+def test_files_and_memory_agree_pixel_for_pixel(write_images, tmp_path, options, pack):
+    write_images("mixed/a", 12, (9, 7))
+    write_images("mixed/b", 6, (12, 30), "RGB", ".jpg")
+    source = write_images("mixed/c", 4, (5, 5), "RGBA").parent
     (source / "c" / "bad.png").write_text("x")
     source = zipped(source, tmp_path / "mixed.zip") if pack else source
     kept, read = load(source, **options), load(source, memory_limit=100, **options)
@@ -231,17 +231,17 @@ def test_files_and_memory_agree_pixel_for_pixel(write_pictures, tmp_path, option
     assert (kept.levels, kept.broken) == (read.levels, read.broken)
 
 
-def test_zip_and_folder_give_the_same(write_pictures, tmp_path):
-    write_pictures("set/train/a", 8)
-    folder = write_pictures("set/train/b", 8).parent.parent
+def test_zip_and_folder_give_the_same(write_images, tmp_path):
+    write_images("set/train/a", 8)
+    folder = write_images("set/train/b", 8).parent.parent
     one, other = load(folder), load(zipped(folder.parent, tmp_path / "set.zip"))  # the zip wraps it once more
     assert one.label_names == other.label_names
     for name in one.splits:
         assert torch.equal(one.splits[name].first(99), other.splits[name].first(99))
 
 
-def test_damaged_zips(write_pictures, tmp_path):
-    whole = zipped(write_pictures(n=6, size=(40, 40)), tmp_path / "good.zip").read_bytes()
+def test_damaged_zips(write_images, tmp_path):
+    whole = zipped(write_images(n=6, size=(40, 40)), tmp_path / "good.zip").read_bytes()
     (tmp_path / "cut.zip").write_bytes(whole[:-50])
     with pytest.raises(LimnerError, match=r"cut\.zip: cannot read this zip"):
         load(tmp_path / "cut.zip")
@@ -251,8 +251,8 @@ def test_damaged_zips(write_pictures, tmp_path):
     assert [b.path for b in load(tmp_path / "hurt.zip").broken] == ["000.png"]
 
 
-def test_file_that_changes_after_loading(write_pictures):
-    folder = write_pictures(n=5)
+def test_file_that_changes_after_loading(write_images):
+    folder = write_images(n=5)
     images = load(folder, memory_limit=1)
     for file in folder.iterdir():
         file.write_text("gone")
@@ -260,8 +260,8 @@ def test_file_that_changes_after_loading(write_pictures):
         images.splits["train"].first(1)
 
 
-def test_progress_is_told(write_pictures):
+def test_progress_is_told(write_images):
     told = []
-    load(write_pictures(n=4), on_progress=lambda *what: told.append(what))
+    load(write_images(n=4), on_progress=lambda *what: told.append(what))
     assert ("looking", 4, 4) in told
     assert ("reading", 4, 4) in told

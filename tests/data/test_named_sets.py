@@ -17,7 +17,7 @@ def idx(array):
 
 @pytest.fixture
 def small(monkeypatch):
-    """Named sets of forty-odd pictures in place of tens of thousands."""
+    """Named sets of forty-odd images in place of tens of thousands."""
     counts = dict.fromkeys(("mnist", "fashion-mnist"), (40, 10, 8)) | {
         "binarized-mnist": (40, 10, 8),
         "cifar10": (50, 5, 10),
@@ -89,8 +89,8 @@ def test_stacked_mnist(small, tmp_path, rng):
     for name, split in images.splits.items():  # each channel is a digit of the same split, the label says which
         pool = digits.splits[name]
         known = {image.numpy().tobytes(): int(k) for image, k in zip(pool.first(99), pool.labels, strict=True)}
-        for picture, label in zip(split.first(99), split.labels.tolist(), strict=True):
-            r, g, b = (known[channel.numpy().tobytes()] for channel in picture)
+        for image, label in zip(split.first(99), split.labels.tolist(), strict=True):
+            r, g, b = (known[channel.numpy().tobytes()] for channel in image)
             assert label == 100 * r + 10 * g + b
     again = load("stacked-mnist", data_dir=tmp_path)
     assert torch.equal(again.splits["test"].first(99), images.splits["test"].first(99))
@@ -100,7 +100,7 @@ def test_mnist_of_the_wrong_length(small, tmp_path, rng):
     write_mnist(tmp_path / "mnist", rng)
     short = rng.integers(0, 256, (7, 28, 28), dtype=np.uint8)
     (tmp_path / "mnist" / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(short)))
-    with pytest.raises(LimnerError, match=r"t10k-images-idx3-ubyte\.gz: holds 7 pictures where 8"):
+    with pytest.raises(LimnerError, match=r"t10k-images-idx3-ubyte\.gz: holds 7 images where 8"):
         load("mnist", data_dir=tmp_path)
 
 

@@ -8,7 +8,7 @@ from limner.data.neighbours import nearest
 from limner.errors import LimnerError
 
 
-def pictures(n, seed=0, shape=(3, 4, 5)):
+def images(n, seed=0, shape=(3, 4, 5)):
     return torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
@@ -16,7 +16,7 @@ def pictures(n, seed=0, shape=(3, 4, 5)):
 @pytest.mark.parametrize("k", [1, 4, 50])
 def test_they_are_exact(monkeypatch, chunk, k):
     monkeypatch.setattr(neighbours, "CHUNK", chunk)
-    queries, references = pictures(9), pictures(50, seed=1)
+    queries, references = images(9), images(50, seed=1)
     distances, positions = nearest(queries, references, k)
     plain = torch.cdist(queries.flatten(1).double() / 255, references.flatten(1).double() / 255)
     expected, order = plain.sort(dim=1, stable=True)
@@ -25,7 +25,7 @@ def test_they_are_exact(monkeypatch, chunk, k):
 
 
 def test_planted_copies_lie_at_nothing():
-    references = pictures(40, seed=1)
+    references = images(40, seed=1)
     queries = references[[31, 4, 17]].clone()
     queries[2, 0, 0, 0] ^= 1
     distances, positions = nearest(queries, references)
@@ -44,9 +44,9 @@ def test_features_are_taken_as_they_are():
 @pytest.mark.parametrize("k", [0, 6])
 def test_there_must_be_k(k):
     with pytest.raises(LimnerError, match=f"{k} nearest"):
-        nearest(pictures(2), pictures(5), k)
+        nearest(images(2), images(5), k)
 
 
-def test_unlike_pictures_are_refused():
+def test_unlike_images_are_refused():
     with pytest.raises(LimnerError, match="not alike"):
-        nearest(pictures(2), pictures(5, shape=(3, 5, 4)))
+        nearest(images(2), images(5, shape=(3, 5, 4)))

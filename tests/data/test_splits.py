@@ -11,7 +11,7 @@ from limner.errors import LimnerError
 
 
 @given(st.lists(st.integers(0, 30), max_size=80))
-def test_every_picture_once_and_equal_ones_together(contents):
+def test_every_image_once_and_equal_ones_together(contents):
     hashes = [content_hash(np.array([c])) for c in contents]
     splits = divide(hashes, HELD_OUT)
     assert sorted(i for part in splits.values() for i in part) == list(range(len(contents)))
@@ -44,13 +44,13 @@ def test_a_tenth_each():
     }
 
 
-def test_a_picture_that_makes_up_most_of_the_set_is_for_training():
+def test_a_image_that_makes_up_most_of_the_set_is_for_training():
     splits = divide([b"same"] * 90 + [bytes([i]) for i in range(10)], HELD_OUT)
     assert {name: len(part) for name, part in splits.items()} == {"train": 90, "validation": 5, "test": 5}
 
 
-def test_names_and_packing_do_not_move_pictures(write_pictures):
-    folder = write_pictures(n=20)
+def test_names_and_packing_do_not_move_images(write_images):
+    folder = write_images(n=20)
     before = load(folder)
     for i, file in enumerate(sorted(folder.iterdir())):
         file.rename(folder / f"{(i * 7) % 20:02}-renamed.png")
@@ -59,15 +59,15 @@ def test_names_and_packing_do_not_move_pictures(write_pictures):
         assert (before.splits[name].first(20) == after.splits[name].first(20)).all()
 
 
-def test_size_does_not_move_pictures(write_pictures):
-    folder = write_pictures(n=20)
+def test_size_does_not_move_images(write_images):
+    folder = write_images(n=20)
     native, small = load(folder), load(folder, size=(3, 3))
     assert all(native.splits[name].names == small.splits[name].names for name in native.splits)
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_too_few_pictures_for_splits(write_pictures, n):
-    images = load(write_pictures(n=n))
+def test_too_few_images_for_splits(write_images, n):
+    images = load(write_images(n=n))
     assert [len(split) for split in images.splits.values()] == [n, 0, 0]
     assert any("too few" in note for note in images.notes)
     with pytest.raises(LimnerError, match=r"'test' of .* is empty"):

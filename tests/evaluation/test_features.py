@@ -101,7 +101,7 @@ def test_without_labels_it_learns_how_digits_are_turned(digits, monkeypatch):
     assert network.figures["accuracy"] > 3 / 8  # thrice chance; 0, 1 and 8 look alike in several ways
 
 
-def test_turned_pictures_are_the_symmetries():
+def test_turned_images_are_the_symmetries():
     square = torch.arange(9, dtype=torch.uint8).view(1, 1, 3, 3).repeat(8, 1, 1, 1)
     every = turned(square, torch.arange(8))
     assert len(every.flatten(1).unique(dim=0)) == 8

@@ -61,7 +61,7 @@ def test_disjoint_sets(generator):
     assert precision_recall(a, a + 100) == (0.0, 0.0)
 
 
-def test_the_order_of_pictures_means_nothing(generator):
+def test_the_order_of_images_means_nothing(generator):
     a, b = (torch.randn(100, 8, generator=generator) for _ in range(2))
     shuffled = a[torch.randperm(100, generator=generator)]
     assert frechet_distance(shuffled, b) == pytest.approx(frechet_distance(a, b), rel=1e-9)
@@ -88,7 +88,7 @@ def test_class_figures():
     assert kl == pytest.approx(0.75 * math.log(3) + 0.25 * math.log(1))
 
 
-def test_real_pictures_are_as_near_as_the_data(digits, network):
+def test_real_images_are_as_near_as_the_data(digits, network):
     f = measure_fidelity(digits.split("validation").first(250), digits, network)
     assert (f.samples, f.classes_covered) == (250, 10)
     assert 0.6 < f.frechet_ratio < 1.6
@@ -122,7 +122,7 @@ def test_noise_is_seen(digits, network, generator):
     assert f.precision < 0.1
 
 
-def test_the_choice_of_pictures_is_the_seeds(digits, network):
+def test_the_choice_of_images_is_the_seeds(digits, network):
     samples = digits.split("validation").first(100)
     first, again, other = (measure_fidelity(samples, digits, network, seed=seed) for seed in (0, 0, 1))
     assert first.frechet == again.frechet
@@ -130,15 +130,15 @@ def test_the_choice_of_pictures_is_the_seeds(digits, network):
     assert first.frechet != other.frechet
 
 
-def test_too_few_pictures(digits, network):
+def test_too_few_images(digits, network):
     with pytest.raises(LimnerError, match="49 samples: fidelity needs at least 50"):
         measure_fidelity(digits.split("validation").first(49), digits, network)
     few = ImageSet("x", digits.shape, 17, {**digits.splits, "test": Split(MemoryStore(digits.split("test").first(9)))})
-    with pytest.raises(LimnerError, match="split 'test' of x has 9 pictures: fidelity needs 50"):
+    with pytest.raises(LimnerError, match="split 'test' of x has 9 images: fidelity needs 50"):
         measure_fidelity(digits.split("validation").first(250), few, network)
 
 
-def test_training_pictures_are_compared_with_others(digits, network):
+def test_training_images_are_compared_with_others(digits, network):
     f = measure_fidelity(digits.split("validation").first(250), digits, network, split="train")
     assert f.samples == 250
     whole = measure_fidelity(digits.split("train").first(9999), digits, network, split="train")

@@ -29,7 +29,7 @@ class Known(nn.Module):
         return self.tell(images) * self.weight
 
 
-def pictures(n, seed):
+def images(n, seed):
     """Noise whose first pixel alone says the class: it is a multiple of 60 + the class, the rest is noise."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, CLASSES, (n,), generator=generator)
@@ -47,7 +47,7 @@ def noise(images):
 
 
 def probed(tell, **words):
-    train, test = pictures(200, 0), pictures(1000, 1)
+    train, test = images(200, 0), images(1000, 1)
     words = {"labels_per_class": [2, 5], "seeds": 2} | words
     found = measure_probe(Known(tell), lambda seed: Known(noise), train, test, CLASSES, **words)
     return {(a.labels_per_class, a.method): a for a in found}
@@ -83,18 +83,18 @@ def test_the_trained_model_is_left_as_it_was():
     model = fresh(0).requires_grad_(False).eval()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     words = {"labels_per_class": [3], "seeds": 1, "limit": 50}
-    measure_probe(model, fresh, pictures(50, 0), pictures(60, 1), CLASSES, **words)
+    measure_probe(model, fresh, images(50, 0), images(60, 1), CLASSES, **words)
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     assert not any(p.requires_grad for p in model.parameters())
 
 
 def test_few_labels_are_as_many_of_each_class_and_nested():
-    labels = pictures(200, 0).labels
+    labels = images(200, 0).labels
     few, more = few_labels(labels, CLASSES, 3, seed=0), few_labels(labels, CLASSES, 10, seed=0)
     assert labels[more].bincount().tolist() == [10] * CLASSES
     assert set(few.tolist()) < set(more.tolist())
     assert set(few.tolist()) != set(few_labels(labels, CLASSES, 3, seed=1).tolist())
-    with pytest.raises(LimnerError, match=r"100 labels of each class: class \d has \d+ training pictures"):
+    with pytest.raises(LimnerError, match=r"100 labels of each class: class \d has \d+ training images"):
         few_labels(labels, CLASSES, 100, seed=0)
 
 
@@ -102,7 +102,7 @@ def test_few_labels_are_as_many_of_each_class_and_nested():
 def test_the_head_is_the_logistic_regression(classes):
     from sklearn.linear_model import LogisticRegression
 
-    split = pictures(80, 0)
+    split = images(80, 0)
     labels = split.labels % classes
     network = Classifier(Known(noise), classes, split.first(80))
     z = network.features(split.first(80)).detach()
@@ -114,7 +114,7 @@ def test_the_head_is_the_logistic_regression(classes):
 
 
 def test_fine_tuning_moves_all_weights_and_learns_the_labels():
-    split = pictures(40, 0)
+    split = images(40, 0)
     torch.manual_seed(0)
     model = Autoencoder(AutoencoderConfig(latent=8, network="dense", hidden=32), (1, 4, 4), 256)
     before = {k: v.clone() for k, v in model.encoder.state_dict().items()}
@@ -133,7 +133,7 @@ def test_mean_and_deviation():
 
 
 def test_what_cannot_be_probed():
-    train, test, model = pictures(20, 0), pictures(20, 1), Known(noise)
+    train, test, model = images(20, 0), images(20, 1), Known(noise)
     words = {"labels_per_class": [1], "seeds": 1}
     with pytest.raises(LimnerError, match="a probe needs labels"):
         measure_probe(model, Known, Split(train.store), test, CLASSES, **words)

@@ -29,7 +29,7 @@ def test_squared_error_and_its_ratio():
     assert psnr(0.0) == math.inf
 
 
-def test_it_is_the_mean_over_all_pictures():
+def test_it_is_the_mean_over_all_images():
     model, images = made()
     found = measure(model, images, batch_size=5)
     alone = squared_error(images, model.reconstruct(images))
@@ -45,7 +45,7 @@ def test_it_is_the_mean_over_all_pictures():
     assert first.mse == pytest.approx(float(alone[0]), abs=2e-3)
 
 
-def test_cross_entropy_of_binary_pictures():
+def test_cross_entropy_of_binary_images():
     model, images = made(levels=2)
     found = measure(model, images)
     assert found.cross_entropy == pytest.approx(float(model(images)["cross_entropy"].mean().detach()) / 16, rel=1e-5)

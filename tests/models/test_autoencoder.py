@@ -16,7 +16,7 @@ def tiny(shape=(1, 3, 2), levels=2, **config):
     return Autoencoder(AutoencoderConfig(**settings), shape, levels).double().eval()
 
 
-def pictures(n, shape, levels):
+def random_images(n, shape, levels):
     k = torch.randint(0, levels, (n, *shape), generator=torch.Generator().manual_seed(1))
     return k, dequantize(k, levels)
 
@@ -24,7 +24,7 @@ def pictures(n, shape, levels):
 @pytest.mark.parametrize(("levels", "error"), [(2, "auto"), (17, "auto"), (2, "squared"), (17, "cross-entropy")])
 def test_errors_are_those_of_their_equations(levels, error):
     model = tiny(levels=levels, error=error).requires_grad_(False)
-    k, images = pictures(5, (1, 3, 2), levels)
+    k, images = random_images(5, (1, 3, 2), levels)
     x = (k.double() / (levels - 1)).flatten(1)
     again = torch.sigmoid(model.decoder(model.encoder(2 * x.view(k.shape) - 1))).flatten(1)
     ((name, found),) = model(images).items()
@@ -42,7 +42,7 @@ def test_it_has_codes_and_nothing_else():
     assert isinstance(model, Features)
     for capability in (Scores, Samples, Latents):
         assert not isinstance(model, capability)
-    _, images = pictures(4, (1, 3, 2), 2)
+    _, images = random_images(4, (1, 3, 2), 2)
     assert torch.equal(model.reconstruct(images), model.decode(model.encode(images)))
 
 
@@ -83,7 +83,7 @@ def test_gaussian_noise_has_its_deviation():
     assert abs(float(noise.mean())) < 4 * 0.3 / math.sqrt(noise.numel())
 
 
-def test_affine_maps_move_each_picture_its_own_way():
+def test_affine_maps_move_each_image_its_own_way():
     x = torch.zeros(400, 1, 15, 15, dtype=torch.float64)
     x[:, :, 7, 7] = 1.0
     assert corrupted("affine", x, level=0.0) == pytest.approx(x, abs=1e-12)
@@ -101,7 +101,7 @@ def test_affine_maps_move_each_picture_its_own_way():
 
 
 def test_a_denoiser_comes_near_the_posterior_mean_and_no_nearer():
-    """Of two pictures a and b in noise N(0, σ²) the least squared error is that of E[x | x̃], known in closed form."""
+    """Of two images a and b in noise N(0, σ²) the least squared error is that of E[x | x̃], known in closed form."""
     k = torch.tensor([[0, 1, 2, 1], [0, 2, 1, 2]]).view(2, 1, 2, 2)  # of 5 levels
     sigma, images = 0.4, dequantize(k, 5)
     model = tiny((1, 2, 2), 5, hidden=16, corruption="gaussian", corruption_level=sigma, error="squared").float()

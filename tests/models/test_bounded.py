@@ -44,7 +44,7 @@ def linear():
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     generator = torch.Generator().manual_seed(1)
     x = 0.5 + 0.1 * torch.randn(40, math.prod(SHAPE), generator=generator, dtype=torch.float64)
     return (x * 255).round().clamp(20, 235).to(torch.uint8).view(-1, *SHAPE)
@@ -58,44 +58,44 @@ def exact(w, images):
     return torch.distributions.MultivariateNormal(centre, covariance).log_prob(x) - BINS
 
 
-def test_with_the_true_posterior_every_bound_is_the_likelihood(linear, pictures):
+def test_with_the_true_posterior_every_bound_is_the_likelihood(linear, images):
     model, w, _ = linear
-    truth = exact(w, pictures)
+    truth = exact(w, images)
     for samples in (2, 7, 200):
-        bound = model.importance_bound(pictures, samples)
+        bound = model.importance_bound(images, samples)
         assert bound.log_prob == pytest.approx(truth, abs=2e-3)
         assert bound.effective_samples == pytest.approx(torch.full_like(truth, samples), rel=1e-3)
-    many = model.importance_bound(pictures, 20_000).elbo  # ln p(x|z) of 20,000 z
+    many = model.importance_bound(images, 20_000).elbo  # ln p(x|z) of 20,000 z
     assert many == pytest.approx(truth, abs=0.05)
 
 
-def test_the_gap_is_the_divergence_from_the_true_posterior_and_closes_with_k(linear, pictures):
+def test_the_gap_is_the_divergence_from_the_true_posterior_and_closes_with_k(linear, images):
     model, w, variance = linear
-    truth = exact(w, pictures)
+    truth = exact(w, images)
     encoder, shift, scale = model.encoder[1], 0.4, 1.3
     before = encoder.bias.clone()
     encoder.bias[:LATENT] += shift
     encoder.bias[LATENT:] = 7 * torch.atanh((0.5 * variance.log() + math.log(scale)) / 7)
     gap = (0.5 * (scale**2 + shift**2 / variance - 1) - math.log(scale)).sum()  # KL(q ‖ p(z|x))
-    elbo = model.importance_bound(pictures, 20_000)
+    elbo = model.importance_bound(images, 20_000)
     assert (truth - elbo.elbo).mean() == pytest.approx(float(gap), abs=0.02)
-    means = [(truth - model.importance_bound(pictures, k).log_prob).mean().item() for k in (2, 10, 100, 2000)]
+    means = [(truth - model.importance_bound(images, k).log_prob).mean().item() for k in (2, 10, 100, 2000)]
     assert means == sorted(means, reverse=True)
     assert means[0] < gap
     assert means[-1] == pytest.approx(0, abs=0.01)
     encoder.bias.copy_(before)
 
 
-def test_a_wider_proposal_bounds_the_same_likelihood(linear, pictures):
+def test_a_wider_proposal_bounds_the_same_likelihood(linear, images):
     """An encoder with 0.7 σ of the true posterior, drawn from with 1 / 0.7 of its own, is the true posterior."""
     model, w, variance = linear
-    truth = exact(w, pictures)
+    truth = exact(w, images)
     encoder = model.encoder[1]
     before = encoder.bias.clone()
     encoder.bias[LATENT:] = 7 * torch.atanh((0.5 * variance.log() + math.log(0.7)) / 7)
-    gaps = {s: (truth - model.importance_bound(pictures, 20, scale=s).log_prob).mean().item() for s in (0.8, 1.0, 1.2)}
+    gaps = {s: (truth - model.importance_bound(images, 20, scale=s).log_prob).mean().item() for s in (0.8, 1.0, 1.2)}
     assert gaps[0.8] > gaps[1.0] > gaps[1.2] > 0
-    assert model.importance_bound(pictures, 2, scale=1 / 0.7).log_prob == pytest.approx(truth, abs=2e-3)
+    assert model.importance_bound(images, 2, scale=1 / 0.7).log_prob == pytest.approx(truth, abs=2e-3)
     encoder.bias.copy_(before)
 
 
@@ -142,7 +142,7 @@ def test_figures_do_not_depend_on_the_batch_nor_on_memory(config, dtype, toleran
         assert other.nats_per_image != pytest.approx(whole.nats_per_image, abs=1e-3)
 
 
-def test_a_pictures_noise_is_its_own():
+def test_a_images_noise_is_its_own():
     model, images = binary()
     alike = images[:1].expand(3, -1, -1, -1)
     bounds = model.importance_bound(alike, 3).log_prob
@@ -211,7 +211,7 @@ def test_the_gradient_of_k_samples_is_that_of_their_normalised_weights():
 
 
 def gradients(model, images, seed, labels=None):
-    """The loss of each picture's terms in training and its gradient, by name of the weight."""
+    """The loss of each image's terms in training and its gradient, by name of the weight."""
     model.zero_grad()
     loss = sum(t.mean() for t in model.loss_terms(images, torch.Generator().manual_seed(seed), labels).values())
     loss.backward()
@@ -219,14 +219,14 @@ def gradients(model, images, seed, labels=None):
 
 
 @pytest.mark.parametrize("samples", [1, 6])
-def test_at_the_true_posterior_the_doubly_reparameterized_gradient_has_no_noise(linear, pictures, samples):
+def test_at_the_true_posterior_the_doubly_reparameterized_gradient_has_no_noise(linear, images, samples):
     """1703.09194 and 1810.04152: where ln w is the same for all z the encoder's gradient is 0 for every draw."""
     model, _, _ = linear
     encoder = {}
     for gradient in ("reparameterized", "doubly-reparameterized"):
         other = VAE(replace(model.config, importance_samples=samples, gradient=gradient), SHAPE, 256).double()
         other.encoder, other.decoder = copy.deepcopy(model.encoder), copy.deepcopy(model.decoder)
-        _, found = gradients(other.requires_grad_(True).train(), pictures, seed=0)
+        _, found = gradients(other.requires_grad_(True).train(), images, seed=0)
         encoder[gradient] = found["encoder.1.weight"].norm().item()
     assert encoder["doubly-reparameterized"] < 0.01 * encoder["reparameterized"]
 
@@ -238,7 +238,7 @@ def test_at_the_true_posterior_the_doubly_reparameterized_gradient_has_no_noise(
     ids=str,
 )  # fmt: skip
 def test_both_gradients_are_the_same_in_the_mean(config):
-    """Of a tiny model in float64, over 100 draws for each of 30 copies of the pictures; the losses are the same."""
+    """Of a tiny model in float64, over 100 draws for each of 30 copies of the images; the losses are the same."""
     draws, copies, found = 100, 30, {}
     labels = torch.arange(8).repeat(copies) % 2 if "classes" in config else None
     for gradient in ("reparameterized", "doubly-reparameterized"):

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from limner.config.recipes import Recipe, default_recipe
+from limner.config.settings import with_settings
 from limner.errors import LimnerError
 from limner.models import Reconstructs, Samples, Scores
 from limner.models.contracts import Latents
 from limner.models.gan import GAN, GANConfig
-from limner.config.recipes import Recipe, default_recipe
-from limner.config.settings import with_settings
 from limner.training.config import AdversarialConfig
 
 
@@ -38,7 +38,7 @@ def test_any_size_and_channels(network, shape):
     assert model.sample(2).shape == (2, *shape)
 
 
-def test_pictures_are_the_nearest_levels():
+def test_images_are_the_nearest_levels():
     model = gan(levels=5)
     model.generator.layers = torch.nn.Unflatten(1, (1, 1, 5))
     wanted = torch.tensor([-1.0, -0.7, -0.2, 0.3, 0.99])
@@ -56,7 +56,7 @@ def test_a_class_moves_the_logit_by_its_projection():
             assert torch.allclose(gain, features @ model.discriminator.classes.weight[y], atol=1e-6)
 
 
-def test_a_class_changes_the_picture_and_must_be_known():
+def test_a_class_changes_the_image_and_must_be_known():
     model = gan(classes=3).eval()
     z = model.latents(1)
     assert not torch.equal(model.draw(z, torch.tensor([0])), model.draw(z, torch.tensor([1])))
@@ -96,7 +96,7 @@ def test_only_a_dcgan_has_batchnorm_and_the_discriminator_only_where_asked():
         GANConfig(network="residual", discriminator_norm="batch")
 
 
-def test_a_penalty_a_picture_needs_logits_a_picture():
+def test_a_penalty_a_image_needs_logits_a_image():
     recipe = default_recipe("gan", (1, 28, 28))
     with pytest.raises(LimnerError, match=r"penalty=r1\+r2: with BatchNorm"):
         with_settings(recipe, ["discriminator_norm=batch", "objective=relativistic"])

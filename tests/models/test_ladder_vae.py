@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from limner.config.recipes import named_recipe
 from limner.data import dequantize
 from limner.errors import LimnerError
 from limner.models.ladder_vae import LadderVAE, LadderVAEConfig
-from limner.config.recipes import named_recipe
 
 
 def tiny(shape=(1, 2, 2), levels=2, std=0.5, **config):
@@ -21,12 +21,12 @@ def tiny(shape=(1, 2, 2), levels=2, std=0.5, **config):
     return model.eval().requires_grad_(False)
 
 
-def pictures(*shape, levels=2):
+def random_images(*shape, levels=2):
     k = torch.randint(levels, shape, generator=torch.Generator().manual_seed(1))
     return dequantize(k, levels)
 
 
-def every_picture(levels):
+def every_image(levels):
     return torch.tensor(list(itertools.product(range(levels), repeat=4))).view(-1, 1, 2, 2)
 
 
@@ -69,9 +69,9 @@ def normals(model, images, samples=3):
 @pytest.mark.parametrize("levels", [2, 3])
 def test_importance_bound_meets_the_truth_from_below(levels):
     model = tiny(levels=levels)
-    k = every_picture(levels)
+    k = every_image(levels)
     truth = exact_log_prob(model, k)
-    assert truth.exp().sum().item() == pytest.approx(1, abs=1e-6)  # the marginal is a distribution over pictures
+    assert truth.exp().sum().item() == pytest.approx(1, abs=1e-6)  # the marginal is a distribution over images
     images = dequantize(k, levels)
     means, errors = [], []
     for samples in (1, 10, 100):
@@ -95,7 +95,7 @@ def test_importance_bound_meets_the_truth_from_below(levels):
 
 def test_each_class_is_a_distribution():
     model = tiny(classes=2)
-    k = every_picture(2)
+    k = every_image(2)
     of_class = torch.stack([exact_log_prob(model, k, torch.tensor([y])) for y in range(2)])
     assert of_class.exp().sum(1).tolist() == pytest.approx([1, 1], abs=1e-6)
     assert (of_class[0] - of_class[1]).abs().max() > 1e-3
@@ -106,7 +106,7 @@ def test_each_class_is_a_distribution():
 def test_terms_are_those_of_z_itself():
     """KL and ln p(z) - ln q(z|x), computed of ε, are those of the normals that z has."""
     model = tiny(shape=(1, 11, 17), features=3, latent=2, std=0.3)
-    images = pictures(2, 1, 11, 17)
+    images = random_images(2, 1, 11, 17)
     layers, weights = normals(model, images)
     assert [z.shape[2:] for _, _, z in layers] == [(1, 1), (1, 1), (6, 9), (6, 9)]
     kl = torch.stack([kl_divergence(q, p).flatten(1).sum(1) for p, q, _ in layers])
@@ -117,7 +117,7 @@ def test_terms_are_those_of_z_itself():
 
 def test_elbo_is_the_mean_log_weight():
     model = tiny(shape=(1, 4, 3), std=0.4)
-    images = pictures(4, 1, 4, 3)
+    images = random_images(4, 1, 4, 3)
     single = model.importance_bound(images.repeat_interleave(3000, 0), 1).log_prob.view(4, -1)
     closed = model.importance_bound(images, 3000).elbo
     assert ((single.mean(1) - closed).abs() < 5 * single.std(1) / 3000**0.5 + 0.02).all()
@@ -125,7 +125,7 @@ def test_elbo_is_the_mean_log_weight():
 
 def test_loss_is_the_negative_elbo_and_training_adds_what_it_names():
     model = tiny(shape=(1, 4, 3), free_bits=2.0)
-    images = pictures(5, 1, 4, 3)
+    images = random_images(5, 1, 4, 3)
     terms = model.loss_terms(images, torch.Generator().manual_seed(0))
     assert set(terms) == {"reconstruction", "kl"}
     assert sum(terms.values()) == pytest.approx(-model.log_prob(images, generator=torch.Generator().manual_seed(0)))
@@ -137,7 +137,7 @@ def test_loss_is_the_negative_elbo_and_training_adds_what_it_names():
 
 def test_a_code_is_what_the_layers_share_without_noise():
     model = tiny(shape=(2, 7, 5), levels=5, features=3)
-    images = pictures(3, 2, 7, 5, levels=5)
+    images = random_images(3, 2, 7, 5, levels=5)
     k = model.checked_levels(images)
     code = model.encode(images)
     assert code.shape == model.latents(3).shape == (3, sum(math.prod(layer.shape) for layer in model.stack))
@@ -148,7 +148,7 @@ def test_a_code_is_what_the_layers_share_without_noise():
 
 def test_layers_know_those_above_and_none_below():
     model = tiny(shape=(1, 11, 11), features=3)
-    images = pictures(1, 1, 11, 11)
+    images = random_images(1, 1, 11, 11)
     seen = model.infer(model.checked_levels(images), None)
     code = model.encode(images)
     sizes = [math.prod(layer.shape) for layer in model.stack]
@@ -167,10 +167,10 @@ def test_layers_know_those_above_and_none_below():
         assert changed == [i > moved for i in range(len(sizes))]
 
 
-def test_a_new_model_says_nothing_of_a_picture():
+def test_a_new_model_says_nothing_of_a_image():
     """The posterior begins at the prior."""
     model = LadderVAE(LadderVAEConfig(features=4), (1, 9, 9), 2)
-    assert model.loss_terms(pictures(2, 1, 9, 9))["kl"].tolist() == [0, 0]
+    assert model.loss_terms(random_images(2, 1, 9, 9))["kl"].tolist() == [0, 0]
 
 
 def test_conditional_models_need_the_class_to_decode():
@@ -179,7 +179,7 @@ def test_conditional_models_need_the_class_to_decode():
         model.decode(model.latents(2))
     with pytest.raises(LimnerError, match="label 3"):
         model.decode(model.latents(2), torch.tensor([0, 3]))
-    images = pictures(6, 1, 2, 2)
+    images = random_images(6, 1, 2, 2)
     assert torch.equal(model.encode(images), model.encode(images, model.likeliest(images)))
 
 
@@ -198,6 +198,6 @@ def test_the_strong_recipe_is_the_more_regularised():
     assert strong.network.dropout > default.network.dropout
     assert strong.network.features > default.network.features
     model = LadderVAE(strong.network, (1, 28, 28), 2)
-    assert all(dict(model.named_parameters())[name].dim() >= 2 for name in model.matrices())
+    assert all(dict(model.named_parameters())[name].dim() >= 2 for name in model.muon_parameters())
     with pytest.raises(LimnerError, match="ladder-vae has default, strong"):
         named_recipe("ladder-vae", "small", (1, 28, 28))

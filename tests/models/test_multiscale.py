@@ -1,4 +1,4 @@
-"""Multi-scale PixelRNN: normalised, causal in its own order, biased by all of the small picture."""
+"""Multi-scale PixelRNN: normalised, causal in its own order, biased by all of the small image."""
 
 import itertools
 import math
@@ -33,7 +33,7 @@ def seed(number=0):
 
 
 def drawing_order(model):
-    """The pixels ``(i, j)`` in the order in which they are drawn: the small picture's first, each in raster order."""
+    """The pixels ``(i, j)`` in the order in which they are drawn: the small image's first, each in raster order."""
     f = model.config.factor
     small = drawing_order(model.small) if isinstance(model.small, MultiScalePixelRNN) else raster(model.small)
     return [(i * f, j * f) for i, j in small] + [(i, j) for i, j in raster(model) if i % f or j % f]
@@ -65,7 +65,7 @@ def every_logit(model, k):
         ((1, 3, 3), 2, {"head": "softmax"}),
         ((1, 1, 5), 3, {"factor": 3}),
         ((1, 2, 4), 2, {"scales": 3}),
-        ((1, 3, 2), 3, {"factor": 4, "head": "gaussian"}),  # a factor larger than the picture: one pixel, and the rest
+        ((1, 3, 2), 3, {"factor": 4, "head": "gaussian"}),  # a factor larger than the image: one pixel, and the rest
         ((3, 2, 2), 2, {"layers": 2, "small_layers": 2}),
     ],
 )
@@ -105,7 +105,7 @@ def test_changing_a_value_changes_no_logit_at_or_before_it(network, shape, level
     assert differs[:-1].any(1).all()  # each value matters to something after it
 
 
-def test_the_small_picture_reaches_every_pixel_from_all_sides(network):
+def test_the_small_image_reaches_every_pixel_from_all_sides(network):
     """Each place between knows the small pixels next to it, also those that follow in raster order."""
     model = tiny(network, (1, 8, 8))
     k = torch.randint(2, (1, 1, 8, 8), generator=seed()).repeat(16, 1, 1, 1)
@@ -122,7 +122,7 @@ def test_the_small_picture_reaches_every_pixel_from_all_sides(network):
         assert (here[n] != there[n])[around].all()
 
 
-def test_classes_are_distributions_and_reach_both_pictures(network):
+def test_classes_are_distributions_and_reach_both_images(network):
     model = tiny(network, (1, 2, 3), classes=3)
     images = dequantize(torch.tensor(list(itertools.product(range(2), repeat=6))).view(-1, 1, 2, 3), 2)
     with torch.no_grad():
@@ -147,7 +147,7 @@ def test_classes_are_distributions_and_reach_both_pictures(network):
         ((1, 2, 3), 4, {"factor": 4, "head": "gaussian"}),
     ],
 )
-def test_every_sampler_draws_the_naive_pictures(network, shape, levels, sizes, method):
+def test_every_sampler_draws_the_naive_images(network, shape, levels, sizes, method):
     model = tiny(network, shape, levels, **sizes)
     naive = model.sample(5, generator=seed(3))
     assert naive.float().std() > 0
@@ -188,11 +188,11 @@ def test_any_size(network, shape, small):
 
 
 def test_what_cannot_be_is_said():
-    with pytest.raises(LimnerError, match=r"scales=2: pictures of 1×1×1 .* are one pixel"):
+    with pytest.raises(LimnerError, match=r"scales=2: images of 1×1×1 .* are one pixel"):
         tiny("row", (1, 1, 1))
     model = tiny("diagonal", (1, 4, 4))
     with pytest.raises(LimnerError, match="no classes"):
         model.sample(2, labels=torch.zeros(2, dtype=torch.int64))
     given = torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.ones(4, 4, dtype=torch.bool)
-    with pytest.raises(LimnerError, match="small picture first"):
+    with pytest.raises(LimnerError, match="small image first"):
         sample(model, 2, known=given)

@@ -53,7 +53,7 @@ def test_joint_softmax_is_the_product_over_its_values(shape, levels, patch):
 
 @pytest.mark.parametrize(("shape", "levels", "patch"), [((1, 6, 8), 2, 2), ((2, 4, 4), 2, 2), ((1, 4, 5), 5, 1)])
 def test_flipping_a_value_changes_every_logit_after_it_and_none_before(shape, levels, patch):
-    """As wide a first kernel as these pictures leaves no blind spot."""
+    """As wide a first kernel as these images leaves no blind spot."""
     model = tiny(shape, levels, patch=patch, first_kernel=9, blocks=3)
     k = torch.randint(levels, (1, *shape), generator=torch.Generator().manual_seed(0))
     order = order_of(model)
@@ -91,7 +91,7 @@ def test_blocks_start_as_the_identity_and_the_network_as_uniform():
 
 
 def test_what_one_softmax_cannot_hold_is_said():
-    with pytest.raises(LimnerError, match="do not tile pictures of 7×8"):
+    with pytest.raises(LimnerError, match="do not tile images of 7×8"):
         PatchPixelCNN(PatchPixelCNNConfig(patch=2), (1, 7, 8), 2)
     with pytest.raises(LimnerError, match=r"256\^3 symbols"):
         PatchPixelCNN(PatchPixelCNNConfig(), (3, 8, 8), 256)

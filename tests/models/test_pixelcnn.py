@@ -105,7 +105,7 @@ def test_log_prob_is_the_sum_of_the_conditionals_of_the_chain_rule():
         assert torch.allclose(model.log_prob(dequantize(k, 3)), total, atol=1e-10)
 
 
-def test_refuses_pictures_it_was_not_made_for():
+def test_refuses_images_it_was_not_made_for():
     model = tiny((1, 4, 4), 2, "sigmoid")
     with pytest.raises(LimnerError, match="1×4×4"):
         model.log_prob(torch.zeros(1, 1, 4, 5, dtype=torch.uint8))

@@ -124,7 +124,7 @@ def test_the_row_lstms_context_follows_from_its_kernels(layers, kernel, first_ke
 def test_each_channel_depends_on_the_channels_before_it(network):
     model = tiny(network, (3, 2, 3), 4, head_features=24)
     k = torch.zeros(4, 3, 2, 3, dtype=torch.int64)
-    k[range(3), range(3), 1, 1] = 3  # picture c differs in channel c from the last one
+    k[range(3), range(3), 1, 1] = 3  # image c differs in channel c from the last one
     with torch.no_grad():
         logits = model.conditionals(k).logits[..., 1, 1]
     assert (logits[:3] != logits[3]).any(2).tolist() == [
@@ -134,7 +134,7 @@ def test_each_channel_depends_on_the_channels_before_it(network):
     ]
 
 
-def test_a_picture_does_not_depend_on_the_others_of_its_batch(network):
+def test_a_image_does_not_depend_on_the_others_of_its_batch(network):
     model = tiny(network, (3, 4, 5), 4, layers=2)
     k = torch.randint(4, (7, 3, 4, 5), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

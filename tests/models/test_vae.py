@@ -212,11 +212,11 @@ def test_halvings():
     assert halvings(37, 13) == [(37, 13), (19, 7)]
 
 
-def test_every_code_begins_with_the_same_picture():
+def test_every_code_begins_with_the_same_image():
     """The last layer of the dense decoder starts at zero: no pixel has noise to unlearn."""
     model = VAE(VAEConfig(latent=3, network="dense", hidden=8), (1, 4, 5), 2)
     z = torch.randn(6, 3)
-    picture = model.likelihood(z).mean
-    assert torch.allclose(picture, picture[:1].expand_as(picture), rtol=1e-5)
+    image = model.likelihood(z).mean
+    assert torch.allclose(image, image[:1].expand_as(image), rtol=1e-5)
     (gradient,) = torch.autograd.grad(model.likelihood(z).mean[:, 0, 0, 0].sum(), model.decoder.linears[-1].weight)
     assert gradient.any()  # which it learns from

@@ -61,7 +61,7 @@ def gradients(core, inputs, weight):
 
 
 def by_pixels(case, inputs, weight):
-    """Equation 3 for one pixel after another, neighbours by their coordinates; nothing lies outside the picture."""
+    """Equation 3 for one pixel after another, neighbours by their coordinates; nothing lies outside the image."""
     kind, taps = case
     h, w, batch = inputs.shape[:3]
     n = inputs.shape[-1] // 4

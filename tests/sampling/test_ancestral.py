@@ -1,4 +1,4 @@
-"""The fast sampler draws the naive sampler's pictures, from the right distribution."""
+"""The fast sampler draws the naive sampler's images, from the right distribution."""
 
 import itertools
 
@@ -80,7 +80,7 @@ def test_rows_are_streamed_from_top_to_bottom():
         assert (images[:, :, row + 1 :] == 0).all()
 
 
-def test_batches_bound_the_memory_and_make_all_pictures():
+def test_batches_bound_the_memory_and_make_all_images():
     model = tiny((1, 3, 3), 2, "sigmoid")
     images = sample(model, 10, generator=torch.Generator().manual_seed(0), batch_size=4)
     assert images.shape == (10, 1, 3, 3)

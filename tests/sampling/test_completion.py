@@ -1,4 +1,4 @@
-"""Completions follow p(missing | given), checked against the enumeration of every completion of tiny pictures."""
+"""Completions follow p(missing | given), checked against the enumeration of every completion of tiny images."""
 
 import itertools
 
@@ -38,15 +38,15 @@ def every_completion(model, image, missing):
     values = torch.tensor(list(itertools.product(range(model.levels), repeat=int(hidden.sum()))))
     every = model.checked_levels(image[None]).repeat(len(values), 1, 1, 1)
     every[:, hidden] = values
-    pictures = dequantize(every, model.levels)
-    return pictures, torch.softmax(model.log_prob(pictures), 0)
+    images = dequantize(every, model.levels)
+    return images, torch.softmax(model.log_prob(images), 0)
 
 
-def frequencies(drawn, pictures):
-    """How often each of ``pictures`` is among ``drawn``; every drawn one must be among them."""
-    index = {tuple(p.flatten().tolist()): i for i, p in enumerate(pictures)}
+def frequencies(drawn, images):
+    """How often each of ``images`` is among ``drawn``; every drawn one must be among them."""
+    index = {tuple(p.flatten().tolist()): i for i, p in enumerate(images)}
     found = torch.tensor([index[tuple(p.flatten().tolist())] for p in drawn])
-    return torch.bincount(found, minlength=len(pictures)).double() / len(drawn)
+    return torch.bincount(found, minlength=len(images)).double() / len(drawn)
 
 
 def distance(a, b):
@@ -76,16 +76,16 @@ def clamped(model, image, missing, n):
 @pytest.mark.parametrize("missing", [TOP, BOX, SCATTERED], ids=["top", "box", "scattered"])
 def test_particles_approach_the_conditional_and_clamping_does_not(missing):
     model = model_of()
-    pictures, exact = every_completion(model, IMAGE, missing)
+    images, exact = every_completion(model, IMAGE, missing)
     assert exact.max() > 1.5 / len(exact)  # it is no uniform distribution
-    assert distance(frequencies(clamped(model, IMAGE, missing, 5000), pictures), exact) > 0.1
+    assert distance(frequencies(clamped(model, IMAGE, missing, 5000), images), exact) > 0.1
     far = []
     for particles in (20, 5000):
         drawn = [
             complete(model, IMAGE, missing, n, particles=particles, generator=seeded(seed))
             for seed, n in (enumerate([20] * 20) if particles == 20 else [(0, 5000)])
         ]
-        far.append(distance(frequencies(torch.cat([d.images for d in drawn]), pictures), exact))
+        far.append(distance(frequencies(torch.cat([d.images for d in drawn]), images), exact))
         assert all(not d.exact and 1 <= d.lowest_effective_samples <= d.particles == particles for d in drawn)
     assert far[1] < 0.05
     assert far[1] < far[0]
@@ -100,11 +100,11 @@ def test_particles_approach_the_conditional_and_clamping_does_not(missing):
 def test_a_raster_suffix_is_exact(shape, levels, missing):
     model = model_of(shape, levels)
     image = dequantize(torch.randint(levels, shape, generator=seeded(2)), levels)
-    pictures, exact = every_completion(model, image, missing)
+    images, exact = every_completion(model, image, missing)
     done = complete(model, image, missing, 5000, generator=seeded())
     assert done.exact
     assert done.effective_samples == done.lowest_effective_samples == done.particles == 5000
-    assert distance(frequencies(done.images, pictures), exact) < 0.05
+    assert distance(frequencies(done.images, images), exact) < 0.05
 
 
 @pytest.mark.parametrize(("missing", "suffix"), [
@@ -120,41 +120,39 @@ def test_patches_are_completed_in_their_own_order(missing, suffix, gibbs):
         torch.nn.init.normal_(parameter, std=0.3)
     model.eval().requires_grad_(False)
     image = dequantize(torch.randint(2, (1, 2, 4), generator=seeded(2)), 2)
-    pictures, exact = every_completion(model, image, missing)
+    images, exact = every_completion(model, image, missing)
     done = complete(model, image, missing, 2000, particles=4000, gibbs=gibbs, generator=seeded())
     assert done.exact == suffix
-    assert distance(frequencies(done.images, pictures), exact) < 0.07
+    assert distance(frequencies(done.images, images), exact) < 0.07
     if not suffix:
         start = clamped(model, image, missing, 2000)
-        assert distance(frequencies(start, pictures), exact) > 0.1
+        assert distance(frequencies(start, images), exact) > 0.1
         after = gibbs_passes(model, start, missing, 6, generator=seeded(1))
-        assert distance(frequencies(after, pictures), exact) < 0.07
+        assert distance(frequencies(after, images), exact) < 0.07
 
 
 def test_channels_of_a_missing_pixel_are_drawn_together():
     model = model_of((3, 2, 2), 2)
     missing = mask_of("?.", "..")
     image = dequantize(torch.randint(2, (3, 2, 2), generator=seeded(2)), 2)
-    pictures, exact = every_completion(model, image, missing)
+    images, exact = every_completion(model, image, missing)
     drawn = complete(model, image, missing, 5000, particles=5000, generator=seeded()).images
-    assert distance(frequencies(drawn, pictures), exact) < 0.05
+    assert distance(frequencies(drawn, images), exact) < 0.05
 
 
 @pytest.mark.parametrize("missing", [BOX, SUFFIX], ids=["box", "suffix"])
 def test_the_class_is_inferred_from_all_that_is_given(missing):
     """log_prob without labels is the marginal over classes: so must the completions be."""
     model = model_of(classes=3, seed=6)
-    pictures, exact = every_completion(model, IMAGE, missing)
+    images, exact = every_completion(model, IMAGE, missing)
     drawn = complete(model, IMAGE, missing, 5000, particles=5000, generator=seeded()).images
-    assert distance(frequencies(drawn, pictures), exact) < 0.05
-    each = [
-        torch.softmax(model.log_prob(pictures, labels=torch.full((len(pictures),), label)), 0) for label in range(3)
-    ]
+    assert distance(frequencies(drawn, images), exact) < 0.05
+    each = [torch.softmax(model.log_prob(images, labels=torch.full((len(images),), label)), 0) for label in range(3)]
     one = each[1]
     assert distance(one, exact) > 0.1
     assert distance(sum(each) / 3, exact) > 0.1  # the classes are not equally probable, given what is given
     drawn = complete(model, IMAGE, missing, 5000, particles=5000, label=1, generator=seeded()).images
-    assert distance(frequencies(drawn, pictures), one) < 0.05
+    assert distance(frequencies(drawn, images), one) < 0.05
 
 
 @pytest.mark.parametrize("levels", [2, 3])
@@ -162,19 +160,19 @@ def test_gibbs_passes_lead_from_the_wrong_start_to_the_conditional(levels):
     model = model_of(levels=levels)
     image = dequantize(torch.randint(levels, (1, 3, 3), generator=seeded(2)), levels)
     missing = mask_of("?.?", "...", "...") if levels == 3 else TOP
-    pictures, exact = every_completion(model, image, missing)
+    images, exact = every_completion(model, image, missing)
     start = clamped(model, image, missing, 2000)
-    assert distance(frequencies(start, pictures), exact) > 0.15
+    assert distance(frequencies(start, images), exact) > 0.15
     after = gibbs_passes(model, start, missing, 6, generator=seeded(1))
-    assert distance(frequencies(after, pictures), exact) < 0.07
+    assert distance(frequencies(after, images), exact) < 0.07
 
 
 def test_gibbs_leaves_the_conditional_as_it_is():
     model = model_of()
-    pictures, exact = every_completion(model, IMAGE, SCATTERED)
+    images, exact = every_completion(model, IMAGE, SCATTERED)
     done = complete(model, IMAGE, SCATTERED, 2000, particles=4000, gibbs=1, generator=seeded())
     assert done.gibbs == 1
-    assert distance(frequencies(done.images, pictures), exact) < 0.07
+    assert distance(frequencies(done.images, images), exact) < 0.07
 
 
 def test_same_generator_same_completions_and_given_pixels_are_kept():
@@ -215,7 +213,7 @@ def test_is_suffix():
 @pytest.mark.parametrize(("words", "said"), [
     ({"missing": mask_of("...", "...", "...")}, "nothing is missing"),
     ({"missing": mask_of("??", "..")}, "bool mask of 3×3"),
-    ({"image": IMAGE[None]}, "picture of 1×3×3"),
+    ({"image": IMAGE[None]}, "image of 1×3×3"),
     ({"image": torch.zeros(1, 2, 3, dtype=torch.uint8)}, "1×2×3"),
     ({"n": 0}, "n must be 1 or more"),
     ({"gibbs": -1}, "gibbs 0 or more"),

@@ -1,4 +1,4 @@
-"""The fixed point is the naive sampler's picture, in far fewer passes."""
+"""The fixed point is the naive sampler's image, in far fewer passes."""
 
 import pytest
 import torch

@@ -11,7 +11,7 @@ FACTORS = torch.tensor([[40.0, 0.0, 0.0], [0.0, 40.0, 0.0], [0.0, 0.0, 40.0]])
 
 
 class Linear:
-    """A decoder of one factor a pixel, 100 + 40 z, without an encoder: z is read off the picture."""
+    """A decoder of one factor a pixel, 100 + 40 z, without an encoder: z is read off the image."""
 
     def latents(self, n, *, generator=None):
         return torch.randn(n, 3, generator=generator)
@@ -87,7 +87,7 @@ def test_a_traversal_changes_one_latent_a_row():
     assert images.flatten(1).tolist() == [[120, 80, 60], [120, 80, 140], [100, 80, 140], [180, 80, 140]]
 
 
-def test_many_pictures_and_latents_go_through_in_parts():
+def test_many_images_and_latents_go_through_in_parts():
     images = torch.randint(20, 180, (1203, 1, 1, 3), dtype=torch.uint8)
     codes = sampling.encode_all(Encoder(), images)
     assert torch.equal(codes, Encoder().encode(images))
@@ -122,13 +122,13 @@ def test_a_map_needs_a_plane(shape):
         sampling.latent_map(torch.zeros(shape))
 
 
-def picture(*pixels):
+def image(*pixels):
     return torch.tensor(pixels, dtype=torch.uint8).view(-1, 1, 1, 3)
 
 
-def test_arithmetic_on_codes_is_arithmetic_on_pictures():
-    """What a linear model decodes of mean z is the mean picture, so a - b + c can be said in pixels."""
-    images = picture([140, 100, 100], [160, 100, 100], [100, 120, 100], [100, 100, 180], [100, 140, 160])
+def test_arithmetic_on_codes_is_arithmetic_on_images():
+    """What a linear model decodes of mean z is the mean image, so a - b + c can be said in pixels."""
+    images = image([140, 100, 100], [160, 100, 100], [100, 120, 100], [100, 100, 180], [100, 140, 160])
     labels = torch.tensor([0, 0, 1, 2, 2])
     codes = sampling.labelled_latents(Encoder(), images, labels)
     assert codes.encoded
@@ -140,7 +140,7 @@ def test_arithmetic_on_codes_is_arithmetic_on_pictures():
 
 
 def test_drawn_latents_get_the_class_of_their_neighbours():
-    """Training pictures whose class is the sign of the first factor: so is that of the latents."""
+    """Training images whose class is the sign of the first factor: so is that of the latents."""
     model = Linear()
     images = model.decode(model.latents(3000, generator=torch.Generator().manual_seed(1)))
     labels = (images[:, 0, 0, 0] > 100).long()
@@ -158,6 +158,6 @@ def test_averages_of_drawn_latents_are_brought_to_their_length():
 
 
 def test_a_class_without_latents_is_named():
-    codes = sampling.labelled_latents(Encoder(), picture([100, 100, 100]), torch.tensor([4]))
+    codes = sampling.labelled_latents(Encoder(), image([100, 100, 100]), torch.tensor([4]))
     with pytest.raises(LimnerError, match="class 7"):
         sampling.analogy(Encoder(), codes, (4, 7, 4))

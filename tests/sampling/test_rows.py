@@ -1,4 +1,4 @@
-"""Every row sampler draws the naive sampler's pictures: whatever the model, head, class, batch and known pixels."""
+"""Every row sampler draws the naive sampler's images: whatever the model, head, class, batch and known pixels."""
 
 import importlib.util
 
@@ -100,7 +100,7 @@ def build(case, dtype=torch.float64):
 
 
 def draw(model, n, method, *, known=None, labels=None):
-    """The pictures, and the sum of what the known pixels weigh."""
+    """The images, and the sum of what the known pixels weigh."""
     rows = row_sampler(model, n, generator=seed(), known=known, labels=labels, method=method)
     weight = torch.zeros(n, dtype=torch.float64)
     while rows.row < model.shape[1]:
@@ -113,7 +113,7 @@ def methods(model):
     return ["compiled", *(["cached"] if has_cache(model) else [])]
 
 
-def some_pictures(model, n):
+def some_images(model, n):
     k = torch.randint(model.levels, (n, *model.shape), generator=seed(5))
     return (k * 255 / (model.levels - 1)).round().to(torch.uint8)
 
@@ -126,7 +126,7 @@ def threads(request, monkeypatch):
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("n", [1, 3, 17])
-def test_all_methods_draw_the_same_pictures(case, n):
+def test_all_methods_draw_the_same_images(case, n):
     model = build(case)
     naive = model.sample(n, generator=seed())
     for method in methods(model):
@@ -137,7 +137,7 @@ def test_all_methods_draw_the_same_pictures(case, n):
 def test_known_pixels_are_kept_and_weighed(case):
     model = build(case)
     n, (_, h, w) = 5, model.shape
-    images, mask = some_pictures(model, n), torch.rand(n, h, w, generator=seed()) < 0.5
+    images, mask = some_images(model, n), torch.rand(n, h, w, generator=seed()) < 0.5
     anything = images.masked_fill(~mask[:, None], 77)  # what is not given need be no level
     drawn, weight = draw(model, n, "naive", known=(anything, mask))
     assert torch.equal(drawn.movedim(1, -1)[mask], images.movedim(1, -1)[mask])
@@ -153,7 +153,7 @@ def test_known_pixels_are_kept_and_weighed(case):
 def test_what_all_pixels_weigh_is_the_likelihood(case, dtype):
     """Each conditional comes from the caches: in float32 they differ from the whole network's by rounding alone."""
     model = build(case, dtype)
-    n, images = 4, some_pictures(model, 4)
+    n, images = 4, some_images(model, 4)
     labels = torch.arange(n) % model.classes if model.classes else None
     everything = torch.ones(model.shape[1:], dtype=torch.bool)
     with torch.no_grad():
@@ -166,11 +166,11 @@ def test_what_all_pixels_weigh_is_the_likelihood(case, dtype):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_selected_pictures_go_on_with_their_caches(case, monkeypatch):
+def test_selected_images_go_on_with_their_caches(case, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     model = build(case)
     n, (_, h, w) = 5, model.shape
-    known = (some_pictures(model, n), torch.rand(n, h, w, generator=seed()) < 0.3)
+    known = (some_images(model, n), torch.rand(n, h, w, generator=seed()) < 0.3)
     index = torch.tensor([4, 4, 0, 1, 4])
     drawn = {}
     for method in ["naive", *methods(model)]:
@@ -189,15 +189,15 @@ def test_selected_pictures_go_on_with_their_caches(case, monkeypatch):
 
 @pytest.mark.parametrize("make", [diagonal, row])
 @pytest.mark.parametrize("shape", [(1, 4, 5), (3, 2, 3)])
-def test_each_picture_has_its_context(make, shape):
-    """Whatever the method, in batches, with known pixels, and after an exchange of pictures."""
+def test_each_image_has_its_context(make, shape):
+    """Whatever the method, in batches, with known pixels, and after an exchange of images."""
     family, config = make(layers=2, classes=2)
     model = family(config, shape, 3, context=4).double().eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.25)
     n, index = 5, torch.tensor([4, 4, 0, 1, 3])
     options = {
-        "known": (some_pictures(model, n), torch.rand(n, *shape[1:], generator=seed()) < 0.3),
+        "known": (some_images(model, n), torch.rand(n, *shape[1:], generator=seed()) < 0.3),
         "context": torch.randn(n, 4, *shape[1:], dtype=torch.float64, generator=seed()),
     }
     drawn, exchanged = {}, {}
@@ -245,7 +245,7 @@ def test_rows_are_streamed_from_top_to_bottom(case, method):
 @pytest.mark.parametrize(
     "case", ["masked-binary", "gated-binary", "++-binary", "patches-binary", "diagonal-binary", "row-binary"]
 )
-def test_memory_grows_with_a_row_not_with_the_picture(case):
+def test_memory_grows_with_a_row_not_with_the_image(case):
     (family, config), _, levels = CASES[case]
     size = {
         side: row_sampler(family(config, (1, *side), levels), 2, method="compiled").state_bytes
@@ -272,7 +272,7 @@ def test_pytorch_samples_where_numba_is_missing(monkeypatch):
         row_sampler(model, 2, method="compiled")
 
 
-def test_known_pictures_of_another_shape_are_refused():
+def test_known_images_of_another_shape_are_refused():
     model = build("gated-binary")
     with pytest.raises(LimnerError, match=r"must be \(2, 1, 6, 5\)"):
         row_sampler(model, 2, known=(torch.zeros(2, 1, 5, 5, dtype=torch.uint8), torch.ones(5, 5, dtype=torch.bool)))

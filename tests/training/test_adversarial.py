@@ -7,12 +7,12 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from limner.config.recipes import named_recipe
 from limner.data import Batch, MemoryStore, Split, load
 from limner.data.batches import Batches
 from limner.errors import LimnerError
 from limner.files import read_json_lines
 from limner.models.gan import GAN, GANConfig
-from limner.config.recipes import named_recipe
 from limner.training.adversarial import (
     OBJECTIVES,
     Adversarial,
@@ -105,7 +105,7 @@ def test_penalty_auto_is_what_the_objective_was_published_with():
     assert AdversarialConfig(objective="hinge", penalty="r1").chosen_penalty == "r1"
 
 
-# Toys: points in [-1, 1] as pictures of one pixel, 256 levels a coordinate.
+# Toys: points in [-1, 1] as images of one pixel, 256 levels a coordinate.
 
 
 def points(kind, n, generator):
@@ -247,7 +247,7 @@ def test_a_lazy_penalty_counts_as_often_as_it_is_left_out():
 
 def test_diversity_is_that_of_the_samples_over_that_of_the_data():
     game = players()
-    torch.nn.init.zeros_(game.model.generator.layers[-2].weight)  # every z gives the same picture
+    torch.nn.init.zeros_(game.model.generator.layers[-2].weight)  # every z gives the same image
     assert game.step(batch(), 1.0, 0)["sample_diversity"] == 0
 
 

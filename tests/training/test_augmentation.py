@@ -1,4 +1,4 @@
-"""Moved training pictures: how far, how often, and the same again after a resume."""
+"""Moved training images: how far, how often, and the same again after a resume."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def colours(n, height=6, width=5):
     return torch.randint(0, 256, (n, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def test_a_picture_moves_down_and_right_and_its_edges_are_repeated():
+def test_a_image_moves_down_and_right_and_its_edges_are_repeated():
     image = torch.tensor([[[[1, 2, 3], [4, 5, 6]]]], dtype=torch.uint8)
     offsets = torch.tensor([[1, 0], [0, 1], [-1, -1], [0, 0], [5, -5]]).view(5, 2, 1, 1)
     assert moved(image.expand(5, -1, -1, -1), offsets)[:, 0].tolist() == [
@@ -44,7 +44,7 @@ def test_a_field_is_smooth_and_rounded_up_with_the_chance_of_its_fraction():
     assert bent_places(slope, 3, 5, torch.full((1, 2, 1, 1), 0.5))[0, 0].tolist() == [[-2, -1, 0, 1, 2]] * 3
 
 
-def test_a_bent_picture_has_the_levels_of_the_data_and_most_of_its_pixels():
+def test_a_bent_image_has_the_levels_of_the_data_and_most_of_its_pixels():
     rows = torch.arange(28, dtype=torch.uint8).view(1, 1, 28, 1).expand(200, 3, 28, 28)
     bent = augmented(Batch(rows), TrainingConfig(elastic=1.0), 1.0, 0).images
     far = (bent.int() - rows.int())[:, :, 8:20]
@@ -78,7 +78,7 @@ def test_they_are_a_function_of_seed_and_step():
     assert not torch.equal(bent[0], bent[2])
 
 
-def test_a_run_begins_with_moved_pictures_and_ends_with_the_datas_own(tmp_path):
+def test_a_run_begins_with_moved_images_and_ends_with_the_datas_own(tmp_path):
     images = 255 * torch.eye(9, dtype=torch.uint8).view(9, 1, 3, 3)[4:5].expand(40, -1, -1, -1)  # a dot in the middle
     config = TrainingConfig(
         shift=1, epochs=30, batch_size=40, warmup_steps=0, cooldown=0.5, sample_images=0, precision="float32"

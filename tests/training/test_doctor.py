@@ -195,18 +195,18 @@ def test_diagnoses_are_a_function_of_the_window():
     assert diagnose([b | {"step": doctor.SETTLING} for b in window], "non-saturating", 64) == []
 
 
-def pictures(n, seed):
+def images(n, seed):
     return torch.randint(0, 256, (n, 1, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
 def measured(samples):
-    """Beside held-out pictures, with 300 training pictures."""
-    training, held_out = pictures(300, 0), pictures(200, 1)
+    """Beside held-out images, with 300 training images."""
+    training, held_out = images(300, 0), images(200, 1)
     return nearness(*(nearest(images, training)[0][:, 0] for images in (samples, held_out)))
 
 
 def test_memorisation():
-    training, fresh = pictures(300, 0), pictures(200, 2)
+    training, fresh = images(300, 0), images(200, 2)
     assert memorisation(measured(fresh)) is None
     copies = training[:200].clone()
     copies[:, :, 0, 0] ^= 3  # nearly
@@ -220,7 +220,7 @@ def test_memorisation():
 
 
 def test_memorisation_stands_beside_the_others_until_it_is_over():
-    copies, fresh = measured(pictures(300, 0)), measured(pictures(200, 2))
+    copies, fresh = measured(images(300, 0)), measured(images(200, 2))
     watching = treated(FAILURES["collapse"])[0]
     assert watching.compare(copies)
     assert [d.name for d in watching.standing] == ["collapse", "memorisation"]

@@ -9,9 +9,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from limner.fast.sampler.program import ACTIVATIONS, POSTS
 from limner.fast.tile import VECTOR_BYTES
 from limner.fast.vectors import I64, Vectors
-from limner.fast.sampler.program import ACTIVATIONS, POSTS
 
 __all__ = ["finish"]
 

@@ -1,4 +1,4 @@
-"""The compiled cached sampler: the pictures in as many shares as there are threads, each with caches of its own."""
+"""The compiled cached sampler: the images in as many shares as there are threads, each with caches of its own."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from limner.fast.tile import ROWS, VECTOR_BYTES, VECTORS
-from limner.models.autoregressive import Autoregressive
 from limner.fast.sampler.draws import HEADS
 from limner.fast.sampler.interpreter import CHUNK, PLACES, draw_row
 from limner.fast.sampler.lowering import can_lower, lower
 from limner.fast.sampler.program import FIELDS, Buffer, Program, padded
-from limner.sampling.rows import RowSampler
 from limner.fast.threads import run_parallel
+from limner.fast.tile import ROWS, VECTOR_BYTES, VECTORS
+from limner.models.autoregressive import Autoregressive
+from limner.sampling.rows import RowSampler
 
 __all__ = ["CompiledRowSampler", "compiled_sampler", "program_of"]
 
@@ -83,7 +83,7 @@ class CompiledRowSampler(RowSampler):
 
 
 class _Part:
-    """Neighbouring pictures: their caches, and the room that one thread works in."""
+    """Neighbouring images: their caches, and the room that one thread works in."""
 
     def __init__(self, program: Program, span: slice, levels: int) -> None:
         self.program, self.span, self.images, self.levels = program, span, span.stop - span.start, levels

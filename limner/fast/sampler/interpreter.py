@@ -10,11 +10,11 @@ from numba import njit
 
 from limner.fast import digest
 from limner.fast.lstm import step_forward
-from limner.fast.tile import ROWS, VECTOR_BYTES, VECTORS, tile
-from limner.fast.vectors import FAST
 from limner.fast.sampler.activations import finish
 from limner.fast.sampler.draws import PATCH, draw, draw_patch
 from limner.fast.sampler.program import FIELDS, POSTS
+from limner.fast.tile import ROWS, VECTOR_BYTES, VECTORS, tile
+from limner.fast.vectors import FAST
 
 __all__ = ["CHUNK", "PLACES", "draw_row"]
 
@@ -177,7 +177,7 @@ def _draw_row(
     parameters_at, uniforms, k, keep, record, places, sources, found,
     scratch, work, i, place, label, position,
 ):  # fmt: skip
-    """Draw a row of ``images`` pictures, or a row of patches.
+    """Draw a row of ``images`` images, or a row of patches.
 
     Args:
         acts: All buffers.

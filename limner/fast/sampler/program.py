@@ -105,7 +105,7 @@ class Builder:
     """Collects the buffers and operations of a network.
 
     Args:
-        width: Columns of the pictures.
+        width: Columns of the images.
         dtype: Of the network.
         groups: How many times a pixel is worked on: once, or once a channel.
         vector_bytes: Width of a register.

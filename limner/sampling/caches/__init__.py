@@ -19,11 +19,11 @@ def has_cache(model: object) -> bool:
 
 
 def network(model: Autoregressive, n: int, labels: Tensor | None, context: Tensor | None) -> Network:
-    """The network of a model for ``n`` new pictures.
+    """The network of a model for ``n`` new images.
 
     Args:
         model: One that ``has_cache``.
-        n: How many pictures.
+        n: How many images.
         labels: Classes int64 ``(n,)`` where the model has classes.
         context: ``(n, ·, H, W)`` where the model takes one.
 

@@ -15,7 +15,7 @@ __all__ = ["Layer", "Network"]
 
 
 class Network(ABC):
-    """A network that is computed a pixel at a time for ``n`` pictures."""
+    """A network that is computed a pixel at a time for ``n`` images."""
 
     @abstractmethod
     def begin_row(self) -> None:
@@ -35,11 +35,11 @@ class Network(ABC):
 
     @abstractmethod
     def select(self, index: Tensor) -> None:
-        """Between two rows, reorder the pictures."""
+        """Between two rows, reorder the images."""
 
 
 class Layer:
-    """One masked convolution, a pixel at a time for ``n`` pictures of width ``w``."""
+    """One masked convolution, a pixel at a time for ``n`` images of width ``w``."""
 
     def __init__(self, layer: MaskedConv2d, n: int, w: int) -> None:
         weight = layer.masked_weight()  # (out, in, rows, kw)
@@ -86,7 +86,7 @@ class Layer:
             self.history = torch.cat([self.history[:, :, 1:], self.finished_row()], 2)
 
     def select(self, index: Tensor) -> None:
-        """Reorder the pictures."""
+        """Reorder the images."""
         self.history = self.history[index]
         if self.bias.dim() == 2:
             self.bias = self.bias[index]

@@ -87,7 +87,7 @@ class _Lstm:
         return x + self.layer.out(hidden)
 
     def select(self, index: Tensor) -> None:
-        """Reorder the pictures."""
+        """Reorder the images."""
         self.inputs = self.inputs[index]
         for direction in (self.rightwards, *([] if self.leftwards is None else [self.leftwards])):
             direction.select(index)
@@ -130,7 +130,7 @@ class _Direction:
         return self.hidden[here]
 
     def select(self, index: Tensor) -> None:
-        """Reorder the pictures."""
+        """Reorder the images."""
         self.hidden, self.cells, self.bias = self.hidden[:, index], self.cells[:, index], self.bias[index]
         if self.context is not None:
             self.context = self.context[:, :, index]

@@ -1,16 +1,16 @@
 """Models as programs for the compiled sampler."""
 
+from limner.fast.sampler.lowering.masked import gated, masked
+from limner.fast.sampler.lowering.patches import patches
+from limner.fast.sampler.lowering.plusplus import plusplus
+from limner.fast.sampler.lowering.recurrent import recurrent
+from limner.fast.sampler.program import Builder, Program
 from limner.models.autoregressive import Autoregressive
 from limner.models.gated_pixelcnn import GatedPixelCNN
 from limner.models.patch_pixelcnn import PatchPixelCNN
 from limner.models.pixelcnn import PixelCNN
 from limner.models.pixelcnnpp import PixelCNNPP
 from limner.models.pixelrnn import PixelRNN
-from limner.fast.sampler.lowering.masked import gated, masked
-from limner.fast.sampler.lowering.patches import patches
-from limner.fast.sampler.lowering.plusplus import plusplus
-from limner.fast.sampler.lowering.recurrent import recurrent
-from limner.fast.sampler.program import Builder, Program
 
 __all__ = ["can_lower", "lower"]
 

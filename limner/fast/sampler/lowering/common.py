@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.fast.sampler.program import Builder, Source, Tap
+from limner.models.autoregressive import Autoregressive, ClassBias
 
 __all__ = ["begin", "biases", "convolution", "embedding"]
 

@@ -9,12 +9,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from limner.fast.sampler.lowering.common import begin, biases, convolution, embedding
+from limner.fast.sampler.program import FOREVER, Builder, Dest, Program, Source, Tap, padded
 from limner.models.gated_pixelcnn import GatedBlock, GatedPixelCNN
 from limner.models.pixelcnn import PixelCNN, ResidualBlock
 from limner.models.pixelrnn import MaskedLinear, PixelRNN
 from limner.nn import MaskedConv2d, channel_groups
-from limner.fast.sampler.lowering.common import begin, biases, convolution, embedding
-from limner.fast.sampler.program import FOREVER, Builder, Dest, Program, Source, Tap, padded
 
 __all__ = ["Groups", "Head", "Layer", "gated", "masked"]
 

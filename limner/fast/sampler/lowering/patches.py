@@ -6,10 +6,10 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from limner.models.patch_pixelcnn import PatchBlock, PatchPixelCNN
 from limner.fast.sampler.lowering.common import biases
 from limner.fast.sampler.lowering.masked import Layer
 from limner.fast.sampler.program import FOREVER, Builder, Dest, Program, Source, Tap
+from limner.models.patch_pixelcnn import PatchBlock, PatchPixelCNN
 
 __all__ = ["patches"]
 

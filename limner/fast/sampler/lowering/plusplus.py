@@ -12,9 +12,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from limner.models.pixelcnnpp import PixelCNNPP, Resnet, ShiftedConv2d, Step
 from limner.fast.sampler.lowering.common import begin, biases, convolution, embedding
 from limner.fast.sampler.program import FOREVER, Builder, Dest, Program, Source, Tap
+from limner.models.pixelcnnpp import PixelCNNPP, Resnet, ShiftedConv2d, Step
 
 __all__ = ["plusplus"]
 

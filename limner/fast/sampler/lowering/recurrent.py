@@ -12,10 +12,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from limner.models.pixelrnn import PixelRNN, Recurrent
 from limner.fast.sampler.lowering.common import begin
 from limner.fast.sampler.lowering.masked import Groups, Head, Layer
 from limner.fast.sampler.program import FOREVER, Builder, Dest, Program, Source, Tap
+from limner.models.pixelrnn import PixelRNN, Recurrent
 
 __all__ = ["recurrent"]
 
@@ -54,7 +54,9 @@ class _Lstm:
         self, builder: Builder, layer: Recurrent, buffer: int, pixels: int, context: int, channels: int
     ) -> None:
         directions = range(len(layer.directions))
-        self.rightwards, *others = (_OneDirection(builder, layer, d, buffer, pixels, context, channels) for d in directions)
+        self.rightwards, *others = (
+            _OneDirection(builder, layer, d, buffer, pixels, context, channels) for d in directions
+        )
         self.leftwards = others[0] if others else None
         self.total = self.rightwards.hidden
         if self.leftwards is not None:
@@ -111,6 +113,6 @@ class _OneDirection:
         taps[-1] = taps[-1]._replace(weight=taps[-1].weight[:seen])
         self.builder.operation(
             phase, taps, start=Source(self.share, 4 * at), count=self.groups.counts[group], phase_i=lower,
-            cell=Dest(self.cells, at), carry=self.direction.cell[1], out=Dest(self.hidden, self.groups.slices[group].start),
-            **options,
+            cell=Dest(self.cells, at), carry=self.direction.cell[1],
+            out=Dest(self.hidden, self.groups.slices[group].start), **options,
         )  # fmt: skip

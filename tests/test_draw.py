@@ -10,7 +10,17 @@ from PIL import Image
 
 from limner import files
 from limner.errors import LimnerError
-from limner.reports.draw import contact_sheet, curves, first_columns, grid, inline_svg, pairs, png_bytes, save_png, strip
+from limner.reports.draw import (
+    contact_sheet,
+    curves,
+    first_columns,
+    grid,
+    inline_svg,
+    pairs,
+    png_bytes,
+    save_png,
+    strip,
+)
 from limner.reports.plots import _limits, _thinned
 
 GAP = 128
@@ -59,12 +69,12 @@ def test_grid_is_comfortable_and_rather_wide(n, side):
     assert max(sheet.size) <= 1200
 
 
-def test_many_or_large_pictures_are_not_enlarged():
+def test_many_or_large_images_are_not_enlarged():
     assert grid(some(2, 3, 256, 256)).size == (2 * 257 + 1, 257 + 1)
     assert grid(some(4, 1, 700, 700)).size == (1403, 1403)  # past 1200, but never shrunk
 
 
-def test_flat_pictures_make_few_columns():
+def test_flat_images_make_few_columns():
     assert grid(some(9, 1, 2, 18), scale=1, gap=0).size == (18, 18)
 
 
@@ -78,7 +88,7 @@ def test_grid_takes_any_memory_layout():
     [torch.zeros(4, 1, 8, 8), some(4)[0], some(4, 2), some(4, 4), some(0), some(4)[:, :, :0]],
     ids=["float", "three axes", "two channels", "four channels", "none", "no height"],
 )
-def test_wrong_pictures_are_refused(images):
+def test_wrong_images_are_refused(images):
     with pytest.raises(LimnerError, match="uint8"):
         grid(images)
 
@@ -115,7 +125,7 @@ def test_pairs_alternate_and_bands_stand_apart():
     assert np.array_equal(sheet[:9], first)
     assert (sheet[9] == GAP).all()
     assert np.array_equal(sheet[10, :], second[0])
-    # the second band holds two pictures a row, so its rows have an empty third place
+    # the second band holds two images a row, so its rows have an empty third place
     assert np.array_equal(sheet[11:14, 1:3], a[3, 0].numpy())
     assert np.array_equal(sheet[11:14, 4:6], a[4, 0].numpy())
     assert np.array_equal(sheet[15:18, 1:3], b[3, 0].numpy())
@@ -142,7 +152,7 @@ def test_contact_sheet_without_labels_is_a_grid():
 def test_contact_sheet_has_a_named_row_a_class():
     images, labels = some(6, 1, 8, 8), torch.tensor([2, 0, 2, 2, 0, 7])
     sheet = np.asarray(contact_sheet(images, labels, ("zero", "one", "two"), columns=2, scale=3))
-    body = expected(images[[1, 4, 0, 2]], 2, 1, 3)  # class 1 has no picture, the third of class 2 is left out
+    body = expected(images[[1, 4, 0, 2]], 2, 1, 3)  # class 1 has no image, the third of class 2 is left out
     margin = sheet.shape[1] - body.shape[1]
     assert np.array_equal(sheet[: body.shape[0], margin:], body)
     assert np.array_equal(
@@ -171,7 +181,7 @@ def test_contact_sheet_bears_any_name():
     assert sheet.width < 600
 
 
-def test_contact_sheet_wants_a_label_a_picture():
+def test_contact_sheet_wants_a_label_a_image():
     with pytest.raises(LimnerError, match="labels"):
         contact_sheet(some(3), torch.zeros(2, dtype=torch.int64))
 
