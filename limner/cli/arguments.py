@@ -29,7 +29,6 @@ __all__ = [
     "RunName",
     "RunNames",
     "Samples",
-    "Scale",
     "Seed",
     "Settings",
     "Size",
@@ -98,7 +97,6 @@ Methods = Annotated[Any, _spec("METHOD,...", _methods), _NO_HINT]
 Label = Annotated[int | None, _spec("K", lambda text: whole_number(text, 0, _MOST)), _NO_HINT]
 NotNegative = Annotated[int, _spec("N", lambda text: whole_number(text, 0, _MOST))]
 Seed = Annotated[int, _spec("N", lambda text: whole_number(text, 0, 2**53))]
-Scale = Annotated[float, _spec("S", _amount)]
 Minutes = Annotated[float | None, _spec("M", _amount), _NO_HINT]
 Epochs = Annotated[float | None, _spec("E", _amount), _NO_HINT]
 

@@ -10,12 +10,10 @@ from limner.cli.arguments import (
     Count,
     Flag,
     Limit,
-    NotNegative,
     OtherSource,
     RunName,
     RunNames,
     Samples,
-    Scale,
     Seed,
     SplitName,
 )
@@ -29,9 +27,6 @@ def evaluate(
     data: OtherSource = None,
     split: SplitName = "test",
     importance_samples: Samples = None,
-    proposal_scale: Scale = 1.0,
-    proposal_steps: NotNegative = 0,
-    decode_all: Flag = False,
     fidelity: Flag = False,
     neighbours: Count = 3,
     limit: Limit = None,
@@ -48,15 +43,7 @@ def evaluate(
         run: Name (in runs/) or folder.
         data: Another SOURCE, of the same shape and levels; by default the run's own.
         split: Which split.
-        importance_samples: K of a VAE's bound; 1 is the ELBO, more tighten it; by default 5,000 for binary images and
-            dense layers, else 100.
-        proposal_scale: What the σ of q(z|x) is multiplied by to draw these samples. Any gives a bound of the same
-            ln p(x); 1.1 to 1.2 is often tighter where the ELBO was trained. Choose it on --split validation.
-        proposal_steps: Steps in which a copy of the encoder first learns from images that the model draws, to draw
-            these samples. The model stays as it is, and the bound is tighter where its images are like the data's;
-            after little training it is looser. Choose between 0 and 20,000 on --split validation.
-        decode_all: Decode all K samples of an image. Else, where K is large and the layers are dense, a tenth or fifth,
-            those most that a polynomial expects to weigh much: in the mean over choices Σ w stays what it is.
+        importance_samples: K of a VAE's bound; 1 is the ELBO, more tighten it; by default 100.
         fidelity: Compare samples with the split as well.
         neighbours: k of precision and recall; 3 as published, 5 is usual too.
         limit: Only the first so many images, and as many samples.
@@ -69,9 +56,6 @@ def evaluate(
         data,
         split=split,
         importance_samples=importance_samples,
-        proposal_scale=proposal_scale,
-        proposal_steps=proposal_steps,
-        decode_all=decode_all,
         fidelity=fidelity,
         neighbours=neighbours,
         limit=limit,
@@ -98,20 +82,11 @@ def _print_likelihood(record: Mapping[str, Any]) -> None:
     error = f" ± {record['nats_standard_error']:.3f}" if "nats_standard_error" in record else ""
     k = record.get("importance_samples", 1)
     kind = "exact" if not sign else f"bound, K = {k}" if k > 1 else "bound: the ELBO; --importance-samples tightens it"
-    q = "q(z|x)"
-    if "proposal_steps" in record:
-        q = f"an encoder with {record['proposal_steps']:,} steps on the model's own images"
-    if "proposal_scale" in record:
-        q += f" with {record['proposal_scale']:g} σ"
-    if "proposal_steps" in record or "proposal_scale" in record:
-        kind += f" drawn from {q}"
     print(f"  {sign}{record['nats_per_image']:.3f}{error} nats an image, {sign}{record['bits_per_dim']:.4f} bits/dim")
     if "classes" in record:
         kind += f"{'; of' if sign else ''} ln p(x), the mean of p(x|y) over {record['classes']} classes"
         if "conditional_nats_per_image" in record:
             kind += f"; -ln p(x|y) {record['conditional_nats_per_image']:.3f} nats"
-    if "decoded_samples" in record:
-        kind += f", {record['decoded_samples']:,.0f} of them decoded (about {record['decoding_nats']:.4f} nats looser)"
     print(f"  {kind}; {record['seconds']:.1f} s")
     effective = f"effective samples {record.get('effective_samples', 1):.1f} of {k}"
     if "elbo_nats_per_image" in record:

@@ -126,17 +126,13 @@ def named_recipe(model: str, name: str, shape: tuple[int, int, int]) -> Recipe:
             network = replace(default.network, corruption="affine", corruption_level=0.25)
             return replace(default, network=network)
         case "vae", "published" | "iwae":
-            samples, first = (50, 5) if name == "iwae" else (1, 0)
             sizes = VAEConfig(
                 network="dense",
                 latent=50,
                 hidden=200,
                 activation="tanh",
-                importance_samples=samples,
-                first_samples=first,
-                gradient_samples=2,
-                input_dropout=0.05,
-                output_scale=True,
+                importance_samples=50 if name == "iwae" else 1,
+                gradient="doubly-reparameterized",
             )
             muon = replace(default.training, optimizer="muon", learning_rate=2e-3, matrix_learning_rate=6e-3)
             return Recipe(

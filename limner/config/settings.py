@@ -30,7 +30,8 @@ def from_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
 
     Args:
         kind: The dataclass.
-        table: Its fields by name; those left out keep their defaults.
+        table: Its fields by name; those left out keep their defaults. Those of the dataclass's ``GONE``, which an
+            older run may have, are ignored at their old default.
         where: Where the table stands, for the message.
 
     Raises:
@@ -39,6 +40,14 @@ def from_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     if not isinstance(table, Mapping):
         raise LimnerError(f"{where}: must be a table of key = value lines, not {table!r}")
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    gone: Mapping[str, Any] = getattr(kind, "GONE", {})
+    for key in [key for key in table if key in gone and key not in known]:
+        if table[key] != gone[key]:
+            raise LimnerError(
+                f"{where} {key}={_written(table[key])}: this setting is gone, and limner knows only its default, "
+                f"{_written(gone[key])}: open the run with the version that trained it, or train a new one"
+            )
+    table = {key: value for key, value in table.items() if key not in gone or key in known}
     for key, value in table.items():
         if key not in known:
             raise LimnerError(f"{where}: unknown key {key!r}; {_suggest(key, known)}")

@@ -5,13 +5,14 @@ from limner.evaluation.fidelity import Fidelity, measure_fidelity
 from limner.evaluation.inception import Inception
 from limner.evaluation.latents import Codes, active_units, encode_split
 from limner.evaluation.likelihood import Likelihood, bits_per_dim, measure_likelihood
+from limner.evaluation.options import EvaluationOptions
 from limner.evaluation.probe import Accuracy, measure_probe
-from limner.evaluation.proposal import sleep_phase
 from limner.evaluation.reconstruction import Reconstruction, measure_reconstruction, psnr, squared_error
 
 __all__ = [
     "Accuracy",
     "Codes",
+    "EvaluationOptions",
     "FeatureNetwork",
     "Fidelity",
     "Inception",
@@ -26,7 +27,6 @@ __all__ = [
     "measure_probe",
     "measure_reconstruction",
     "psnr",
-    "sleep_phase",
     "squared_error",
     "train_features",
 ]

@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,14 +19,9 @@ from limner.errors import LimnerError
 from limner.models.autoregressive import Tractable
 from limner.models.bounded import Bounded
 from limner.models.contracts import Bound, Model, Scores
-from limner.models.importance import SAMPLES, at_once
+from limner.models.importance import SAMPLES
 
 __all__ = ["Likelihood", "bits_per_dim", "measure_likelihood"]
-
-PILOT = 100
-"""Images that tell whether a part of the samples is enough."""
-LOOSEST = {10: 0.002, 5: 0.005}
-"""Nats that it may cost to decode one sample in so many; the first that does not cost as much is taken."""
 
 
 def bits_per_dim(nats: float, dimensions: int) -> float:
@@ -47,12 +41,9 @@ class Likelihood:
         bits_per_dim: The same in bits per C·H·W.
         bound: "exact" or "lower".
         seconds: Time taken.
-        importance_samples: K of the bound; None where it does not apply, as in the next three.
-        proposal_scale: What the σ of q(z|x) was multiplied by to draw them; None for 1.
-        elbo_nats_per_image: -ELBO from the same K samples, with the closed-form KL; None where they are not q's own.
+        importance_samples: K of the bound; None where it does not apply, as in the next two.
+        elbo_nats_per_image: -ELBO from the same K samples, with the closed-form KL.
         effective_samples: Mean effective sample size of the K weights.
-        decoded_samples: Of K samples of an image (and class) those decoded, see ``models.two_phase``; None for all.
-        decoding_nats: An estimate of how much looser the bound is for it: too low where heavy samples are missed.
         classes: K of a conditional model.
         conditional_nats_per_image: Mean of its -ln p(x|y), where the images have labels.
     """
@@ -64,18 +55,10 @@ class Likelihood:
     bound: Bound
     seconds: float
     importance_samples: int | None = None
-    proposal_scale: float | None = None
     elbo_nats_per_image: float | None = None
     effective_samples: float | None = None
-    decoded_samples: float | None = None
-    decoding_nats: float | None = None
     classes: int | None = None
     conditional_nats_per_image: float | None = None
-
-
-def _loosening(variances: Tensor) -> float:
-    """Nats by which a logarithm's mean is lower, to second order, of its argument's relative variances."""
-    return float(variances.mean()) / 2
 
 
 @torch.no_grad()
@@ -84,9 +67,6 @@ def measure_likelihood(
     split: Split,
     *,
     importance_samples: int = 1,
-    proposal_scale: float = 1.0,
-    proposal: Bounded | None = None,
-    decode_all: bool = False,
     batch_size: int = 100,
     limit: int | None = None,
     seed: int = 0,
@@ -98,11 +78,6 @@ def measure_likelihood(
         model: Any model that ``Scores``.
         split: Its images, in order.
         importance_samples: K of a VAE's bound (1: the ELBO).
-        proposal_scale: What the σ of q(z|x) is multiplied by to draw them, see ``Bounded.importance_bound``.
-        proposal: Whose q(z|x) draws them, as ``sleep_phase`` makes it; the model's own.
-        decode_all: Decode each of K samples. Else, of many, a tenth: the bound has an unbiased estimate of 1/K Σ w
-            in place of that. Where the first 100 images say that it is 0.002 nats looser or more, a fifth is decoded,
-            and where that is 0.005 looser, all.
         batch_size: Images scored together.
         limit: Only the first so many images.
         seed: Of a bound's noise, which is a function of it and the image's place in the split: the batch size changes
@@ -122,39 +97,22 @@ def measure_likelihood(
         raise LimnerError(
             f"importance samples tighten a bound; the likelihood of a {type(model).__name__} is exact already"
         )
-    if not (proposal_scale > 0 and math.isfinite(proposal_scale)):
-        raise LimnerError(f"the proposal's scale must be above 0 (1 leaves q(z|x) as it is), not {proposal_scale}")
-    if (proposal_scale != 1 or proposal is not None) and importance_samples == 1:
-        raise LimnerError("another proposal than q(z|x) is for the bound of K > 1 importance samples, not for the ELBO")
     start = time.perf_counter()
     model.eval()
     scores: list[Tensor] = []
     elbos: list[Tensor] = []
     effective: list[Tensor] = []
-    decoded: list[Tensor] = []
-    variances: list[Tensor] = []
     conditional: list[Tensor] = []
-    parts, done, total = [1], 0, len(split) if limit is None else min(limit, len(split))
+    done, total = 0, len(split) if limit is None else min(limit, len(split))
     if isinstance(model, Bounded):
-        decoded_together = at_once(model.rows, model.shape, model.device)
-        batch_size = max(batch_size, decoded_together // SAMPLES)
-        bound_of = partial(
-            model.importance_bound, samples=importance_samples, seed=seed, scale=proposal_scale, proposal=proposal
-        )
-        if not decode_all:
-            parts = [*(n for n in LOOSEST if model.decodes(importance_samples, n) < importance_samples), 1]
+        batch_size = max(batch_size, model.decoded_together // SAMPLES)
     for batch in sequential(split, batch_size, limit):
         given_class = None  # ln p(x|y), (B, classes)
         if isinstance(model, Bounded):
-            bound = bound_of(batch.images, first=done, one_in=parts[0])
-            while done == 0 and parts[0] > 1 and _loosening(bound.variance[:PILOT]) >= LOOSEST[parts[0]]:
-                del parts[0]
-                bound = bound_of(batch.images, first=0, one_in=parts[0])
+            bound = model.importance_bound(batch.images, importance_samples, seed=seed, first=done)
             scores.append(bound.log_prob)
             elbos.append(bound.elbo)
             effective.append(bound.effective_samples)
-            decoded.append(bound.decoded)
-            variances.append(bound.variance)
             given_class = bound.class_log_probs
         elif isinstance(model, Tractable) and model.classes:
             given_class = model.class_log_probs(batch.images)
@@ -171,7 +129,7 @@ def measure_likelihood(
     if not nats.isfinite().all():
         bad = int((~nats.isfinite()).nonzero()[0])
         raise LimnerError(f"image {bad} scored {float(-nats[bad])} nats: the model's weights are not usable")
-    several, own = importance_samples > 1, proposal_scale == 1 and proposal is None
+    several = importance_samples > 1
     return Likelihood(
         n=len(nats),
         nats_per_image=float(nats.mean()),
@@ -180,11 +138,8 @@ def measure_likelihood(
         bound=model.bound,
         seconds=time.perf_counter() - start,
         importance_samples=importance_samples if several else None,
-        proposal_scale=None if proposal_scale == 1 else proposal_scale,
-        elbo_nats_per_image=-float(torch.cat(elbos).mean()) if several and own else None,
+        elbo_nats_per_image=-float(torch.cat(elbos).mean()) if several else None,
         effective_samples=float(torch.cat(effective).mean()) if several else None,
-        decoded_samples=float(torch.cat(decoded).mean()) if parts[0] > 1 else None,
-        decoding_nats=_loosening(torch.cat(variances)) if parts[0] > 1 else None,
         classes=model.classes or None,
         conditional_nats_per_image=-float(torch.cat(conditional).mean()) if conditional else None,
     )

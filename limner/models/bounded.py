@@ -1,20 +1,13 @@
-r"""Models p(x, z) of which ln p(x) is bounded from below with an encoder q(z|x): variational autoencoders.
+"""Models p(x, z) with an encoder q(z|x), of which ln p(x) is bounded from below: what variational autoencoders share.
 
-.. math:: \ln p(x) \ge E_q\left[\ln p(x \mid z)\right] - KL(q(z \mid x) \,\|\, p(z))
-
-is the ELBO (Kingma and Welling 2013, arXiv 1312.6114), and K importance samples tighten it (Burda et al. 2015, arXiv
-1509.00519, equation 8):
-
-.. math:: \ln p(x) \ge E \ln \frac{1}{K} \sum_k w_k, \quad w_k = p(x, z_k) / q(z_k \mid x)
-
-The gradient of the latter, K > 1 in training, is :math:`E \sum_k \tilde w_k ∇ \ln w_k` with normalised weights
-(equation 13). Given a class y everything is of p(x|y); without one :math:`p(x) = \frac{1}{K} \sum_y p(x \mid y)`.
+The ELBO itself is written out in ``vae.py``; the bound of K importance samples is in ``importance.py``.
 """
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,21 +18,20 @@ from limner.data.levels import dequantize
 from limner.distributions import PixelDistribution
 from limner.errors import LimnerError
 from limner.models.contracts import Bound, ConditionalConfig, Explicit, standard_normal
-from limner.models.importance import SAMPLES, Draw, ImportanceBound, Weights, at_once, log_sums, own_noise
-from limner.ranges import NotNegative, NotNegativeReal, Positive
+from limner.models.importance import DECODED_BYTES, SAMPLES, Draw, ImportanceBound, Weights, log_sums, own_noise
+from limner.ranges import NotNegativeReal, Positive
 
-__all__ = ["Bounded", "BoundedConfig", "Draw", "ImportanceBound", "Weights"]
+__all__ = ["Bounded", "BoundedConfig"]
 
 
 @dataclass(frozen=True)
 class BoundedConfig(ConditionalConfig):
     """Which bound is trained."""
 
+    GONE: ClassVar[dict[str, Any]] = {"first_samples": 0}
+
     importance_samples: Positive = 1
     """K of the bound that is trained: 1 is the ELBO, more the IWAE (1509.00519)."""
-    first_samples: NotNegative = 0
-    """K of the first steps, which grows to importance_samples as the learning rate falls: early steps need no bound so
-    tight, and are cheaper with a looser one; 0 trains with all samples from the start."""
     beta: NotNegativeReal = 1.0
     """β, the weight of the KL in training (1804.03599); the training loss is a bound where it is 1."""
     free_bits: NotNegativeReal = 0.0
@@ -47,10 +39,6 @@ class BoundedConfig(ConditionalConfig):
     equation 15); the training loss is a bound where it is 0."""
 
     def __post_init__(self) -> None:
-        if self.first_samples and not 2 <= self.first_samples <= self.importance_samples:
-            raise LimnerError(
-                f"first_samples={self.first_samples}: 0, or from 2 to importance_samples={self.importance_samples}"
-            )
         if self.importance_samples > 1 and (self.beta != 1 or self.free_bits):
             raise LimnerError(
                 f"importance_samples={self.importance_samples}: beta and free_bits change the ELBO; "
@@ -63,8 +51,7 @@ class Bounded(Explicit):
 
     Attributes:
         default_importance_samples: K of the bound that is reported where nobody says otherwise.
-        rows: Most samples (images × S) that go through the decoder together on the CPU when a bound is measured.
-        samples: K of the bound that is trained at this moment, see ``at_rate``.
+        decoded_values: Values of the largest map while one sample is decoded.
 
     Args:
         config: Its sizes.
@@ -75,22 +62,11 @@ class Bounded(Explicit):
     bound: ClassVar[Bound] = "lower"
     config: BoundedConfig
     default_importance_samples: int = 100
-    rows: int = 1000
+    decoded_values: int
 
     def __init__(self, config: Any, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__(config, shape, levels)
         self.classes = config.classes
-        self.samples: int = config.importance_samples
-
-    def at_rate(self, factor: float) -> None:
-        """From ``first_samples`` to ``importance_samples`` in equal ratios, the more the lower the learning rate is."""
-        first, last = self.config.first_samples, self.config.importance_samples
-        if first:
-            self.samples = round(last * (first / last) ** factor)
-
-    def decodes(self, samples: int, one_in: int) -> int:
-        """How many of an image's ``samples`` are decoded in ``importance_bound`` where one in ``one_in`` would do."""
-        return samples
 
     @abstractmethod
     def infer(self, k: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
@@ -98,13 +74,7 @@ class Bounded(Explicit):
 
     @abstractmethod
     def weights(
-        self,
-        k: Tensor,
-        inferred: tuple[Tensor, ...],
-        labels: Tensor | None,
-        samples: int,
-        draw: Draw,
-        scale: float = 1.0,
+        self, k: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, samples: int, draw: Draw
     ) -> Weights:
         """``samples`` z ~ q(z|x) for each image, and what the bounds are made of.
 
@@ -114,12 +84,7 @@ class Bounded(Explicit):
             labels: Classes int64 ``(B,)`` of a conditional model.
             samples: S.
             draw: The only source of noise.
-            scale: What every σ of q is multiplied by.
         """
-
-    @abstractmethod
-    def log_posterior(self, inferred: tuple[Tensor, ...], labels: Tensor | None, z: Tensor) -> Tensor:
-        """ln q(z|x), nats ``(B,)``, of codes ``(B, latent)``, given what ``infer`` gave."""
 
     @abstractmethod
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -176,22 +141,25 @@ class Bounded(Explicit):
         """``reconstruction`` = -ln p(x|z) of one z ~ q and ``kl``, nats, each ``(B,)``; their sum is -ELBO.
 
         With K > 1 importance samples only ``nll``, minus their bound, and likewise of a conditional model without
-        labels. In training also what the loss is more than -ELBO: ``beta``, (β - 1) KL, and ``free_bits``,
-        β Σ_g max(0, λ - KL_g).
+        labels. In training also what the loss is more than -ELBO, see ``elbo_terms``.
         """
-        if self.samples > 1 or (self.classes and labels is None):
+        if self.config.importance_samples > 1 or (self.classes and labels is None):
             return {"nll": -self.log_prob(images, labels=labels, generator=generator)}
         k = self.checked_levels(images)
-        return self.elbo_terms(self._weights(k, self.checked_labels(labels, len(k)), generator))
+        w = self._drawn_weights(k, self.checked_labels(labels, len(k)), generator)
+        return self.elbo_terms(-w.log_x[0], w.kl[:, 0])
 
-    def elbo_terms(self, w: Weights) -> dict[str, Tensor]:
-        """``loss_terms`` of one sample."""
-        terms = {"reconstruction": -w.log_x[0], "kl": w.total_kl}
-        if self.training and self.config.beta != 1:
-            terms["beta"] = (self.config.beta - 1) * w.total_kl
-        if self.training and self.config.free_bits:
-            missing = (self.config.free_bits - w.kl.flatten(1).mean(1)).relu().sum()  # the groups' means of the batch
-            terms["free_bits"] = (self.config.beta * missing).expand_as(w.total_kl)
+    def elbo_terms(self, reconstruction: Tensor, kl: Tensor) -> dict[str, Tensor]:
+        """The named terms of a training step, of -ln p(x|z) ``(B,)`` and the KL of each group of latents ``(G, B)``.
+
+        In training also ``beta``, (β - 1) KL, and ``free_bits``, β Σ_g max(0, λ - KL_g) of the batch's mean KL.
+        """
+        total, beta, free = kl.sum(0), self.config.beta, self.config.free_bits
+        terms = {"reconstruction": reconstruction, "kl": total}
+        if self.training and beta != 1:
+            terms["beta"] = (beta - 1) * total
+        if self.training and free:
+            terms["free_bits"] = (beta * (free - kl.mean(1)).relu().sum()).expand_as(total)
         return terms
 
     def log_prob(
@@ -199,7 +167,7 @@ class Bounded(Explicit):
     ) -> Tensor:
         """The bound of ln p(x|y) that is trained, the ELBO or that of K samples, nats an image ``(B,)``.
 
-        Without labels: of ln p(x), of a conditional model ln 1/K Σ_y p(x|y).
+        Without labels: of ln p(x), which a conditional model has as the mean of its classes' bounds' exponentials.
 
         Raises:
             LimnerError: Images of another shape or other levels than the model's, or labels it does not know.
@@ -207,57 +175,46 @@ class Bounded(Explicit):
         k = self.checked_levels(images)
         labels = self.checked_labels(labels, len(k))
         ys = self._each_class(k) if labels is None else [labels]
-        bounds = torch.stack([self._weights(k, y, generator).bound for y in ys])
+        bounds = torch.stack([self._drawn_weights(k, y, generator).bound for y in ys])
         return torch.logsumexp(bounds, 0) - math.log(len(ys))
 
     @torch.no_grad()
-    def importance_bound(
-        self,
-        images: Tensor,
-        samples: int,
-        *,
-        seed: int = 0,
-        first: int = 0,
-        scale: float = 1.0,
-        proposal: Bounded | None = None,
-        one_in: int = 1,
-    ) -> ImportanceBound:
+    def importance_bound(self, images: Tensor, samples: int, *, seed: int = 0, first: int = 0) -> ImportanceBound:
         """The ``samples``-sample bound (IWAE equation 8) of uint8 images ``(B, C, H, W)``.
 
         A limited number of samples goes through the decoder together, so that memory does not grow with K; the weights
-        are kept as running log-sums. Of a conditional model: of ln p(x) = ln 1/K Σ_y p(x|y), and of each class.
+        are kept as running log-sums. Of a conditional model: of ln p(x) = ln 1/C Σ_y p(x|y), and of each class.
 
         Args:
             images: The images.
             samples: K.
             seed: Of the noise, which is a function of it, of the image's index, and of the sample.
             first: Index of the first image.
-            scale: What every σ of q is multiplied by. The samples may come from any distribution: what they give is a
-                bound of the same ln p(x), and one trained on the ELBO is narrower than the posterior.
-            proposal: Whose ``infer`` says where they are drawn, by default the model's own; ``evaluation.sleep_phase``.
-            one_in: Decode one in so many, where there are many and the model can: ``two_phase``.
 
         Raises:
             LimnerError: Images of another shape or other levels than the model's.
         """
         k = self.checked_levels(images)
-        together = max(1, at_once(self.rows, self.shape, k.device) // min(samples, SAMPLES))
-        names, q = [f"{seed}/{first + i}" for i in range(len(k))], proposal or self
-        parts = []
+        together = max(1, self.decoded_together // min(samples, SAMPLES))
+        names, parts = [f"{seed}/{first + i}" for i in range(len(k))], []
         for at, part in zip(range(0, len(k), together), k.split(together), strict=True):
             own = names[at : at + together]
             each = [(y, own if y is None else [f"{name}/{int(y[0])}" for name in own]) for y in self._each_class(part)]
-            parts.append(torch.stack([self._sums(part, q, y, samples, scale, ns, one_in) for y, ns in each]))
-        log_w, log_w2, elbo, decoded, variance = torch.cat(parts, 2).unbind(1)  # each (classes, B)
+            parts.append(torch.stack([self._log_sums(part, y, samples, noises) for y, noises in each]))
+        log_w, log_w2, elbo = torch.cat(parts, 2).unbind(1)  # each (classes, B)
         given_class = log_w - math.log(samples) if samples > 1 else elbo
         return ImportanceBound(
             log_prob=torch.logsumexp(given_class, 0) - math.log(len(elbo)),
             elbo=torch.logsumexp(elbo, 0) - math.log(len(elbo)),
             effective_samples=torch.exp(2 * torch.logsumexp(log_w, 0) - torch.logsumexp(log_w2, 0)),
-            decoded=decoded.mean(0),
-            variance=(torch.softmax(log_w, 0) ** 2 * variance).sum(0),
             class_log_probs=given_class.T if self.classes else None,
         )
+
+    @property
+    def decoded_together(self) -> int:
+        """Samples that are decoded together when a bound is measured, by ``DECODED_BYTES``."""
+        room = DECODED_BYTES.get(self.device.type, DECODED_BYTES["cpu"])
+        return max(1, room // (self.decoded_values * self.dtype.itemsize))
 
     @torch.no_grad()
     def likeliest(self, images: Tensor) -> Tensor | None:
@@ -281,17 +238,15 @@ class Bounded(Explicit):
         """The labels ``(B,)`` of each class; ``[None]`` without classes."""
         return [torch.full_like(k[:, 0, 0, 0], y) for y in range(self.classes)] or [None]
 
-    def _weights(self, k: Tensor, labels: Tensor | None, generator: torch.Generator | None) -> Weights:
+    def _drawn_weights(self, k: Tensor, labels: Tensor | None, generator: torch.Generator | None) -> Weights:
         """Of as many samples as the training bound has."""
 
         def draw(s: int, shape: tuple[int, ...]) -> Tensor:
             return standard_normal((s, len(k), *shape), generator, k.device)
 
-        return self.weights(k, self.infer(k, labels), labels, self.samples, draw)
+        return self.weights(k, self.infer(k, labels), labels, self.config.importance_samples, draw)
 
-    def _sums(
-        self, k: Tensor, q: Bounded, y: Tensor | None, samples: int, scale: float, names: list[str], one_in: int
-    ) -> Tensor:
-        """``log_sums`` of samples whose noise has ``names``, ``(5, B)``."""
-        draw, inferred = own_noise(names, k.device), q.infer(k, y)
-        return log_sums(lambda s: self.weights(k, inferred, y, s, draw, scale), samples)
+    def _log_sums(self, k: Tensor, y: Tensor | None, samples: int, names: Sequence[str]) -> Tensor:
+        """``log_sums`` of samples whose noise has ``names``, ``(3, B)``."""
+        draw, inferred = own_noise(names, k.device), self.infer(k, y)
+        return log_sums(lambda s: self.weights(k, inferred, y, s, draw), samples)

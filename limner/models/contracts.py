@@ -147,9 +147,6 @@ class Model(nn.Module):
     ) -> Mapping[str, Tensor]:
         """What one training step needs, as named terms ``(B,)``, through whatever wraps the module (autocast, DDP)."""
 
-    def at_rate(self, factor: float) -> None:
-        """Told before each step of a single loss (not of a GAN) what the learning rate is multiplied by."""
-
     def muon_parameters(self) -> dict[str, int]:
         """The weights that Muon may take, by name: all matrices and kernels but the first and the last.
 

@@ -1,4 +1,17 @@
-"""What the bounds of ln p(x) are made of: noise, and the weights of importance samples (arXiv 1509.00519)."""
+r"""The bound of K importance samples (Burda, Grosse, Salakhutdinov 2015, arXiv 1509.00519), in training and measuring.
+
+A model p(x, z) with an encoder q(z|x) bounds ln p(x) from below by the ELBO (Kingma and Welling 2013, arXiv 1312.6114),
+
+.. math:: \ln p(x) \ge E_q\left[\ln p(x \mid z)\right] - KL(q(z \mid x) \,\|\, p(z)),
+
+and K samples tighten it (1509.00519, equation 8):
+
+.. math:: \ln p(x) \ge E \ln \frac{1}{K} \sum_k w_k, \quad w_k = p(x, z_k) / q(z_k \mid x)
+
+The gradient of the latter is :math:`E \sum_k \tilde w_k ∇ \ln w_k` with normalised weights (equation 13). The doubly
+reparameterized gradient (1810.04152; K = 1: 1703.09194) has the same mean without the noise of q's score. Given a class
+y everything is of p(x|y); without one :math:`p(x) = \frac{1}{C} \sum_y p(x \mid y)` over C classes.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +22,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limner.fast.threads import in_shares
 from limner.noise import named_generator
 
 __all__ = [
+    "DECODED_BYTES",
     "SAMPLES",
     "Draw",
     "ImportanceBound",
     "Weights",
-    "at_once",
-    "log_normal",
+    "doubly_reparameterized",
+    "gaussian_kl",
     "log_sums",
     "own_noise",
-    "own_uniforms",
-    "resampled",
-    "scaled_gradient",
-    "systematic",
-    "with_gradient_of",
 ]
 
 SAMPLES = 50
 """Samples whose noise is drawn at a time: a constant, as an image's noise must not depend on its neighbours."""
-
-GPU_VALUES = 2**23
-"""Of images that are decoded together on a GPU: each of their maps takes 32 MB."""
+DECODED_BYTES = {"cpu": 2**24, "cuda": 2**30}
+"""Bound on the largest map of all samples that are decoded together when a bound is measured."""
 
 Draw = Callable[[int, tuple[int, ...]], Tensor]
 """``draw(S, shape)``: standard normal numbers of S samples of each image, ``(S, B, *shape)``."""
@@ -54,6 +61,11 @@ class Weights:
     kl: Tensor
 
     @property
+    def log_w(self) -> Tensor:
+        """ln w = ln p(x, z) - ln q(z|x), ``(S, B)``."""
+        return self.log_x + self.log_ratio
+
+    @property
     def total_kl(self) -> Tensor:
         """Over all groups, the samples' mean, ``(B,)``."""
         return self.kl.sum(0).mean(0)
@@ -64,7 +76,7 @@ class Weights:
         s = len(self.log_x)
         if s == 1:
             return self.log_x[0] - self.total_kl
-        return torch.logsumexp(self.log_x + self.log_ratio, 0) - math.log(s)
+        return torch.logsumexp(self.log_w, 0) - math.log(s)
 
 
 @dataclass(frozen=True)
@@ -75,23 +87,18 @@ class ImportanceBound:
         log_prob: ln 1/K Σ w_k, or the ELBO where K is 1, nats float64 ``(B,)``, a lower bound in expectation.
         elbo: The ELBO from the same K samples with the closed-form KL, nats float64 ``(B,)``.
         effective_samples: (Σ w)² / Σ w², between 1 and K (times the classes), ``(B,)``.
-        decoded: How many samples were decoded, of each class, ``(B,)``; see ``two_phase``.
-        variance: That of Σ w with the choice of these, relative to its square, estimated, ``(B,)``: ``log_prob`` is
-            about half of it below that of all samples, or more where heavy samples were missed.
         class_log_probs: The bounds of ln p(x|y) for each class y, ``(B, classes)``; None without classes.
     """
 
     log_prob: Tensor
     elbo: Tensor
     effective_samples: Tensor
-    decoded: Tensor
-    variance: Tensor
     class_log_probs: Tensor | None = None
 
 
-def log_normal(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-    """ln N(z; μ, σ²) of each number, of μ and ln σ."""
-    return -(0.5 * ((z - mean) * torch.exp(-log_std)) ** 2 + log_std + 0.5 * math.log(2 * math.pi))
+def gaussian_kl(mean: Tensor, log_std: Tensor) -> Tensor:
+    """KL(N(μ, σ²) ‖ N(0, 1)) in closed form (1312.6114, appendix B), nats, of μ and ln σ, of each dimension."""
+    return 0.5 * (mean**2 + torch.exp(2 * log_std) - 1) - log_std
 
 
 def own_noise(names: Sequence[str], device: torch.device) -> Draw:
@@ -103,39 +110,24 @@ def own_noise(names: Sequence[str], device: torch.device) -> Draw:
 
     def draw(s: int, shape: tuple[int, ...]) -> Tensor:
         noise = torch.empty(len(names), s, *shape)
-
-        def share(first: int, last: int) -> None:
-            for own, generator in zip(noise[first:last], generators[first:last], strict=True):
-                for part in own.split(SAMPLES):
-                    part.normal_(generator=generator)
-
-        in_shares(share, len(names))
+        for own, generator in zip(noise, generators, strict=True):
+            for part in own.split(SAMPLES):
+                part.normal_(generator=generator)
         return noise.to(device).transpose(0, 1)
 
     return draw
 
 
-def own_uniforms(names: Sequence[str], device: torch.device) -> Tensor:
-    """A number in [0, 1) of each name, float64 ``(B, 1)``."""
-    numbers = [torch.rand(1, 1, generator=named_generator(name), dtype=torch.float64) for name in names]
-    return torch.cat(numbers).to(device)
-
-
-def at_once(rows: int, shape: tuple[int, int, int], device: torch.device) -> int:
-    """How many images ``(C, H, W)`` are decoded together: ``rows``, and on a GPU as many as fill it."""
-    return rows if device.type == "cpu" else max(rows, GPU_VALUES // math.prod(shape))
-
-
 def log_sums(weigh: Callable[[int], Weights], samples: int) -> Tensor:
-    """ln Σ w, ln Σ w² and the ELBO over ``samples`` samples, nats float64, and K and 0, ``(5, B)``.
-
-    The last are how many were decoded, and how much the sum varies with the choice of these (``two_phase``).
+    """ln Σ w, ln Σ w² and the ELBO over ``samples`` samples, nats float64 ``(3, B)``.
 
     Args:
         weigh: So many samples more.
         samples: K, of which ``SAMPLES`` are weighed at a time.
     """
-    log_w, log_w2, elbo = [], [], torch.zeros(())
+    log_w: list[Tensor] = []
+    log_w2: list[Tensor] = []
+    elbo = torch.zeros((), dtype=torch.float64)
     for start in range(0, samples, SAMPLES):
         s = min(SAMPLES, samples - start)
         w = weigh(s)
@@ -143,30 +135,7 @@ def log_sums(weigh: Callable[[int], Weights], samples: int) -> Tensor:
         log_w.append(torch.logsumexp(log, 0))
         log_w2.append(torch.logsumexp(2 * log, 0))
         elbo = elbo + (w.log_x.double().mean(0) - w.total_kl.double()) * (s / samples)
-    sums = [torch.logsumexp(torch.stack(parts), 0) for parts in (log_w, log_w2)]
-    return torch.stack([*sums, elbo, torch.full_like(elbo, samples), torch.zeros_like(elbo)])
-
-
-def resampled(weights: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
-    """``n`` of S samples of each image, in proportion to their weights, int64 ``(n, B)``.
-
-    By systematic resampling: one uniform number an image, so that a sample of weight w comes ⌊n w⌋ or ⌈n w⌉ times.
-
-    Args:
-        weights: Of each sample, not negative, ``(S, B)``; an image's need not sum to 1.
-        n: How many are drawn.
-        generator: Of the uniform numbers.
-    """
-    device = weights.device if generator is None else generator.device
-    uniforms = torch.rand((weights.shape[1], 1), generator=generator, dtype=torch.float64, device=device)
-    return systematic(weights.T, n, uniforms.to(weights.device)).T
-
-
-def systematic(weights: Tensor, n: int, uniforms: Tensor) -> Tensor:
-    """As ``resampled``, of weights ``(B, S)`` to ``(B, n)``, by given uniform numbers float64 ``(B, 1)``."""
-    sums = weights.double().cumsum(1)
-    places = (torch.arange(n, device=sums.device) + uniforms) / n * sums[:, -1:]
-    return torch.searchsorted(sums, places, right=True).clamp(max=weights.shape[1] - 1)
+    return torch.stack([*(torch.logsumexp(torch.stack(parts), 0) for parts in (log_w, log_w2)), elbo])
 
 
 def scaled_gradient(x: Tensor, factor: Tensor) -> Tensor:
@@ -177,3 +146,40 @@ def scaled_gradient(x: Tensor, factor: Tensor) -> Tensor:
 def with_gradient_of(value: Tensor, surrogate: Tensor) -> Tensor:
     """The numbers of ``value`` with the gradient of ``surrogate``."""
     return value.detach() + (surrogate - surrogate.detach())
+
+
+Weigh = Callable[[Tensor, Tensor, Tensor, Tensor], Weights]
+"""``weigh(z, noise, mean, log_std)``: the weights of codes ``z`` ``(S, B, latent)``, ``noise`` away from μ, in σ."""
+
+
+def doubly_reparameterized(
+    weigh: Weigh, mean: Tensor, log_std: Tensor, noise: Tensor, *, sampled_kl: bool
+) -> tuple[Weights, Tensor]:
+    """The weights and the bound ``(B,)``, whose gradient has no score of q (1810.04152, equation 8).
+
+    Where K is 1 this is "sticking the landing" (1703.09194): the gradient in μ and σ goes by way of z only. With more
+    samples z's gradient is weighted once more, by the normalised weights.
+
+    Args:
+        weigh: Of the model.
+        mean: μ of q(z|x), ``(B, latent)``.
+        log_std: ln σ, likewise.
+        noise: Standard normal numbers ``(K, B, latent)``.
+        sampled_kl: Whether the KL is sampled anyway (a learned prior); else its closed form gets the sampled gradient.
+    """
+    factor = torch.ones_like(noise[:, :, :1])
+    bound = None
+    if len(noise) > 1:
+        with torch.no_grad():
+            w = weigh(mean + torch.exp(log_std) * noise, noise, mean, log_std)
+            bound, factor = w.bound, torch.softmax(w.log_w, 0).to(mean).unsqueeze(2)  # (K, B, 1)
+    z = scaled_gradient(mean + torch.exp(log_std) * noise, factor)
+    mean, log_std = mean.detach(), log_std.detach()
+    noise = (z - mean) * torch.exp(-log_std)
+    w = weigh(z, noise, mean, log_std)
+    if bound is not None:
+        return w, with_gradient_of(bound, (factor.squeeze(2) * w.log_w).sum(0))
+    if not sampled_kl:  # what the closed form is the mean of
+        sampled = (0.5 * (z**2 - noise**2) - log_std).mean(0)
+        w = Weights(w.log_x, w.log_ratio, with_gradient_of(w.kl, sampled.T.unsqueeze(1)))
+    return w, w.bound

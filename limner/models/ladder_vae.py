@@ -31,8 +31,7 @@ from limner.models.autoregressive import ClassBias
 from limner.models.bounded import Bounded, BoundedConfig
 from limner.models.contracts import standard_normal
 from limner.models.heads import HeadConfig, PixelHead
-from limner.models.importance import Draw, Weights, log_normal
-from limner.models.vae import gaussian_kl
+from limner.models.importance import Draw, Weights, gaussian_kl
 from limner.nn.coders import halvings
 from limner.nn.ladder import Gather, Inner, Size, Spread, Unit
 from limner.ranges import Decay, Positive
@@ -110,7 +109,6 @@ class LadderVAE(Bounded):
     """
 
     config: LadderVAEConfig
-    rows = 128
 
     def __init__(self, config: LadderVAEConfig, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__(config, shape, levels)
@@ -141,6 +139,7 @@ class LadderVAE(Bounded):
         self.head = PixelHead(config, shape, levels)
         self.out = nn.Conv2d(maps[0], self.head.maps * p * p, 3, padding=1)
         self.sizes = sizes
+        self.decoded_values = maps[0] * math.prod(sizes[0])
 
     @property
     def stack(self) -> list[Layer]:
@@ -195,7 +194,6 @@ class LadderVAE(Bounded):
         labels: Tensor | None,
         samples: int,
         draw: Draw,
-        scale: float = 1.0,
     ) -> Weights:
         """See ``Bounded.weights``: the groups of the KL are the layers from the top down."""
         b = len(k)
@@ -205,7 +203,6 @@ class LadderVAE(Bounded):
 
         def choose(layer: Layer, h: Tensor) -> Tensor:
             mean, log_std = layer.relative(h, next(seen))
-            log_std = log_std + math.log(scale)
             maps, rows, columns = layer.shape  # the noise in the maps' order in memory
             noise = draw(samples, (rows, columns, maps)).flatten(0, 1).permute(0, 3, 1, 2).to(mean)
             epsilon = mean + torch.exp(log_std) * noise
@@ -217,19 +214,6 @@ class LadderVAE(Bounded):
         p = self.head(self.descend(choose, samples * b, None if labels is None else labels.repeat(samples)))
         log_x = p.log_prob(k.repeat(samples, 1, 1, 1)).flatten(1).sum(1).view(samples, b)
         return Weights(log_x, torch.stack(log_ratio).sum(0), torch.stack(kl))
-
-    def log_posterior(self, inferred: tuple[Tensor, ...], labels: Tensor | None, z: Tensor) -> Tensor:
-        """See ``Bounded``; of codes ε."""
-        seen, parts = iter(inferred), self._parts(z)
-        found: list[Tensor] = []
-
-        def choose(layer: Layer, h: Tensor) -> Tensor:
-            epsilon = next(parts)
-            found.append(log_normal(epsilon, *layer.relative(h, next(seen))).flatten(1).sum(1))
-            return epsilon
-
-        self.descend(choose, len(z), labels)
-        return torch.stack(found).sum(0)
 
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """``n`` codes ε ~ N(0, I), ``(n, latent)``."""

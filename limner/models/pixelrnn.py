@@ -134,11 +134,11 @@ class Recurrent(nn.Module):
     ) -> None:
         super().__init__()
         self.directions = directions
-        h, directions, taps = config.hidden, len(directions), len(directions[0].taps)
-        self.input = MaskedLinear(2 * h, h, channels, 4 * directions, kernel)
-        self.state = nn.Parameter(torch.empty(directions, 4 * h, taps * h))  # K^ss, which needs no mask
-        self.label = nn.Parameter(torch.zeros(config.classes, 4 * directions * h)) if config.classes else None
-        self.context = nn.Linear(context, 4 * directions * h, bias=False) if context else None
+        h, count, taps = config.hidden, len(directions), len(directions[0].taps)
+        self.input = MaskedLinear(2 * h, h, channels, 4 * count, kernel)
+        self.state = nn.Parameter(torch.empty(count, 4 * h, taps * h))  # K^ss, which needs no mask
+        self.label = nn.Parameter(torch.zeros(config.classes, 4 * count * h)) if config.classes else None
+        self.context = nn.Linear(context, 4 * count * h, bias=False) if context else None
         own = first and directions[-1].lower
         self.pixels = nn.Parameter(torch.zeros(4 * h, channels)) if own else None  # of the last direction; no mask
         self.out = MaskedLinear(h, 2 * h, channels)

@@ -12,7 +12,7 @@ from limner import sampling
 from limner.files import write_text
 from limner.models import Samples, family, with_article
 from limner.models.contracts import describe_shape
-from limner.reports import codes, draw, measures, training
+from limner.reports import codes, curves, draw, metrics
 from limner.reports.html import Bitmap, Code, Row, Section, Text, render, write
 from limner.reports.run_view import SAMPLES, Portrait
 from limner.runs import read_evaluations
@@ -29,11 +29,11 @@ def write_run_pages(run: Portrait) -> Path:
         Section("Samples" if isinstance(run.model, Samples) else "Data", [Row([_data_image(run), *_samples(run)])]),
         *codes.latent_sections([run]),
         *codes.probe_sections(run, evaluations),
-        Section("Likelihood", measures.likelihood(run, evaluations)),
+        Section("Likelihood", metrics.likelihood(run, evaluations)),
         *codes.reconstruction_sections([(run, e) for e in evaluations]),
-        *measures.fidelity_sections([(run, e) for e in evaluations]),
-        Section("Learning curves", [*training.curves([run]), *training.over_time(run)]),
-        *training.doctor(run),
+        *metrics.fidelity_sections([(run, e) for e in evaluations]),
+        Section("Learning curves", [*curves.curves([run]), *curves.over_time(run)]),
+        *curves.doctor(run),
         Section("Configuration", [Code((run.folder / "config.toml").read_text(encoding="utf-8"))]),
     ]
     path = run.folder / REPORT
@@ -51,14 +51,14 @@ def write_comparison(
 ) -> Path:
     """Several runs on one page, each with its measurement."""
     portraits = [run for run, _ in runs]
-    strips = [image for run in portraits for image in training.over_time(run)]
+    strips = [image for run in portraits for image in curves.over_time(run)]
     sections = [
-        Section("Likelihood", [*([Text(introduction)] if introduction else []), measures.likelihood_table(runs)]),
+        Section("Likelihood", [*([Text(introduction)] if introduction else []), metrics.likelihood_table(runs)]),
         *codes.reconstruction_sections(runs),
-        *measures.fidelity_sections(runs),
+        *metrics.fidelity_sections(runs),
         Section("Samples", [Row([_data_image(portraits[0]), *(p for run in portraits for p in _samples(run))])]),
         *codes.latent_sections(portraits),
-        Section("Learning curves", [*training.curves(portraits), *strips]),
+        Section("Learning curves", [*curves.curves(portraits), *strips]),
     ]
     write(path, render(title, sections))
     return path
@@ -94,15 +94,15 @@ def _model_card(run: Portrait, evaluations: Sequence[Mapping[str, Any]]) -> str:
         "",
         f"{name.capitalize()} ({paper}) trained by limner on `{run.config.data.source}`: {_subtitle(run)}.",
         "",
-        *(t.text for t in measures.validation_note(run)),
+        *(t.text for t in metrics.validation_note(run)),
         "",
     ]
     scored = [e for e in evaluations if "bound" in e]
     if scored:
         lines += ["| data | split | images | nats an image | bits/dim | bound |", "|---|---|---|---|---|---|"]
     for e in scored:
-        k = f", {measures.samples_of(e)}" if "importance_samples" in e else ""
-        figures = f"{e['nats_per_image']:.3f} | {e['bits_per_dim']:.4f} | {e['bound']}{k}{measures.over_classes(e)}"
+        k = f", {metrics.samples_of(e)}" if "importance_samples" in e else ""
+        figures = f"{e['nats_per_image']:.3f} | {e['bits_per_dim']:.4f} | {e['bound']}{k}{metrics.over_classes(e)}"
         lines.append(f"| {e['data']} | {e['split']} | {e['n']} | {figures} |")
     compared = [e for e in evaluations if "frechet" in e]
     if compared:

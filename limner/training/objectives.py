@@ -182,7 +182,6 @@ class SingleLoss(Objective[Model]):
         Raises:
             LimnerError: A term is not finite, or the gradient of too many steps; no weight has been changed then.
         """
-        self.model.at_rate(factor)
         loss, means = self.loss(batch)
         check_finite(means, step)
         norm = self.descend(loss, self.optimizer, factor, step)

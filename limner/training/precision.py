@@ -26,7 +26,6 @@ def choose_precision(wanted: Precision, model: Model, batch: Batch, repeats: int
     if wanted != "auto":
         return wanted
     trial = copy.deepcopy(model).train()
-    trial.at_rate(1.0)  # the steps that most of a run consists of
     times: dict[bool, list[float]] = {False: [], True: []}
     with torch.random.fork_rng():
         for i in range(repeats + 1):

@@ -41,8 +41,8 @@ def image_of(run: Run, image: str | os.PathLike[str], *, fitted: bool = False) -
         split, number = place
         return split.take(torch.tensor([number]))[0]
     c, h, w = run.model.shape
-    image = _read(image, (h, w), run.config.data.fit if fitted else None).convert("L" if c == 1 else "RGB")
-    pixels = torch.from_numpy(np.array(image)).reshape(h, w, c).permute(2, 0, 1)
+    bitmap = _read(image, (h, w), run.config.data.fit if fitted else None).convert("L" if c == 1 else "RGB")
+    pixels = torch.from_numpy(np.array(bitmap)).reshape(h, w, c).permute(2, 0, 1)
     return nearest_level(pixels, run.model.levels)
 
 

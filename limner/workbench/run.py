@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from limner.config.run_config import DataConfig, RunConfig, read_run_config
 from limner.data import ImageSet, load
 from limner.data.options import FitMode
 from limner.errors import LimnerError
+from limner.evaluation import EvaluationOptions
 from limner.models import MODELS, Model, Reconstructs, Samples, Scores, with_article
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import describe_shape
@@ -22,7 +24,7 @@ from limner.training.checkpoints import MODEL, load_model
 from limner.training.loop import Outcome
 from limner.workbench.devices import device
 from limner.workbench.inputs import image_of, missing_part
-from limner.workbench.measuring import measured
+from limner.workbench.measuring import FEATURES, measured
 
 __all__ = ["Run", "load_data", "open_run"]
 
@@ -189,34 +191,20 @@ class Run:
     def evaluate(
         self,
         data: str | os.PathLike[str] | ImageSet | None = None,
+        options: EvaluationOptions | None = None,
         *,
-        split: str = "test",
-        importance_samples: int | None = None,
-        proposal_scale: float = 1.0,
-        proposal_steps: int = 0,
-        decode_all: bool = False,
-        fidelity: bool = False,
-        neighbours: int = 3,
-        limit: int | None = None,
-        seed: int = 0,
         features: Path | None = None,
         quiet: bool = True,
+        **changes: Any,
     ) -> dict[str, Any]:
-        """Measure the likelihood of a split; all its images, unless ``limit`` says how many. And the samples' fidelity.
+        """Measure the likelihood of a split, of all its images unless ``limit`` says how many, and samples' fidelity.
 
         Args:
             data: Another SOURCE (or loaded set) than the run's own; images of the same shape and levels.
-            split: ``train``, ``validation`` or ``test``.
-            importance_samples: K of a VAE's bound; by default the model's ``default_importance_samples``.
-            proposal_scale: What the σ of q(z|x) is multiplied by to draw them, see ``Bounded.importance_bound``.
-            proposal_steps: Of a copy of q on the model's own images, which draws them: ``evaluation.sleep_phase``.
-            decode_all: All K samples; see ``evaluation.measure_likelihood``.
-            fidelity: Compare samples with the split as well; a model without a likelihood always does.
-            neighbours: k of the samples' precision and recall.
-            limit: Only the first so many images, and as many samples.
-            seed: Of a bound's noise, and of the samples.
+            options: What is measured.
             features: Folder of feature networks; by default ``.features`` beside the run.
             quiet: No progress.
+            changes: Fields of ``options`` by name, as in ``run.evaluate(split="validation")``.
 
         Returns:
             ``run, model, step`` (of the weights), ``data, split``; of a likelihood ``n, nats_per_image,
@@ -227,25 +215,18 @@ class Run:
         Raises:
             LimnerError: There is nothing to measure, the images do not fit, or there are too few of them.
         """
+        chosen = replace(options or EvaluationOptions(), **changes)
         other = data if data is None or isinstance(data, ImageSet) else load_data(data, quiet=quiet)
         images = self.data(quiet=quiet) if other is None else self.matching(other)
-        figures = measured(
-            self,
-            images,
-            split=split,
-            importance_samples=importance_samples,
-            proposal_scale=proposal_scale,
-            proposal_steps=proposal_steps,
-            decode_all=decode_all,
-            with_fidelity=fidelity,
-            neighbours=neighbours,
-            limit=limit,
-            seed=seed,
-            features=features,
-            quiet=quiet,
-        )
+        figures = measured(self, images, chosen, features or self.folder.parent / FEATURES, quiet)
         source = DataConfig.of(images, "crop").source
-        record = {"run": self.name, "model": self.config.model, "step": self.step, "data": source, "split": split}
+        record = {
+            "run": self.name,
+            "model": self.config.model,
+            "step": self.step,
+            "data": source,
+            "split": chosen.split,
+        }
         record_evaluation(self.folder, record := record | figures)
         return record
 

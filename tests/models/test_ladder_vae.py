@@ -86,11 +86,6 @@ def test_importance_bound_meets_the_truth_from_below(levels):
     covered = tight.effective_samples > 300
     assert covered.float().mean() > 0.5
     assert ((tight.log_prob - truth)[covered].abs() < 5 / tight.effective_samples[covered].sqrt()).all()
-    wider = model.importance_bound(images, 3000, scale=1.3)
-    covered = wider.effective_samples > 300
-    assert covered.float().mean() > 0.5
-    assert ((wider.log_prob - truth)[covered].abs() < 5 / wider.effective_samples[covered].sqrt()).all()
-    assert not torch.equal(wider.effective_samples, tight.effective_samples)
 
 
 def test_each_class_is_a_distribution():

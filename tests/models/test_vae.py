@@ -8,8 +8,9 @@ import torch
 
 from limner.data import dequantize
 from limner.errors import LimnerError
+from limner.models.importance import gaussian_kl
 from limner.models.priors import GaussianMixture
-from limner.models.vae import VAE, VAEConfig, gaussian_kl
+from limner.models.vae import VAE, VAEConfig
 from limner.nn.coders import halvings
 
 
@@ -171,28 +172,6 @@ def test_covariance_is_of_each_pixel_or_shared_or_fixed():
     assert fixed.sqrt() == pytest.approx(torch.full((5, *shape), 0.07).double())
     with pytest.raises(LimnerError, match="covariance=shared: that of head=gaussian; this head is sigmoid"):
         VAE(VAEConfig(covariance="shared"), (1, 4, 4), 2)
-
-
-def test_input_dropout_is_of_training_only():
-    model = tiny(shape=(1, 3, 2), input_dropout=0.5)
-    images = torch.full((200, 1, 3, 2), 255, dtype=torch.uint8)
-    (mean, _), (again, _) = (model.train().infer(model.checked_levels(images), None) for _ in range(2))
-    assert not torch.equal(mean, again)
-    assert model.eval().infer(model.checked_levels(images), None)[0].unique(dim=0).shape[0] == 1
-
-
-@pytest.mark.parametrize("levels", [2, 3])
-@pytest.mark.parametrize("network", ["dense", "conv"])
-def test_a_scale_of_the_output_is_its_last_layer_times_that(network, levels):
-    scaled = tiny((1, 4, 4), levels, network=network, features=2, output_scale=True)
-    plain = tiny((1, 4, 4), levels, network=network, features=2)
-    weights = scaled.state_dict()
-    factor = weights.pop("log_scale").fill_(0.3).exp()
-    *_, weight, bias = (name for name in weights if name.startswith("decoder."))
-    plain.load_state_dict(weights | {name: factor * weights[name] for name in (weight, bias)})
-    z = torch.randn(3, 2, dtype=torch.float64)
-    assert torch.allclose(scaled.likelihood(z).mean, plain.likelihood(z).mean, atol=1e-12)
-    assert not torch.allclose(scaled.likelihood(z).mean, scaled.head(scaled.decoder(z)).mean, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 20, 28), (3, 5, 9), (1, 8, 8), (1, 1, 2), (3, 37, 13)])

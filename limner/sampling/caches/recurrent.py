@@ -62,7 +62,7 @@ class _Lstm:
 
     def __init__(self, layer: Recurrent, n: int, w: int, labels: Tensor | None, context: Tensor | None) -> None:
         self.layer, self.left = layer, layer.input.span - 1
-        self.rightwards, *others = (_Direction(layer, d, n, w, labels, context) for d in range(len(layer.ways)))
+        self.rightwards, *others = (_Direction(layer, d, n, w, labels, context) for d in range(len(layer.directions)))
         self.leftwards = others[0] if others else None  # from right to left
         self.inputs = layer.out.weight.new_zeros(n, self.left + w, len(layer.out.weight))  # of the row
 
@@ -94,10 +94,10 @@ class _Lstm:
 
 
 class _Direction:
-    """One way of a layer: hidden states and cells ``(columns, n, h)`` of a row, zeros on both sides."""
+    """One direction of a layer: hidden states and cells ``(columns, n, h)`` of a row, zeros on both sides."""
 
     def __init__(self, layer: Recurrent, d: int, n: int, w: int, labels: Tensor | None, context: Tensor | None) -> None:
-        h, self.way, self.columns = layer.out.weight.shape[1], layer.ways[d], w
+        h, self.direction, self.columns = layer.out.weight.shape[1], layer.directions[d], w
         own = slice(4 * h * d, 4 * h * (d + 1))
         self.weight = layer.input.masked_weight()[own].T.contiguous()  # (places · 2h, 4h)
         self.state = layer.state[d].unflatten(1, (-1, h)).permute(1, 2, 0).contiguous()  # (taps, h, 4h)
@@ -105,14 +105,14 @@ class _Direction:
         self.bias = bias[..., own].expand(n, -1)
         self.context = None if context is None else context.permute(2, 3, 0, 1)  # (H, W, n, ·)
         self.known = None if layer.context is None else layer.context.weight[own]
-        self.pad = max(abs(dj) for _, dj in self.way.taps)
+        self.pad = max(abs(dj) for _, dj in self.direction.taps)
         self.hidden, self.cells, self.cells_above = (self.weight.new_zeros(w + 2 * self.pad, n, h) for _ in range(3))
 
     def above(self, i: int) -> Tensor:
         """What the gates of row i take from the row above, the context and the biases, ``(W, n, 4h)``."""
         self.cells_above = self.cells.clone()
         sums = self.bias.expand(self.columns, -1, -1)
-        for (di, dj), weight in zip(self.way.taps, self.state, strict=True):
+        for (di, dj), weight in zip(self.direction.taps, self.state, strict=True):
             if di < 0:
                 sums = sums + self.hidden[self.pad + dj :][: self.columns] @ weight
         if self.context is not None and self.known is not None:
@@ -121,8 +121,8 @@ class _Direction:
 
     def step(self, j: int, sums: Tensor) -> Tensor:
         """Hidden states ``(n, h)`` at column j, whose gates' other share is ``sums`` ``(n, 4h)``."""
-        here, (up, aside) = self.pad + j, self.way.cell
-        for (di, dj), weight in zip(self.way.taps, self.state, strict=True):
+        here, (up, aside) = self.pad + j, self.direction.cell
+        for (di, dj), weight in zip(self.direction.taps, self.state, strict=True):
             if di == 0:
                 sums = torch.addmm(sums, self.hidden[here + dj], weight)
         before = (self.cells_above if up else self.cells)[here + aside]
