@@ -25,7 +25,7 @@ from torch import Tensor
 from benchmarks.sampling import BINARY, identical, measure, shaken
 from limner.models import family
 from limner.models.pixelrnn import PixelRNN, Recurrent
-from limner.sampling.rows import row_methods
+from limner.sampling.methods import row_methods
 from limner.training.memory import keep_freed_memory
 
 MODELS = ("diagonal-bilstm", "row-lstm")

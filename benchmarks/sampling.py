@@ -35,7 +35,7 @@ from limner.models.contracts import Model
 from limner.models.pixelrnn import MaskedLinear
 from limner.nn import MaskedConv2d
 from limner.sampling import sample
-from limner.sampling.rows import row_sampler
+from limner.sampling.methods import row_sampler
 
 Shape = tuple[int, int, int]
 BINARY = ((1, 28, 28), 2)

@@ -15,22 +15,20 @@ PACKAGE = Path(__file__).resolve().parent.parent / "limner"
 # From the ground up. A file imports from its own package and from the floors below it.
 FLOORS = (
     {"errors"},
-    {"checks", "files", "kernels", "noise", "threads", "version"},
+    {"accelerate", "files", "noise", "ranges", "version"},
     {"data", "distributions", "nn"},
     {"models"},
     {"sampling", "training", "codec", "evaluation"},
-    {"recipes", "images", "report", "runs"},
-    {"settings", "display"},
-    {"configuration"},
-    {"pages"},
+    {"display", "fast", "runs"},
+    {"config"},
+    {"reports"},
     {"workbench"},
-    {"showcase"},
     {"cli", "studio"},
     {"__init__", "__main__"},
 )
 # Neighbours on one floor that may look at each other: who, whom, and why.
 ALLOWED = {
-    ("report", "images"): "a report shows images",
+    ("accelerate", "fast"): "by name, when something asks for it first",
     ("evaluation", "training"): "a feature network is kept as checkpoints are",
 }
 # Files that may be longer than LONGEST lines, with the reason.
@@ -124,6 +122,47 @@ def habit_violations(root: Path) -> list[str]:
     return found
 
 
+def accelerators_in_the_living_room(root: Path) -> list[str]:
+    """Who imports the compiled loops, numba or ctypes, though only ``fast`` may (and ``accelerate``, by name)."""
+    may = {"ctypes": {("training", "memory")}, "limner.fast": {("accelerate",)}}
+    found = []
+    for parts, tree in parsed(root):
+        if parts[0] == "fast":
+            continue
+        for node, name in imported(parts, tree):
+            banned = [w for w in ("numba", "llvmlite", "ctypes", "limner.fast") if f"{name}.".startswith(f"{w}.")]
+            found += [f"{shown(parts, node)}: imports {name}" for w in banned if parts not in may.get(w, ())]
+    return found
+
+
+def import_circles(root: Path) -> list[str]:
+    """Files that import each other, in a loop of any length, for types too; a package's face counts as a file."""
+    files = {parts[:-1] if parts[-1] == "__init__" else parts for parts, _ in parsed(root)}
+    arrows: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+    for parts, tree in parsed(root):
+        own = parts[:-1] if parts[-1] == "__init__" else parts
+        for node, name in imported(parts, tree):
+            if isinstance(node, ast.Call):  # by name, when it is needed
+                continue
+            names = tuple(name.split("."))[1:] if name.startswith("limner.") else ()
+            target = next((names[:n] for n in range(len(names), 0, -1) if names[:n] in files), None)
+            if target is not None and target != own:
+                arrows.setdefault(own, set()).add(target)
+    found, done = [], set()
+
+    def walk(file: tuple[str, ...], way: list[tuple[str, ...]]) -> None:
+        if file in way:
+            found.append(" -> ".join("/".join(f) for f in [*way[way.index(file) :], file]))
+        elif file not in done:
+            for other in sorted(arrows.get(file, ())):
+                walk(other, [*way, file])
+            done.add(file)
+
+    for file in sorted(arrows):
+        walk(file, [])
+    return found
+
+
 def long_files(root: Path) -> list[str]:
     found = []
     for path in sorted(root.rglob("*.py")):
@@ -133,7 +172,9 @@ def long_files(root: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("check", [floor_violations, habit_violations, long_files])
+@pytest.mark.parametrize(
+    "check", [floor_violations, habit_violations, accelerators_in_the_living_room, import_circles, long_files]
+)
 def test_house(check):
     assert PACKAGE.is_dir()
     assert list(PACKAGE.rglob("*.py"))
@@ -156,7 +197,7 @@ def test_exceptions_are_needed():
 def test_import_is_light(module):
     """``limner --help`` must answer at once: torch and matplotlib wait until they are needed."""
     heavy = ["matplotlib", "sklearn", "lightning_fabric", "torchmetrics"]
-    heavy += [] if module.startswith("limner.reports.draw") else ["torch", "numpy", "PIL"]
+    heavy += [] if module.startswith("limner.reports") else ["torch", "numpy", "PIL"]
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -188,7 +229,7 @@ def house(root: Path, **files: str) -> Path:
         {"models__in__vae": "import importlib\nimportlib.import_module('limner.cli')"},
         {"models__in__vae": "from limner import __version__"},
         {"data__in__digits": "from limner.nn import masks"},  # neighbours
-        {"images": "from limner.reports.html import render"},  # the exception goes one way only
+        {"models__in__vae": "from limner.accelerate import hooks\nfrom limner.fast import tile"},
         {"errors": "import limner.files"},
         {"cellar": ""},
         {"cellar__in__wine": "", "cli": "import limner.cellar"},
@@ -204,8 +245,8 @@ def test_floor_checker_accepts(tmp_path):
     root = house(
         tmp_path,
         __init__="from limner.workbench import train",
-        workbench="from limner.errors import LimnerError\nfrom . import recipes, report",
-        report="from limner.reports.draw import grid",
+        workbench="from limner.errors import LimnerError\nfrom . import config, reports",
+        reports__in__html="from limner.reports.draw import grid",
         models__in__vae="from .contracts import Scores\nimport torch\nfrom .. import nn",
         nn__in____init__="from limner.nn.blocks import Block",
     )
@@ -237,6 +278,21 @@ def test_habit_checker_accepts(tmp_path):
     text += "numpy.load('x', allow_pickle=False)\nmodel.load('x')\n"
     text += "try:\n    zip.open()\nexcept (OSError, NotImplementedError):\n    pass\n"
     assert habit_violations(house(tmp_path, training__in__loop=text, cli="print(1)", cli__in__runs="print(1)")) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["import numba", "from ctypes import CDLL", "from limner.fast.tile import tile", "import llvmlite.ir"]
+)
+def test_accelerators_are_found(tmp_path, text):
+    assert accelerators_in_the_living_room(house(tmp_path, models__in__vae=text))
+    assert accelerators_in_the_living_room(house(tmp_path, fast__in__loops=text, models__in__vae="import torch")) == []
+
+
+def test_circles_are_found(tmp_path):
+    root = house(tmp_path, a="from limner.b import x", b="def f():\n    from limner import c", c="import torch")
+    assert import_circles(root) == []
+    house(tmp_path, c="from limner.a import y")
+    assert import_circles(root) == ["a -> b -> c -> a"]
 
 
 def test_long_files_are_found(tmp_path):

@@ -49,12 +49,12 @@ def test_a_image_file_becomes_the_models_kind(home):
     run = workbench.open_run("pixelcnn")  # 1×8×8, 17 levels
     noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3))
     for pixels in (noise, noise[..., 0]):
-        image = image_of(run, save(home / "x.png", pixels))
+        image = image_of(save(home / "x.png", pixels), run.model, run.data)
         assert image.shape == (1, 8, 8)
         grey = np.asarray(Image.open(home / "x.png").convert("L"), dtype=float)
         assert np.abs(image[0].numpy() - grey).max() <= 8  # half a level
         run.log_prob(image[None])  # refuses what is no level
-    assert torch.equal(image_of(run, "test:3"), run.data().split("test").first(4)[3])
+    assert torch.equal(image_of("test:3", run.model, run.data), run.data().split("test").first(4)[3])
 
 
 @pytest.mark.parametrize("model", ["pixelcnn", "gated-pixelcnn"])

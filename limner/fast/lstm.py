@@ -21,7 +21,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from limner.fast import digest
+from limner.fast.digest import digest
 from limner.fast.product import product
 from limner.fast.tile import VECTOR_BYTES
 from limner.fast.vectors import FAST, I64, Vectors

@@ -1,6 +1,1 @@
-"""Pages about runs: ``report.html`` of one, the comparison of several, and the model card."""
-
-from limner.reports.pages import REPORT, write_comparison, write_run_pages
-from limner.reports.run_view import Portrait
-
-__all__ = ["REPORT", "Portrait", "write_comparison", "write_run_pages"]
+"""What people look at: ``draw`` makes images and plots, ``pages`` the report of a run and the comparison of several."""

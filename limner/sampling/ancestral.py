@@ -13,7 +13,8 @@ from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import Samples
 from limner.models.multiscale import MultiScalePixelRNN
 from limner.sampling.jacobi import jacobi
-from limner.sampling.rows import Known, row_methods, row_sampler
+from limner.sampling.methods import row_methods, row_sampler
+from limner.sampling.rows import Known
 
 __all__ = ["Method", "OnRow", "sample"]
 

@@ -26,7 +26,7 @@ from limner.data.levels import dequantize
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import describe_shape
-from limner.sampling.rows import row_sampler
+from limner.sampling.methods import row_sampler
 
 __all__ = ["Completions", "complete", "gibbs_passes", "is_suffix"]
 

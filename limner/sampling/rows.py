@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from limner.accelerate import hooks
 from limner.data.levels import dequantize, quantize
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
 
-__all__ = ["Known", "NaiveRowSampler", "RowMethod", "RowSampler", "row_methods", "row_sampler"]
+__all__ = ["Known", "NaiveRowSampler", "RowSampler"]
 
 Known = tuple[Tensor, Tensor]
 """Images uint8 ``(n, C, H, W)``, and bool ``(H, W)`` or ``(n, H, W)``: True where a pixel is given."""
-RowMethod = Literal["auto", "compiled", "cached", "naive"]
 
 
 class RowSampler(ABC):
@@ -140,49 +137,3 @@ class NaiveRowSampler(RowSampler):
 
     def _select(self, index: Tensor) -> None:
         pass
-
-
-def _compiled_sampler(model: Autoregressive) -> type[RowSampler] | None:
-    accelerated = hooks()
-    return None if accelerated is None else accelerated.row_sampler(model)
-
-
-def row_methods(model: Autoregressive) -> list[RowMethod]:
-    """The methods that can sample from ``model``, the fastest first."""
-    from limner.sampling.caches import has_cache
-
-    compiled = _compiled_sampler(model) is not None
-    can: dict[RowMethod, bool] = {"compiled": compiled, "cached": has_cache(model), "naive": True}
-    return [name for name, possible in can.items() if possible]
-
-
-def row_sampler(
-    model: Autoregressive,
-    n: int,
-    *,
-    generator: torch.Generator | None = None,
-    labels: Tensor | None = None,
-    known: Known | None = None,
-    context: Tensor | None = None,
-    method: RowMethod = "auto",
-) -> RowSampler:
-    """The fastest ``RowSampler`` of a model, or the one that ``method`` names.
-
-    ``compiled`` comes from ``limner.accelerate`` (it needs the package numba, and a model on the CPU), ``cached`` is
-    plain PyTorch.
-
-    Raises:
-        LimnerError: The method cannot sample from this model, or see ``RowSampler``.
-    """
-    can = row_methods(model)
-    if method != "auto" and method not in can:
-        raise LimnerError(f"this {type(model).__name__} has no {method} sampler: {', '.join(can)}")
-    chosen = method if method != "auto" else can[0]
-    kind: type[RowSampler] = NaiveRowSampler
-    if chosen == "compiled":
-        kind = _compiled_sampler(model) or kind
-    elif chosen == "cached":
-        from limner.sampling.cached import CachedRowSampler
-
-        kind = CachedRowSampler
-    return kind(model, n, generator=generator, labels=labels, known=known, context=context)

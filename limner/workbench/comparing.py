@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from limner import reports
 from limner.errors import LimnerError
 from limner.files import check_place
 from limner.models import Samples, Scores
 from limner.models.bounded import Bounded
+from limner.reports.pages import write_comparison
+from limner.reports.run_view import Portrait
 from limner.workbench.measuring import FEATURES
 from limner.workbench.run import Run, open_run
 
@@ -56,7 +57,7 @@ def compare(
         _ = run.model  # all can be used: said before the first is measured
     sampling = [run.model for run in opened if isinstance(run.model, Samples)]
     fidelity = fidelity or not all(isinstance(model, Scores) for model in sampling)
-    rows: list[tuple[reports.Portrait, dict[str, Any]]] = []
+    rows: list[tuple[Portrait, dict[str, Any]]] = []
     for run in opened:
         record = run.evaluate(
             split=split,
@@ -66,5 +67,5 @@ def compare(
             quiet=quiet,
         )
         rows.append((run.portrait(), record))
-    path = reports.write_comparison(Path(out), rows, title=title, introduction=introduction)
+    path = write_comparison(Path(out), rows, title=title, introduction=introduction)
     return path, [record for _, record in rows]

@@ -54,7 +54,9 @@ def encode_images(
         LimnerError: The model has no encoder; a file cannot be read.
     """
     model = _encoder(run)
-    images = torch.stack([x if isinstance(x, torch.Tensor) else image_of(run, x, fitted=True) for x in chosen])
+    images = torch.stack(
+        [x if isinstance(x, torch.Tensor) else image_of(x, run.model, run.data, run.config.data.fit) for x in chosen]
+    )
     labels = None
     if isinstance(model, Bounded) and (labels := model.likeliest(images)) is not None:
         told = [label if label is not None else _class_of(run, x) for x in chosen]
@@ -64,7 +66,7 @@ def encode_images(
 
 def _class_of(run: Run, image: OnePicture) -> int | None:
     """What the run's data says of ``test:7``."""
-    place = None if isinstance(image, torch.Tensor) else place_of(run, image)
+    place = None if isinstance(image, torch.Tensor) else place_of(image, run.data)
     return None if place is None or place[0].labels is None else int(place[0].labels[place[1]])
 
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from limner.data import Split, nearest_level
+from limner.data import ImageSet, Split, nearest_level
 from limner.data.decoding import Unreadable, decode, quiet
 from limner.data.fitting import fit_image
 from limner.data.options import FitMode
 from limner.errors import LimnerError
+from limner.models import Model
 
 if TYPE_CHECKING:
     from PIL import Image
-
-    from limner.workbench.run import Run
 
 __all__ = ["MASKS", "image_of", "missing_part", "place_of"]
 
@@ -26,27 +26,30 @@ MASKS = "top-half, bottom-half, left-half, right-half, box=y0,x0,y1,x1 or an ima
 SPLITS = ("train", "validation", "test")
 
 
-def image_of(run: Run, image: str | os.PathLike[str], *, fitted: bool = False) -> torch.Tensor:
-    """An image of the size, channels and levels of the run's model, uint8 ``(C, H, W)``.
+def image_of(
+    image: str | os.PathLike[str], model: Model, data: Callable[[], ImageSet], fit: FitMode | None = None
+) -> torch.Tensor:
+    """An image of the size, channels and levels of a model, uint8 ``(C, H, W)``.
 
     Args:
-        run: Whose model completes or encodes it.
         image: An image file, or ``test:7``: a split of the run's data and a number from 0.
-        fitted: A file of another size is brought to the model's as the run's data was; else it is refused.
+        model: What completes or encodes it.
+        data: Loads the run's data, where it is asked for.
+        fit: How a file of another size is brought to the model's; None: it is refused.
 
     Raises:
         LimnerError: The file cannot be read or has another size; there is no such image.
     """
-    if (place := place_of(run, image)) is not None:
+    if (place := place_of(image, data)) is not None:
         split, number = place
         return split.take(torch.tensor([number]))[0]
-    c, h, w = run.model.shape
-    bitmap = _read(image, (h, w), run.config.data.fit if fitted else None).convert("L" if c == 1 else "RGB")
+    c, h, w = model.shape
+    bitmap = _read(image, (h, w), fit).convert("L" if c == 1 else "RGB")
     pixels = torch.from_numpy(np.array(bitmap)).reshape(h, w, c).permute(2, 0, 1)
-    return nearest_level(pixels, run.model.levels)
+    return nearest_level(pixels, model.levels)
 
 
-def place_of(run: Run, image: str | os.PathLike[str]) -> tuple[Split, int] | None:
+def place_of(image: str | os.PathLike[str], data: Callable[[], ImageSet]) -> tuple[Split, int] | None:
     """The split and the number that ``test:7`` means; None where ``image`` is a file.
 
     Raises:
@@ -55,7 +58,7 @@ def place_of(run: Run, image: str | os.PathLike[str]) -> tuple[Split, int] | Non
     name, _, number = str(image).partition(":")
     if name not in SPLITS or not number.isdecimal() or Path(image).exists():
         return None
-    split = run.data().split(name)
+    split = data().split(name)
     if int(number) >= len(split):
         raise LimnerError(f"{image}: {name} has {len(split):,} images, 0 to {len(split) - 1}")
     return split, int(number)

@@ -6,9 +6,12 @@ Of an autoencoder, which has neither, the errors of its reconstructions.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from limner import display
 from limner.data import ImageSet
@@ -22,28 +25,35 @@ from limner.evaluation import (
     measure_reconstruction,
 )
 from limner.evaluation.fidelity import set_size
-from limner.models import Autoencoder, Samples, Scores, with_article
+from limner.models import Autoencoder, Model, Samples, Scores, with_article
 from limner.models.bounded import Bounded
-
-if TYPE_CHECKING:
-    from limner.workbench.run import Run
 
 __all__ = ["FEATURES", "measured"]
 
 FEATURES = ".features"  # beside the runs, which share what they are looked at with
 
 
-def measured(run: Run, images: ImageSet, options: EvaluationOptions, features: Path, quiet: bool) -> dict[str, Any]:
-    """What a run's model measures on a split, by name, as far as it applies.
+def measured(
+    model: Model,
+    name: str,
+    images: ImageSet,
+    options: EvaluationOptions,
+    sample: Callable[[int], Tensor],
+    features: Path,
+    quiet: bool,
+) -> dict[str, Any]:
+    """What a model measures on a split, by name, as far as it applies.
 
     Args:
-        run: Whose model is measured.
+        model: What is measured.
+        name: Of its family.
         images: The data.
         options: What is asked for.
+        sample: Draws so many images of the model, uint8 ``(n, C, H, W)``.
         features: Folder of feature networks.
         quiet: No progress.
     """
-    model, split, limit, seed = run.model, options.split, options.limit, options.seed
+    split, limit, seed = options.split, options.limit, options.seed
     figures: dict[str, Any] = {}
     if isinstance(model, Scores):
         default = model.default_importance_samples if isinstance(model, Bounded) else 1
@@ -54,7 +64,7 @@ def measured(run: Run, images: ImageSet, options: EvaluationOptions, features: P
             )
         figures |= asdict(likelihood)
     elif options.importance_samples is not None and options.importance_samples > 1:
-        raise LimnerError(f"importance samples tighten a bound; {with_article(run.config.model)} has no likelihood")
+        raise LimnerError(f"importance samples tighten a bound; {with_article(name)} has no likelihood")
     elif isinstance(model, Autoencoder):
         if options.fidelity:
             raise LimnerError("an autoencoder draws no samples to compare with the data: leave --fidelity out")
@@ -67,10 +77,9 @@ def measured(run: Run, images: ImageSet, options: EvaluationOptions, features: P
         n = set_size(images, split, limit)  # too few: said before the network is trained
         with display.stages(quiet) as progress:
             network = feature_network(images, features, device=model.device, on_progress=progress)
-        samples = run.sample(n, seed=seed, quiet=quiet)
         figures |= asdict(
             measure_fidelity(
-                samples, images, network, split=split, seed=seed, neighbours=options.neighbours, inception=inception
+                sample(n), images, network, split=split, seed=seed, neighbours=options.neighbours, inception=inception
             )
         )
     return {name: value for name, value in figures.items() if value is not None}

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from limner import display, reports, sampling
+from limner import display, sampling
 from limner.config.run_config import DataConfig, RunConfig, read_run_config
 from limner.data import ImageSet, load
 from limner.data.options import FitMode
@@ -19,6 +19,8 @@ from limner.evaluation import EvaluationOptions
 from limner.models import MODELS, Model, Reconstructs, Samples, Scores, with_article
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import describe_shape
+from limner.reports.pages import write_run_pages
+from limner.reports.run_view import Portrait
 from limner.runs import find_run, record_evaluation
 from limner.training.checkpoints import MODEL, load_model
 from limner.training.loop import Outcome
@@ -151,7 +153,7 @@ class Run:
             raise LimnerError(
                 f"{with_article(self.config.model)} has no p(missing | given) row by row to complete with: {able} do"
             )
-        image = image if isinstance(image, torch.Tensor) else image_of(self, image)
+        image = image if isinstance(image, torch.Tensor) else image_of(image, self.model, self.data)
         missing = mask if isinstance(mask, torch.Tensor) else missing_part(mask, self.model.shape[1:])
         with display.stages(quiet) as progress:
             return sampling.complete(
@@ -218,7 +220,15 @@ class Run:
         chosen = replace(options or EvaluationOptions(), **changes)
         other = data if data is None or isinstance(data, ImageSet) else load_data(data, quiet=quiet)
         images = self.data(quiet=quiet) if other is None else self.matching(other)
-        figures = measured(self, images, chosen, features or self.folder.parent / FEATURES, quiet)
+        figures = measured(
+            self.model,
+            self.config.model,
+            images,
+            chosen,
+            lambda n: self.sample(n, seed=chosen.seed, quiet=quiet),
+            features or self.folder.parent / FEATURES,
+            quiet,
+        )
         source = DataConfig.of(images, "crop").source
         record = {
             "run": self.name,
@@ -232,11 +242,11 @@ class Run:
 
     def report(self) -> Path:
         """Write ``report.html`` and the model card ``README.md`` anew; gives the report's path."""
-        return reports.write_run_pages(self.portrait())
+        return write_run_pages(self.portrait())
 
-    def portrait(self) -> reports.Portrait:
+    def portrait(self) -> Portrait:
         """The run as the pages show it."""
-        return reports.Portrait(self.name, self.folder, self.config, self.model, self.data())
+        return Portrait(self.name, self.folder, self.config, self.model, self.data())
 
     def matching(self, images: ImageSet) -> ImageSet:
         """``images``, which are of the shape and the levels of those it was trained on.

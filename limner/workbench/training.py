@@ -27,7 +27,8 @@ from limner.evaluation.fidelity import frechet_distance
 from limner.files import sweep
 from limner.models import GAN, Model, Samples, Scores, family, with_article
 from limner.models.contracts import ConditionalConfig
-from limner.reports import REPORT, draw
+from limner.reports import draw
+from limner.reports.pages import REPORT
 from limner.runs import check_name, find_run, new_run, runs_folder
 from limner.training.adversarial import Adversarial
 from limner.training.checkpoints import MODEL, STATE, read_header

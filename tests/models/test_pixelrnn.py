@@ -54,7 +54,7 @@ def test_probabilities_of_all_images_sum_to_one(network, shape, levels, head):
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize(("shape", "levels"), [((1, 5, 7), 2), ((3, 5, 7), 4)])
 def test_flipping_a_value_changes_no_logit_at_or_before_it(network, shape, levels, layers, numba, monkeypatch):
-    monkeypatch.setattr("limner.fast.available", lambda: numba)
+    monkeypatch.setenv("LIMNER_ACCELERATE", str(int(numba)))
     model = tiny(network, shape, levels, layers=layers)
     n = math.prod(shape)
     k = torch.randint(levels, (1, *shape), generator=torch.Generator().manual_seed(0)).expand(n, *shape)

@@ -47,7 +47,6 @@ def exact_log_prob(model, k, labels=None):
         (3, {"covariance": "shared"}),
         (3, {"covariance": "fixed", "std": 0.3}),
         (3, {"head": "logistic", "components": 2}),
-        (2, {"output_scale": True}),
         (2, {"prior": "mixture"}),
         (2, {"prior": "vamp"}),
     ],

@@ -180,7 +180,7 @@ def test_the_plain_loop_takes_over_without_numba(case, monkeypatch):
     monkeypatch.setattr(recurrent, plain.__name__, lambda *args: called.append(case) or plain(*args))
     compiled = core(inputs, weight)
     assert not called
-    monkeypatch.setattr("limner.fast.available", lambda: False)
+    monkeypatch.setenv("LIMNER_ACCELERATE", "0")
     assert torch.equal(core(inputs, weight), plain(inputs, weight))
     assert called
     assert torch.allclose(core(inputs, weight), compiled, atol=1e-6)
@@ -188,7 +188,7 @@ def test_the_plain_loop_takes_over_without_numba(case, monkeypatch):
 
 @pytest.mark.parametrize("numba", [True, False])
 def test_under_autocast_it_stays_in_the_precision_of_the_weights(case, numba, monkeypatch):
-    monkeypatch.setattr("limner.fast.available", lambda: numba)
+    monkeypatch.setenv("LIMNER_ACCELERATE", str(int(numba)))
     core = CORES[case[0]][0]
     inputs, weight = made(case, 3, 4, 2, 5, torch.float32)
     inputs = inputs.detach().bfloat16()

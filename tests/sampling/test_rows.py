@@ -1,10 +1,9 @@
 """Every row sampler draws the naive sampler's images: whatever the model, head, class, batch and known pixels."""
 
-import importlib.util
-
 import pytest
 import torch
 
+from limner import accelerate
 from limner.errors import LimnerError
 from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from limner.models.patch_pixelcnn import PatchPixelCNN, PatchPixelCNNConfig
@@ -14,7 +13,9 @@ from limner.models.pixelrnn import DiagonalBiLSTM, DiagonalBiLSTMConfig, RowLSTM
 from limner.sampling import sample
 from limner.sampling.cached import CachedRowSampler
 from limner.sampling.caches import has_cache
-from limner.sampling.rows import row_sampler
+from limner.sampling.methods import row_sampler
+from limner.training.config import TrainingConfig
+from limner.training.optimizers import Optimizers
 
 pytest.importorskip("numba")
 
@@ -264,12 +265,30 @@ def test_new_weights_make_a_new_program():
     assert (draw(model, 3, "compiled")[0] == 255).all()
 
 
-def test_pytorch_samples_where_numba_is_missing(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+@pytest.mark.parametrize("why", ["absent", "switched off"])
+def test_pytorch_samples_where_nothing_is_compiled(why, monkeypatch):
+    if why == "absent":
+        monkeypatch.setattr(accelerate, "_loaded", lambda: None)
+    else:
+        monkeypatch.setenv("LIMNER_ACCELERATE", "0")
     model = build("gated-binary")
     assert isinstance(row_sampler(model, 2), CachedRowSampler)
     with pytest.raises(LimnerError, match="no compiled sampler: cached, naive"):
         row_sampler(model, 2, method="compiled")
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_training_step_makes_a_new_program(optimizer):
+    """torch's fused AdamW does not raise a parameter's version, by which programs are kept."""
+    model = build("gated-binary")
+    optimizers = Optimizers(model, TrainingConfig(optimizer=optimizer, learning_rate=10.0))
+    versions = [p._version for p in model.parameters()]
+    before = draw(model, 3, "compiled")[0]
+    model.head_2.bias.grad = torch.full_like(model.head_2.bias, -1.0)
+    optimizers.clipped_step(1.0, 0.0)
+    assert all(p._version > version for p, version in zip(model.parameters(), versions, strict=True))
+    assert (before < 255).any()
+    assert (draw(model, 3, "compiled")[0] == 255).all()
 
 
 def test_known_images_of_another_shape_are_refused():

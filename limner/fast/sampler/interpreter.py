@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from limner.fast import digest
+from limner.fast.digest import digest
 from limner.fast.lstm import step_forward
 from limner.fast.sampler.activations import finish
 from limner.fast.sampler.draws import PATCH, draw, draw_patch
