@@ -35,7 +35,8 @@ def test_every_model_stands_in_the_readme(name):
 
 
 def test_every_link_leads_somewhere():
-    for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+    pages = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md"]
+    for path in (*(ROOT / page for page in pages), *(ROOT / "docs").rglob("*.md")):
         for target in re.findall(r"\]\((?!http)([^)#]+)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
 
@@ -47,3 +48,9 @@ def test_every_name_in_the_docs_exists():
         source = "\n".join(p.read_text(encoding="utf-8") for p in ROOT.glob("[lt]*/**/*.py"))
         for name in re.findall(r"`(?:[A-Za-z]+\.)?([A-Za-z_]\w+)`(?: in `| \()?", text):
             assert re.search(rf"\b{name}\b", source), f"{page}.md names {name}"
+
+
+def test_the_readme_is_short_and_its_images_are_small():
+    assert len(README.splitlines()) <= 130
+    for image in (ROOT / "docs" / "figures").glob("*.png"):
+        assert image.stat().st_size < 150_000, image.name
