@@ -182,8 +182,8 @@ def terms(model: VAE, x: Tensor, request: dict[str, Any]) -> dict[str, Any]:
     found = []
     for image in x.split(1):
         code = model.encoder(image)
-        image = model.decoder(code.embedding).reconstruction
-        _, reconstruction, kl = model.loss_function(image, image, code.embedding, code.log_covariance, None)
+        decoded = model.decoder(code.embedding).reconstruction
+        _, reconstruction, kl = model.loss_function(decoded, image, code.embedding, code.log_covariance, None)
         found.append((float(reconstruction), float(kl)))
     return {"terms": found}
 

@@ -54,9 +54,8 @@ def encode_images(
         LimnerError: The model has no encoder; a file cannot be read.
     """
     model = _encoder(run)
-    images = torch.stack(
-        [x if isinstance(x, torch.Tensor) else image_of(x, run.model, run.data, run.config.data.fit) for x in chosen]
-    )
+    fit = run.config.data.fit
+    images = torch.stack([x if isinstance(x, torch.Tensor) else image_of(x, run.model, run.data, fit) for x in chosen])
     labels = None
     if isinstance(model, Bounded) and (labels := model.likeliest(images)) is not None:
         told = [label if label is not None else _class_of(run, x) for x in chosen]

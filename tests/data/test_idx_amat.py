@@ -21,13 +21,13 @@ def amat(rows):
 
 
 @pytest.fixture
-def images(rng):
+def pixels(rng):
     return rng.integers(0, 256, (20, 5, 4), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("name", ["a-images-idx3-ubyte", "a.idx3-ubyte", "a.idx", "a-images-idx3-ubyte.gz"])
-def test_idx(tmp_path, images, name):
-    data = idx(images)
+def test_idx(tmp_path, pixels, name):
+    data = idx(pixels)
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     images = load(tmp_path / name)
     assert images.shape == (1, 5, 4)
@@ -37,34 +37,34 @@ def test_idx(tmp_path, images, name):
         "test": 2,
     }
     found = {tuple(p.flatten().tolist()) for part in images.splits.values() for p in part.first(20)}
-    assert found == {tuple(p.flatten().tolist()) for p in images}
+    assert found == {tuple(p.flatten().tolist()) for p in pixels}
 
 
-def test_idx_with_labels_and_test_set_beside_it(tmp_path, images, rng):
+def test_idx_with_labels_and_test_set_beside_it(tmp_path, pixels, rng):
     for part, n in (("train", 20), ("t10k", 6)):
-        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(idx(images[:n]))
-        (tmp_path / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(images[:n, 0, 0] % 3)))
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(idx(pixels[:n]))
+        (tmp_path / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(pixels[:n, 0, 0] % 3)))
     images = load(tmp_path / "train-images-idx3-ubyte")
-    assert torch.equal(images.splits["test"].first(6)[:, 0], torch.from_numpy(images[:6]))
+    assert torch.equal(images.splits["test"].first(6)[:, 0], torch.from_numpy(pixels[:6]))
     for part in images.splits.values():
         names = [images.label_names[k] for k in part.labels]
         assert names == [str(int(p[0, 0, 0]) % 3) for p in part.first(20)]
 
 
-def test_idx_labels_that_do_not_fit(tmp_path, images):
-    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(images))
-    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(images[:7, 0, 0]))
+def test_idx_labels_that_do_not_fit(tmp_path, pixels):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(pixels))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(pixels[:7, 0, 0]))
     with pytest.raises(LimnerError, match=r"train-labels-idx1-ubyte: 7 labels for 20 images"):
         load(tmp_path / "train-images-idx3-ubyte")
 
 
 def test_idx_in_colour(tmp_path, rng):
-    images = rng.integers(0, 256, (12, 5, 4, 3), dtype=np.uint8)
-    (tmp_path / "a.idx").write_bytes(idx(images))
+    pixels = rng.integers(0, 256, (12, 5, 4, 3), dtype=np.uint8)
+    (tmp_path / "a.idx").write_bytes(idx(pixels))
     images = load(tmp_path / "a.idx")
     assert images.shape == (3, 5, 4)
     found = {tuple(p.permute(1, 2, 0).flatten().tolist()) for s in images.splits.values() for p in s.first(20)}
-    assert found == {tuple(p.flatten().tolist()) for p in images}
+    assert found == {tuple(p.flatten().tolist()) for p in pixels}
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_bad_idx(tmp_path, data, problem):
         load(tmp_path / "bad.idx")
 
 
-def test_bad_gzip(tmp_path, images):
-    whole = gzip.compress(idx(images))
+def test_bad_gzip(tmp_path, pixels):
+    whole = gzip.compress(idx(pixels))
     for name, data, problem in (
         ("cut", whole[:-20], "cut off"),
         ("hurt", whole[:200] + bytes(60) + whole[260:], "damaged"),
@@ -149,8 +149,8 @@ def test_binary_amat(tmp_path, rng, ending, gz):
 
 def test_amat_without_a_last_newline(tmp_path):
     (tmp_path / "a.amat").write_text("0 1 1 0\n1 1 1 0")
-    images = load(tmp_path / "a.amat").splits["train"].first(2).flatten(1).tolist()
-    assert sorted(images) == [[0, 255, 255, 0], [255, 255, 255, 0]]
+    pixels = load(tmp_path / "a.amat").splits["train"].first(2).flatten(1).tolist()
+    assert sorted(pixels) == [[0, 255, 255, 0], [255, 255, 255, 0]]
 
 
 def test_amat_with_fractions_and_labels(tmp_path):
@@ -197,10 +197,10 @@ def test_bad_amat(tmp_path, text, problem):
         load(tmp_path / "bad.amat")
 
 
-def test_files_too_large_for_the_memory(tmp_path, images, monkeypatch):
+def test_files_too_large_for_the_memory(tmp_path, pixels, monkeypatch):
     monkeypatch.setattr("limner.data.amat.available_memory", lambda: 500)
     monkeypatch.setattr("limner.data.idx.available_memory", lambda: 300)
-    (tmp_path / "big.idx.gz").write_bytes(gzip.compress(idx(images)))
+    (tmp_path / "big.idx.gz").write_bytes(gzip.compress(idx(pixels)))
     with pytest.raises(LimnerError, match=r"big\.idx\.gz: its 400 bytes of images do not fit"):
         load(tmp_path / "big.idx.gz")
     (tmp_path / "big.amat.gz").write_bytes(gzip.compress(b"0 1 1 0\n" * 1000))

@@ -75,10 +75,6 @@ def test_importance_samples_are_refused_where_nothing_is_bounded():
         measure_likelihood(pixelcnn(), split(3), importance_samples=5)
     with pytest.raises(LimnerError, match="1 or more"):
         measure_likelihood(pixelcnn(), split(3), importance_samples=0)
-    with pytest.raises(LimnerError, match="K > 1 importance samples, not for the ELBO"):
-        measure_likelihood(pixelcnn(), split(3), proposal_scale=1.2)
-    with pytest.raises(LimnerError, match="above 0"):
-        measure_likelihood(pixelcnn(), split(3), proposal_scale=0.0)
 
 
 def test_weights_that_are_no_numbers_are_named():
