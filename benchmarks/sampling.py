@@ -1,6 +1,7 @@
 """What exact sampling costs, as a multiple of one forward pass.
 
     python -m benchmarks.sampling [--json] [--only MODEL] [--batches 1 16 64 256] [--repeats 5] [--naive]
+        [--method streaming]
     python -m benchmarks.sampling --memory [--json]
 
 A forward pass is ``conditionals`` of as many images, without gradients, in the same precision on the same threads. It
@@ -21,7 +22,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,7 @@ from limner.models.contracts import Model
 from limner.models.pixelrnn import MaskedLinear
 from limner.nn import MaskedConv2d
 from limner.sampling import sample
+from limner.sampling.ancestral import Method
 from limner.sampling.methods import row_sampler
 
 Shape = tuple[int, int, int]
@@ -61,31 +63,30 @@ def shaken(model: Model) -> Autoregressive:
 
 
 @torch.no_grad()
-def identical(model: Autoregressive, run_naive: bool) -> bool:
+def identical(model: Autoregressive, run_naive: bool, method: Method = "auto") -> bool:
     """Whether the fast sampler's images are the naive sampler's, in float64."""
     exact = copy.deepcopy(model).double()
-    rows = row_sampler(exact, COMPARED, generator=torch.Generator().manual_seed(0))
-    while rows.row < exact.shape[1]:
-        rows.draw_row()
+    drawn = sample(exact, COMPARED, generator=torch.Generator().manual_seed(0), method=method)
+    k = quantize(drawn, exact.levels)
     if run_naive:
         naive = sample(exact, COMPARED, generator=torch.Generator().manual_seed(0), method="naive")
-        return torch.equal(quantize(naive, exact.levels), rows.k)
-    uniforms = torch.rand(rows.k.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return torch.equal(exact.conditionals(rows.k).icdf(uniforms), rows.k)
+        return torch.equal(quantize(naive, exact.levels), k)
+    uniforms = torch.rand(k.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return torch.equal(exact.conditionals(k).icdf(uniforms), k)
 
 
 @torch.no_grad()
-def measure(model: Autoregressive, batch: int, repeats: int) -> dict[str, Any]:
-    """Median seconds of a forward pass, of the fast sampler and of the naive one."""
+def measure(model: Autoregressive, batch: int, repeats: int, method: Method = "auto") -> dict[str, Any]:
+    """Median seconds of a forward pass, of a sampler (the fastest, if ``auto``) and of the naive one."""
     c, h, w = model.shape
     k = torch.randint(model.levels, (batch, c, h, w))
     rows = [h * (2 * x + 1) // 8 for x in range(4)]  # a naive pass on average, as its cost is linear in the rows
     runs: dict[str, tuple[Callable[[], Any], list[float]]] = {
         "forward": (lambda: model.conditionals(k), []),
-        "cached": (lambda: sample(model, batch), []),
+        "sampler": (lambda: sample(model, batch, method=method), []),
         "naive": (lambda: [_naive_pass(model, k[:, :, : row - row % model.patch + model.patch]) for row in rows], []),
     }
-    sample(model, batch)  # the program is made once
+    sample(model, batch, method=method)  # the program is made once
     for repeat in range(repeats):
         for name, (run, seconds) in runs.items():
             if name == "naive" and repeat:
@@ -93,16 +94,16 @@ def measure(model: Autoregressive, batch: int, repeats: int) -> dict[str, Any]:
             start = time.perf_counter()
             run()
             seconds.append(time.perf_counter() - start)
-    forward, cached, naive = (statistics.median(seconds) for _, seconds in runs.values())
+    forward, sampler, naive = (statistics.median(seconds) for _, seconds in runs.values())
     naive *= c * h * w / len(rows)
     return {
         "forward_seconds": round(forward, 5),
-        "cached_seconds": round(cached, 5),
+        "sampler_seconds": round(sampler, 5),
         "naive_seconds": round(naive, 2),
         "naive_extrapolated": True,
-        "cached_over_forward": round(cached / forward, 3),
-        "naive_over_cached": round(naive / cached, 1),
-        "images_per_second": round(batch / cached, 1),
+        "sampler_over_forward": round(sampler / forward, 3),
+        "naive_over_sampler": round(naive / sampler, 1),
+        "images_per_second": round(batch / sampler, 1),
     }
 
 
@@ -146,6 +147,9 @@ def main() -> None:
         "--naive", action="store_true", help="identical from the naive sampler itself, not from one pass"
     )
     parser.add_argument("--memory", action="store_true", help="bytes of the caches at three sizes instead of seconds")
+    parser.add_argument(
+        "--method", choices=get_args(Method), default="auto", help="the sampler; by default the fastest"
+    )
     arguments = parser.parse_args()
     names = [name for name in MODELS if arguments.only in (None, name)]
     rows: list[dict[str, Any]] = []
@@ -165,11 +169,11 @@ def main() -> None:
             cases.append(("pixelcnn", "small", *BINARY, [256]))
         for name, recipe, shape, levels, batches in cases:
             model = build(name, shape, levels, recipe)
-            same = identical(model, arguments.naive)
+            same = identical(model, arguments.naive, arguments.method)
             for batch in batches:
                 row: dict[str, Any] = {"model": name, "recipe": recipe, "batch": batch}
                 row |= {"shape": list(shape), "levels": levels}
-                show(row | measure(model, batch, arguments.repeats) | {"identical": same})
+                show(row | measure(model, batch, arguments.repeats, arguments.method) | {"identical": same})
     if arguments.json:
         print(json.dumps(rows))
 

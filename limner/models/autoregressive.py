@@ -89,6 +89,11 @@ class Autoregressive(Tractable):
     """Side of the squares of pixels that are drawn one after another; within one, raster order."""
     context: int = 0
     """Features of what else ``logits`` are told of each pixel."""
+    streams: ClassVar[bool] = False
+    """Whether ``logits`` can run a pixel at a time (``limner.nn.streaming``): faster sampling without numba.
+
+    It can where all layers are limner's causal ones or work on each pixel alone, with strict ones (mask A) first.
+    """
     head: type[ChannelDistribution]
     parameters_per_channel: int
 

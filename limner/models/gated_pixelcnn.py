@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.pixelcnn import PixelCNNConfig
-from limner.nn import MaskedConv2d
+from limner.nn import MaskedConv2d, RowsAbove
+from limner.nn.streaming import row_wise
 from limner.ranges import NotNegative, Positive
 
 __all__ = ["GatedBlock", "GatedPixelCNN", "GatedPixelCNNConfig", "gate"]
@@ -47,18 +48,6 @@ def gate(x: Tensor, groups: int = 1) -> Tensor:
     return (torch.tanh(f) * torch.sigmoid(g)).flatten(1, 2)
 
 
-class RowsAbove(nn.Conv2d):
-    """A convolution over the ``rows`` rows that end with the own row, or with the one above it (``strict``)."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, strict: bool) -> None:
-        rows = kernel // 2 + (not strict)
-        super().__init__(inputs, outputs, (rows, kernel), padding=(kernel // 2, kernel // 2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, in, H, W)`` → ``(B, out, H, W)``."""
-        return super().forward(x)[:, :, : x.shape[2]]
-
-
 class GatedBlock(nn.Module):
     """One layer of both stacks, with its link from vertical to horizontal."""
 
@@ -74,9 +63,15 @@ class GatedBlock(nn.Module):
 
     def forward(self, v: Tensor, h: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Maps of both stacks, each ``(B, p, H, W)``; ``labels`` int64 ``(B,)`` where there are classes."""
+        v, link = self.vertical_stack(v, labels)
+        left = gate(self.horizontal_label(self.horizontal(h) + link, labels), self.channels)
+        return v, h + self.out(left)
+
+    @row_wise
+    def vertical_stack(self, v: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Its next maps ``(B, p, H, W)``, and what they give the horizontal stack, ``(B, 2p, H, W)``."""
         above = self.vertical(v)
-        left = gate(self.horizontal_label(self.horizontal(h) + self.link(above), labels), self.channels)
-        return v + gate(self.vertical_label(above, labels)), h + self.out(left)
+        return v + gate(self.vertical_label(above, labels)), self.link(above)
 
 
 class GatedPixelCNN(Autoregressive):
@@ -89,6 +84,7 @@ class GatedPixelCNN(Autoregressive):
     """
 
     config: GatedPixelCNNConfig
+    streams = True
 
     def __init__(self, config: GatedPixelCNNConfig, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__(config, shape, levels, config.head, config.classes)

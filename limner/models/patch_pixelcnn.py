@@ -27,6 +27,7 @@ from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.contracts import ConditionalConfig
 from limner.nn import MaskedConv2d
+from limner.nn.streaming import map_here
 from limner.ranges import Fraction, NotNegative, Positive, odd
 
 __all__ = ["PatchBlock", "PatchPixelCNN", "PatchPixelCNNConfig", "normalised"]
@@ -95,6 +96,7 @@ class PatchPixelCNN(Autoregressive):
     """
 
     config: PatchPixelCNNConfig
+    streams = True
 
     def __init__(self, config: PatchPixelCNNConfig, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__(config, shape, levels, None, config.classes)
@@ -153,7 +155,7 @@ class PatchPixelCNN(Autoregressive):
     def symbol_maps(self, symbols: Tensor, labels: Tensor | None = None) -> Tensor:
         """The last hidden maps ``(B, F, H/p, W/p)`` of symbols int64 ``(B, H/p, W/p)``."""
         x = self.embed(symbols).permute(0, 3, 1, 2)  # channels_last as it is
-        x = self.label(self.first(x) + self.position[:, :, : x.shape[2]], labels)
+        x = self.label(self.first(x) + map_here(self.position, x.shape[2]), labels)
         for block in self.blocks:
             x = block(x, labels)
         return normalised(x)

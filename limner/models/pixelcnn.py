@@ -78,6 +78,7 @@ class PixelCNN(Autoregressive):
     """
 
     config: PixelCNNConfig
+    streams = True
 
     def __init__(self, config: PixelCNNConfig, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__(config, shape, levels, config.head, config.classes)

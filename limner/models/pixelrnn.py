@@ -25,7 +25,9 @@ from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import ConditionalConfig
 from limner.nn import MaskedConv2d, channel_groups
+from limner.nn.memories import ConvolutionMemory, RecurrentMemory
 from limner.nn.recurrent import DIAGONAL, Direction, diagonal_lstm, row_direction, row_lstm
+from limner.nn.streaming import Memory, Stream, current_stream
 from limner.ranges import Positive, odd
 
 __all__ = [
@@ -102,11 +104,18 @@ class MaskedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(H, W, B, in)`` → ``(H, W, B, out)``."""
+        if (stream := current_stream()) is not None:
+            return stream.run(self, self.memory, x.permute(2, 3, 0, 1)).permute(2, 3, 0, 1)
         if self.span > 1:
             w, left = x.shape[1], self.span - 1
             padded = F.pad(x, (0, 0, 0, 0, left, 0))
             x = torch.cat([padded[:, t : t + w] for t in range(self.span)], -1)
         return F.linear(x, self.masked_weight(), self.bias)
+
+    def memory(self, stream: Stream) -> Memory:
+        """What a stream remembers of this layer's input."""
+        kernel = self.masked_weight().unflatten(1, (self.span, -1)).movedim(1, -1).unsqueeze(2)  # (out, in, 1, span)
+        return ConvolutionMemory(stream, F.pad(kernel, (0, self.span - 1)), self.bias, strict=False)
 
 
 class Recurrent(nn.Module):
@@ -156,7 +165,8 @@ class Recurrent(nn.Module):
             labels: int64 ``(B,)`` where there are classes.
             context: ``(H, W, B, context)`` where there is some.
         """
-        if self.pixels is None:
+        stream = current_stream()
+        if self.pixels is None or stream is not None:  # a stream's memory adds the pixels, a row later
             inputs = self.input(x)
         else:
             weight = self.input.masked_weight()
@@ -166,7 +176,12 @@ class Recurrent(nn.Module):
             inputs = inputs + self.label[labels]
         if self.context is not None:
             inputs = inputs + self.context(context)
-        return x + self.out(self.states(inputs))
+        states = self.states(inputs) if stream is None else stream.run(self, self.memory, inputs, pixels)
+        return x + self.out(states)
+
+    def memory(self, stream: Stream) -> Memory:
+        """What a stream remembers of this layer's states."""
+        return RecurrentMemory(stream, self.state, self.directions, self.pixels)
 
     @abstractmethod
     def states(self, inputs: Tensor) -> Tensor:
@@ -206,6 +221,7 @@ class PixelRNN(Autoregressive):
     """
 
     config: DiagonalBiLSTMConfig
+    streams = True
     layer: ClassVar[type[RowLayer] | type[DiagonalLayer]]
 
     def __init__(

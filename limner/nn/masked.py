@@ -1,4 +1,4 @@
-"""Masked convolutions (PixelRNN paper, arXiv 1601.06759, section 3.4 and figure 2 right)."""
+"""Causal convolutions: masked (arXiv 1601.06759, section 3.4, figure 2 right), and of rows above (1606.05328)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["MaskedConv2d", "channel_groups", "raster_mask"]
+from limner.nn.memories import ConvolutionMemory, RowsMemory
+from limner.nn.streaming import Memory, Stream, current_stream
+
+__all__ = ["MaskedConv2d", "RowsAbove", "channel_groups", "raster_mask"]
 
 
 def channel_groups(features: int, channels: int) -> Tensor:
@@ -74,10 +77,38 @@ class MaskedConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in, H, W)`` → ``(B, out, H, W)``."""
+        if (stream := current_stream()) is not None:
+            return stream.run(self, self.memory, x)
         y = F.conv2d(x, self.masked_weight(), self.bias, padding=self.padding)
         return y[:, :, : x.shape[2]]  # the rows that the bottom padding added see the future's place only
+
+    def memory(self, stream: Stream) -> Memory:
+        """What a stream remembers of this layer's input."""
+        return ConvolutionMemory(stream, self.masked_weight(), self.bias, strict=self.kind == "A")
 
     def extra_repr(self) -> str:
         """Mask and shape, for ``print(model)``."""
         out, inp, rows, width = self.weight.shape
         return f"{inp}, {out}, kernel=({2 * rows - 1}, {width}), mask={self.kind}"
+
+
+class RowsAbove(nn.Conv2d):
+    """A convolution over the ``rows`` rows that end with the own row, or with the one above it (``strict``).
+
+    Without ``strict`` its input must be a map of the rows above already, or it would see pixels to the right.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, strict: bool) -> None:
+        rows = kernel // 2 + (not strict)
+        super().__init__(inputs, outputs, (rows, kernel), padding=(kernel // 2, kernel // 2))
+        self.strict = strict
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, in, H, W)`` → ``(B, out, H, W)``."""
+        if (stream := current_stream()) is not None:
+            return stream.run(self, self.memory, x)
+        return super().forward(x)[:, :, : x.shape[2]]
+
+    def memory(self, stream: Stream) -> Memory:
+        """What a stream remembers of this layer's input."""
+        return RowsMemory(stream, self.weight, self.bias, strict=self.strict)

@@ -19,7 +19,7 @@ from limner.sampling.rows import Known
 __all__ = ["Method", "OnRow", "sample"]
 
 OnRow = Callable[[int, Tensor], None]
-Method = Literal["auto", "compiled", "cached", "naive", "jacobi"]
+Method = Literal["auto", "compiled", "streaming", "naive", "jacobi"]
 
 
 def sample(
@@ -47,8 +47,9 @@ def sample(
         on_row: Called after each finished row of an autoregressive model (of a multi-scale one: of its
             largest images), with the row and the batch so far.
         batch_size: Images drawn together, which bounds the memory.
-        method: Of an autoregressive model: each activation once, in a compiled loop (``compiled``) or in PyTorch
-            (``cached``); a pass a value (``naive``); passes until nothing changes (``jacobi``). ``auto``: the fastest.
+        method: Of an autoregressive model: each activation once, in a compiled loop (``compiled``) or a pixel at a
+            time in PyTorch (``streaming``); a pass a value (``naive``); passes until nothing changes (``jacobi``).
+            ``auto``: the fastest.
 
     Raises:
         LimnerError: The model cannot do what was asked.
@@ -125,6 +126,6 @@ def _scale_by_scale(
 
 
 def _fixed_points_win(model: Autoregressive, n: int) -> bool:
-    """Measured (docs/notes/sampling.md): always without a cache, and for one binary image beside PyTorch's cache."""
+    """Measured (docs/notes/sampling.md): always beside the naive sampler, and for one binary image beside streaming."""
     fastest = row_methods(model)[0]
-    return fastest == "naive" or (fastest == "cached" and n == 1 and model.levels == 2)
+    return fastest == "naive" or (fastest == "streaming" and n == 1 and model.levels == 2)

@@ -9,9 +9,9 @@ one more value a pass, and in practice many: where the model is sure of a pixel,
 network is used as it is, no cache is needed.
 
 A binary 28×28 image takes 28 passes instead of 784 (the slowest of 64: 59), most of them over a part of its rows; a
-3×32×32 one with 256 levels 161 instead of 3,072. The caches' arithmetic is that of one pass, so the compiled cached
-sampler wins wherever there is one (batch 1: 4 ms against 57). Fixed points win for one binary image at a time where
-the caches run in Python (57 ms against 149), and for any model without caches: docs/notes/sampling.md.
+3×32×32 one with 256 levels 161 instead of 3,072. The compiled sampler's arithmetic is that of one
+pass, so it wins wherever there is one (batch 1: 4 ms against 57). Fixed points win for one binary image at a time
+against streaming, and for any model that cannot stream: docs/notes/sampling.md.
 """
 
 from __future__ import annotations

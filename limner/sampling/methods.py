@@ -10,13 +10,12 @@ from torch import Tensor
 from limner.accelerate import hooks
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
-from limner.sampling.cached import CachedRowSampler
-from limner.sampling.caches import has_cache
 from limner.sampling.rows import Known, NaiveRowSampler, RowSampler
+from limner.sampling.streaming import StreamingRowSampler, can_stream
 
 __all__ = ["RowMethod", "row_methods", "row_sampler"]
 
-RowMethod = Literal["auto", "compiled", "cached", "naive"]
+RowMethod = Literal["auto", "compiled", "streaming", "naive"]
 
 
 def _compiled_sampler(model: Autoregressive) -> type[RowSampler] | None:
@@ -27,7 +26,7 @@ def _compiled_sampler(model: Autoregressive) -> type[RowSampler] | None:
 def row_methods(model: Autoregressive) -> list[RowMethod]:
     """The methods that can sample from ``model``, the fastest first."""
     compiled = _compiled_sampler(model) is not None
-    can: dict[RowMethod, bool] = {"compiled": compiled, "cached": has_cache(model), "naive": True}
+    can: dict[RowMethod, bool] = {"compiled": compiled, "streaming": can_stream(model), "naive": True}
     return [name for name, possible in can.items() if possible]
 
 
@@ -43,8 +42,8 @@ def row_sampler(
 ) -> RowSampler:
     """The fastest ``RowSampler`` of a model, or the one that ``method`` names.
 
-    ``compiled`` comes from ``limner.accelerate`` (it needs the package numba, and a model on the CPU), ``cached`` is
-    plain PyTorch.
+    ``compiled`` comes from ``limner.accelerate`` (it needs the package numba, and a model on the CPU),
+    ``streaming`` is plain PyTorch for models whose layers can run a pixel at a time.
 
     Raises:
         LimnerError: The method cannot sample from this model, or see ``RowSampler``.
@@ -56,6 +55,6 @@ def row_sampler(
     kind: type[RowSampler] = NaiveRowSampler
     if chosen == "compiled":
         kind = _compiled_sampler(model) or kind
-    elif chosen == "cached":
-        kind = CachedRowSampler
+    elif chosen == "streaming":
+        kind = StreamingRowSampler
     return kind(model, n, generator=generator, labels=labels, known=known, context=context)

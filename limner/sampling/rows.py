@@ -83,7 +83,7 @@ class RowSampler(ABC):
         self.row = drawn.stop
 
     def select(self, index: Tensor) -> None:
-        """Image i becomes a copy of image ``index[i]``: what it drew, what it is given, its class and its caches.
+        """Image i becomes a copy of image ``index[i]``: what it drew, what it is given, its class and its memory.
 
         The uniforms of the rows to come stay where they are, so that copies go their own ways.
         """
@@ -107,11 +107,11 @@ class RowSampler(ABC):
 
     @abstractmethod
     def _select(self, index: Tensor) -> None:
-        """Reorder the caches."""
+        """Reorder what is remembered of each image."""
 
 
 class NaiveRowSampler(RowSampler):
-    """Without caches: a pass through the rows known so far for each value. For any model, and the others' oracle."""
+    """A pass through the rows known so far for each value. For any model, and the others' oracle."""
 
     def _draw_row(self, i: int) -> Tensor | None:
         model, p = self.model, self.model.patch

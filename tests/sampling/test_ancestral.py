@@ -30,16 +30,16 @@ def tiny(shape, levels, head, **sizes):
 
 
 @pytest.mark.parametrize(("shape", "levels", "head", "sizes"), CASES)
-def test_cached_equals_naive(shape, levels, head, sizes):
+def test_fast_equals_naive(shape, levels, head, sizes):
     model = tiny(shape, levels, head, **sizes)
     naive = model.sample(16, generator=torch.Generator().manual_seed(3))
-    cached = sample(model, 16, generator=torch.Generator().manual_seed(3))
+    fast = sample(model, 16, generator=torch.Generator().manual_seed(3))
     assert naive.float().std() > 0
-    assert torch.equal(naive, cached)
+    assert torch.equal(naive, fast)
 
 
 @pytest.mark.parametrize(("shape", "levels", "head", "sizes"), CASES)
-def test_cached_equals_naive_gated(shape, levels, head, sizes):
+def test_fast_equals_naive_gated(shape, levels, head, sizes):
     torch.manual_seed(0)
     config = GatedPixelCNNConfig(features=12, blocks=2, head=head, head_features=12, **sizes)
     model = GatedPixelCNN(config, shape, levels).double().eval()
@@ -50,7 +50,7 @@ def test_cached_equals_naive_gated(shape, levels, head, sizes):
     assert torch.equal(naive, sample(model, 16, generator=torch.Generator().manual_seed(3)))
 
 
-def test_cached_samples_follow_the_model():
+def test_fast_samples_follow_the_model():
     """Frequencies of all 64 images of 2×3 binary pixels against their exact probabilities: a chi-squared test."""
     model = tiny((1, 2, 3), 2, "sigmoid")
     everything = torch.tensor(list(itertools.product(range(2), repeat=6))).view(-1, 1, 2, 3)

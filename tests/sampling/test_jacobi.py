@@ -104,9 +104,9 @@ def test_fewer_passes_than_values(monkeypatch, std, fewest, most):
 @pytest.mark.parametrize(
     ("known_methods", "n", "wins"),
     [
-        (["compiled", "cached", "naive"], 1, False),
-        (["cached", "naive"], 1, True),
-        (["cached", "naive"], 2, False),
+        (["compiled", "streaming", "naive"], 1, False),
+        (["streaming", "naive"], 1, True),
+        (["streaming", "naive"], 2, False),
         (["naive"], 2, True),
     ],
 )

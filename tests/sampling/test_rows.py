@@ -11,13 +11,13 @@ from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
 from limner.models.pixelcnnpp import PixelCNNPP, PixelCNNPPConfig
 from limner.models.pixelrnn import DiagonalBiLSTM, DiagonalBiLSTMConfig, RowLSTM, RowLSTMConfig
 from limner.sampling import sample
-from limner.sampling.cached import CachedRowSampler
-from limner.sampling.caches import has_cache
-from limner.sampling.methods import row_sampler
+from limner.sampling.methods import row_methods, row_sampler
+from limner.sampling.streaming import StreamingRowSampler
 from limner.training.config import TrainingConfig
 from limner.training.optimizers import Optimizers
 
-pytest.importorskip("numba")
+needs_numba = pytest.mark.skipif(accelerate.hooks() is None, reason="nothing is compiled")
+COMPILED = pytest.param("compiled", marks=needs_numba)
 
 
 def masked(**sizes):
@@ -111,7 +111,7 @@ def draw(model, n, method, *, known=None, labels=None):
 
 
 def methods(model):
-    return ["compiled", *(["cached"] if has_cache(model) else [])]
+    return [method for method in row_methods(model) if method != "naive"]
 
 
 def some_images(model, n):
@@ -152,7 +152,7 @@ def test_known_pixels_are_kept_and_weighed(case):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("case", CASES)
 def test_what_all_pixels_weigh_is_the_likelihood(case, dtype):
-    """Each conditional comes from the caches: in float32 they differ from the whole network's by rounding alone."""
+    """Of each conditional, from what is remembered: in float32 the whole network differs by rounding alone."""
     model = build(case, dtype)
     n, images = 4, some_images(model, 4)
     labels = torch.arange(n) % model.classes if model.classes else None
@@ -167,7 +167,7 @@ def test_what_all_pixels_weigh_is_the_likelihood(case, dtype):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_selected_images_go_on_with_their_caches(case, monkeypatch):
+def test_selected_images_go_on_with_their_memory(case, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     model = build(case)
     n, (_, h, w) = 5, model.shape
@@ -202,7 +202,7 @@ def test_each_image_has_its_context(make, shape):
         "context": torch.randn(n, 4, *shape[1:], dtype=torch.float64, generator=seed()),
     }
     drawn, exchanged = {}, {}
-    for method in ("naive", "cached", "compiled", "jacobi"):
+    for method in ("jacobi", *row_methods(model)):
         drawn[method] = sample(model, n, generator=seed(), batch_size=3, method=method, **options)
         if method != "jacobi":
             rows = row_sampler(model, n, generator=seed(), method=method, **options)
@@ -219,7 +219,7 @@ def test_each_image_has_its_context(make, shape):
     assert not torch.equal(other, drawn["naive"])
 
 
-@pytest.mark.parametrize("method", ["naive", "cached", "compiled", "jacobi"])
+@pytest.mark.parametrize("method", ["naive", "streaming", COMPILED, "jacobi"])
 def test_a_context_that_does_not_fit_is_refused(method):
     family, config = diagonal()
     plain, biased = family(config, (1, 4, 5), 2), family(config, (1, 4, 5), 2, context=3)
@@ -232,17 +232,19 @@ def test_a_context_that_does_not_fit_is_refused(method):
 
 
 @pytest.mark.parametrize("case", ["masked-colour", "gated-binary", "++-binary", "patches-binary", "diagonal-binary"])
-@pytest.mark.parametrize("method", ["compiled", "naive"])
-def test_rows_are_streamed_from_top_to_bottom(case, method):
-    model, seen = build(case), []
-    final = sample(model, 2, generator=seed(), method=method, on_row=lambda row, images: seen.append((row, images)))
-    assert [row for row, _ in seen] == list(range(model.shape[1]))
-    for row, images in seen:
-        band = -(-(row + 1) // model.patch) * model.patch
-        assert torch.equal(images[:, :, :band], final[:, :, :band])
-        assert (images[:, :, band:] == 0).all()
+def test_rows_are_streamed_from_top_to_bottom(case):
+    model = build(case)
+    for method in row_methods(model):
+        seen = []
+        final = sample(model, 2, generator=seed(), method=method, on_row=lambda *row, seen=seen: seen.append(row))
+        assert [row for row, _ in seen] == list(range(model.shape[1]))
+        for row, images in seen:
+            band = -(-(row + 1) // model.patch) * model.patch
+            assert torch.equal(images[:, :, :band], final[:, :, :band])
+            assert (images[:, :, band:] == 0).all()
 
 
+@needs_numba
 @pytest.mark.parametrize(
     "case", ["masked-binary", "gated-binary", "++-binary", "patches-binary", "diagonal-binary", "row-binary"]
 )
@@ -256,6 +258,7 @@ def test_memory_grows_with_a_row_not_with_the_image(case):
     assert 2 * size[16, 16] < size[16, 64] < 4.2 * size[16, 16]
 
 
+@needs_numba
 def test_new_weights_make_a_new_program():
     model = build("gated-binary")
     before = draw(model, 3, "compiled")[0]
@@ -272,11 +275,12 @@ def test_pytorch_samples_where_nothing_is_compiled(why, monkeypatch):
     else:
         monkeypatch.setenv("LIMNER_ACCELERATE", "0")
     model = build("gated-binary")
-    assert isinstance(row_sampler(model, 2), CachedRowSampler)
-    with pytest.raises(LimnerError, match="no compiled sampler: cached, naive"):
+    assert isinstance(row_sampler(model, 2), StreamingRowSampler)
+    with pytest.raises(LimnerError, match="no compiled sampler: streaming, naive"):
         row_sampler(model, 2, method="compiled")
 
 
+@needs_numba
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_training_step_makes_a_new_program(optimizer):
     """torch's fused AdamW does not raise a parameter's version, by which programs are kept."""
