@@ -11,9 +11,8 @@ training: images a second of the recipe ``published`` (one stochastic layer of 5
 ``limner train`` does, in float32 and in bf16, of which it takes the faster; pythae's trainer, which has no bf16 on a
 CPU, is timed by its passes over the data, without the first. evaluation: ln p(x) of ``published`` from K importance
 samples; pythae's ``get_nll`` takes 100 samples at a time, its default, or all K (``rows``), here without gradients,
-which it would else keep; limner decodes a tenth of them (``limner/models/two_phase.py``), or all. likelihood: from the
-same weights, the terms of the ELBO at z = μ(x) image by image, which have no noise, and the K-sample bounds, which
-have. Other work on the machine makes the ratios worthless: ``load`` is what there was when the run began.
+which it would else keep. likelihood: from the same weights, the terms of the ELBO at z = μ(x) image by image, which have
+no noise, and the K-sample bounds, which have. Other work on the machine makes the ratios worthless: ``load`` is what there was when the run began.
 """
 
 from __future__ import annotations
