@@ -11,8 +11,9 @@ training: images a second of the recipe ``published`` (one stochastic layer of 5
 ``limner train`` does, in float32 and in bf16, of which it takes the faster; pythae's trainer, which has no bf16 on a
 CPU, is timed by its passes over the data, without the first. evaluation: ln p(x) of ``published`` from K importance
 samples; pythae's ``get_nll`` takes 100 samples at a time, its default, or all K (``rows``), here without gradients,
-which it would else keep. likelihood: from the same weights, the terms of the ELBO at z = μ(x) image by image, which have
-no noise, and the K-sample bounds, which have. Other work on the machine makes the ratios worthless: ``load`` is what there was when the run began.
+which it would else keep. likelihood: from the same weights, the terms of the ELBO at z = μ(x) image by image, which
+have no noise, and the K-sample bounds, which have. Other work on the machine makes the ratios worthless: ``load`` is
+what there was when the run began.
 """
 
 from __future__ import annotations
@@ -35,12 +36,11 @@ import torch
 
 from benchmarks.training import measure
 from limner import train
-from limner.config.recipes import named_recipe
 from limner.data import ImageSet, load
 from limner.evaluation import measure_likelihood
-from limner.models import VAE
+from limner.models import family
 from limner.models.importance import gaussian_kl
-from limner.models.vae import VAEConfig
+from limner.models.vae import VAE, VAEConfig
 from limner.training.memory import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,7 +94,7 @@ def training(
     environment: Path, data: ImageSet, config: VAEConfig, batch: int, repeats: int, seconds: float
 ) -> dict[str, Any]:
     """Images a second in training."""
-    recipe = named_recipe("vae", "published", data.shape)
+    recipe = family("vae").recipe("published", data.shape)
     # pythae's own optimizer is Adam, and its images stay as they are
     adam = replace(recipe.training, batch_size=batch, optimizer="adamw", shift=0, elastic=0.0)
     recipe = replace(recipe, network=config, training=adam)
@@ -184,7 +184,7 @@ def main() -> None:
     keep_freed_memory()  # as `limner train`
     found: dict[str, Any] = {"torch": torch.__version__, "threads": torch.get_num_threads(), "load": load_before}
     found |= {"data": arguments.data, "batch": arguments.batch}
-    cases = {name: named_recipe("vae", name, data.shape).network for name in ("published", "iwae")}
+    cases = {name: family("vae").recipe(name, data.shape).network for name in ("published", "iwae")}
     cases = {name: replace(config, **AS_PYTHAE) for name, config in cases.items()}
     for name, config in (cases | {"conv": VAEConfig(network="conv")}).items():
         found[f"training_{name}"] = training(

@@ -27,7 +27,6 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from limner.config.recipes import named_recipe
 from limner.data import quantize
 from limner.fast.sampler.compiled import CompiledRowSampler
 from limner.models import family
@@ -49,7 +48,7 @@ COMPARED = 16  # images
 
 def build(name: str, shape: Shape, levels: int, recipe: str = "default") -> Autoregressive:
     """The network of a recipe, shaken."""
-    return shaken(family(name).model(named_recipe(name, recipe, shape).network, shape, levels))
+    return shaken(family(name).model(family(name).recipe(recipe, shape).network, shape, levels))
 
 
 def shaken(model: Model) -> Autoregressive:

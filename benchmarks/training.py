@@ -26,9 +26,10 @@ import torch
 from lightning_fabric import Fabric
 
 from limner import display
-from limner.config.recipes import Recipe, default_recipe
 from limner.config.run_config import DataConfig, RunConfig
 from limner.data import Batch, Batches, MemoryStore, Split
+from limner.models import family
+from limner.models.recipes import Recipe
 from limner.training.loop import Hooks, train
 from limner.training.objectives import SingleLoss
 from limner.training.precision import FABRIC_PRECISION
@@ -81,7 +82,7 @@ def measure(
     model: str, shape: tuple[int, int, int], levels: int, precision: str, steps: int, recipe: Recipe | None = None
 ) -> tuple[float, float]:
     """Images a second, and the share of other work, over ``steps`` steps."""
-    recipe = recipe or default_recipe(model, shape)
+    recipe = recipe or family(model).recipe("default", shape)
     batch = recipe.training.batch_size
     values = torch.randint(0, levels, (100 * batch, *shape), generator=torch.Generator().manual_seed(0))
     images = Split(MemoryStore(torch.round(values * 255 / (levels - 1)).to(torch.uint8)))
@@ -123,7 +124,7 @@ def main() -> None:
         if arguments.only not in (None, model):
             continue
         seen: dict[str, list[tuple[float, float]]] = {"float32": [], "bf16": []}
-        batch = default_recipe(model, shape).training.batch_size
+        batch = family(model).recipe("default", shape).training.batch_size
         rate, _ = measure(model, shape, levels, "bf16", 10)
         steps = max(10, int(arguments.seconds * rate / batch))
         for _ in range(arguments.repeats):

@@ -19,6 +19,7 @@ _FACES = {
     "grid": "limner.reports.draw",
     "load_data": "limner.workbench",
     "open_run": "limner.workbench",
+    "register": "limner.models",
     "resume": "limner.workbench",
     "save_png": "limner.reports.draw",
     "train": "limner.workbench",

@@ -13,19 +13,6 @@ if os.environ.get("LIMNER_HIDE_NUMBA"):  # the second part of `make tests`: limn
 import pytest
 
 COMMON = ("sample_images=4", "validation_images=100", "precision=float32", "batch_size=64", "evaluations=4")
-TINY = {
-    "pixelcnn": ("features=8", "blocks=1", "head_features=8", "first_kernel=3", *COMMON),
-    "gated-pixelcnn": ("features=4", "blocks=1", "head_features=8", "first_kernel=3", *COMMON),
-    "pixelcnn++": ("features=4", "blocks=1", "halvings=1", "components=2", *COMMON),
-    "patch-pixelcnn": ("features=8", "blocks=1", "first_kernel=3", *COMMON),
-    "diagonal-bilstm": ("hidden=6", "first_kernel=3", "head_features=8", *COMMON),
-    "row-lstm": ("hidden=6", "first_kernel=3", "head_features=8", *COMMON),
-    "multi-scale-pixelrnn": ("hidden=8", "small_hidden=8", "context=4", "first_kernel=3", "head_features=8", *COMMON),
-    "autoencoder": ("network=dense", "hidden=16", "latent=4", *COMMON),
-    "vae": ("network=dense", "hidden=16", "latent=2", *COMMON),
-    "ladder-vae": ("features=4", "latent=1", "layers=1", *COMMON),
-    "gan": ("network=dense", "hidden=16", "latent=4", "keep=last", *COMMON),
-}
 
 
 @dataclass(frozen=True)
@@ -45,7 +32,9 @@ class Said:
 @pytest.fixture(scope="session")
 def tiny():
     """``--set`` values of a network that trains an epoch of the digits in a blink, by model."""
-    return TINY
+    from limner.models import families
+
+    return {name: (*family.tiny, *COMMON) for name, family in families().items()}
 
 
 @pytest.fixture
@@ -81,12 +70,12 @@ def refused(limner):
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, tiny):
     """A folder with a finished run of each model, named after it: one epoch of the digits each. Not to be changed."""
     from limner import workbench
 
     folder = tmp_path_factory.mktemp("trained")
-    for model, settings in TINY.items():
+    for model, settings in tiny.items():
         workbench.train(model, "digits", name=model, runs=folder, epochs=1, settings=settings)
     return folder
 

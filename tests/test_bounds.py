@@ -5,7 +5,7 @@ import json
 import pytest
 
 from limner import workbench
-from limner.config.recipes import named_recipe
+from limner.models import family
 
 
 def test_a_loss_that_is_no_bound_is_said_and_named(limner, tiny, tmp_path, monkeypatch):
@@ -53,7 +53,7 @@ def test_a_setting_that_is_gone_is_ignored_at_its_default_else_named(home, refus
 
 def test_recipes_of_the_published_network():
     for name, samples in (("published", 1), ("iwae", 50)):
-        network = named_recipe("vae", name, (1, 28, 28)).network
+        network = family("vae").recipe(name, (1, 28, 28)).network
         assert (network.latent, network.hidden, network.activation) == (50, 200, "tanh")
         assert network.importance_samples == samples
         assert network.gradient == "doubly-reparameterized"

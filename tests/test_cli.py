@@ -1,15 +1,16 @@
+import importlib
 import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 from PIL import Image
 
 from limner.cli.commands import COMMANDS
-from limner.models import MODELS
-from limner.workbench.demo import DEMO_MODELS
+from limner.models import families
 
 MEASURED = {
     "run",
@@ -65,7 +66,7 @@ def test_python_m(home):
         [sys.executable, "-m", "limner", "resume", "nothing"], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    here = ", ".join(sorted(MODELS)[:8])
+    here = ", ".join(sorted(families())[:8])
     assert done.stderr == f"limner: no run 'nothing' in runs/ (runs here: {here} …)\n"
 
 
@@ -146,9 +147,9 @@ def test_size_and_levels_reach_the_model(home, limner, tiny):
 
 def test_runs_lists_them(home, limner):
     rows = {row["run"]: row for row in limner("runs", "--json").record}
-    assert set(rows) == set(MODELS)
+    assert set(rows) == set(families())
     assert all(row["status"] == "finished" for row in rows.values())
-    assert {name for name, row in rows.items() if row.get("validation_nats", 0) > 0} == set(MODELS) - {
+    assert {name for name, row in rows.items() if row.get("validation_nats", 0) > 0} == set(families()) - {
         "gan",
         "autoencoder",
     }
@@ -283,14 +284,16 @@ def test_compare_is_one_page_that_needs_nothing_else(home, limner):
 
 @pytest.fixture
 def small_demo(monkeypatch, tiny):
-    from limner.config import recipes
     from limner.config.settings import with_settings
-    from limner.workbench import demo as showcase
 
-    def recipe(model):
-        return with_settings(recipes.demo_recipe(model), [*tiny[model], "epochs=0.3"])
+    module = importlib.import_module("limner.workbench.demo")
 
-    monkeypatch.setattr(showcase, "demo_recipe", recipe)
+    def small(family):
+        return lambda shape: with_settings(family.demo(shape), [*tiny[family.name], "epochs=0.3"])
+
+    shown = [replace(family, demo=small(family)) for family in families().values() if family.in_demo]
+    assert len(shown) == 5
+    monkeypatch.setattr(module, "_shown", lambda: shown)
 
 
 def test_demo_ends_with_a_page(tmp_path, monkeypatch, limner, small_demo):
@@ -302,7 +305,7 @@ def test_demo_ends_with_a_page(tmp_path, monkeypatch, limner, small_demo):
     assert {p.name for p in (tmp_path / "demo").iterdir()} == {
         ".limner-demo",
         ".features",
-        *DEMO_MODELS,
+        *(f.name for f in families().values() if f.in_demo),
         "report.html",
     }
     (tmp_path / "demo" / "mine.txt").write_text("kept")
@@ -315,7 +318,7 @@ def test_an_interrupted_demo_stops(tmp_path, monkeypatch, limner, small_demo):
     import os
     import signal
 
-    from limner.models import PixelCNN
+    from limner.models.pixelcnn import PixelCNN
 
     before = PixelCNN.loss_terms
 

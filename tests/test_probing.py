@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from limner import workbench
-from limner.models import MODELS
+from limner.models import families
 
 NAMED = {"run", "model", "step", "data", "split"}
 ERRORS = {"n", "mse", "mse_standard_error", "psnr", "reconstruction_seconds"}
@@ -66,7 +66,7 @@ def test_probe_speaks_to_people(home, limner, short):
     assert (home / "here.png").is_file()
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", families())
 def test_every_family_has_something_to_probe(home, short, model):
     run = workbench.open_run(model)
     methods = METHODS if model in ("pixelcnn", "gan") else ["frozen"]

@@ -15,7 +15,9 @@ from safetensors import safe_open
 from limner import workbench
 from limner.cli import main
 from limner.errors import LimnerError
-from limner.models import GAN, MODELS, Autoencoder
+from limner.models import families
+from limner.models.autoencoder import Autoencoder
+from limner.models.gan import GAN
 from limner.runs import read_config
 from limner.training.journal import read_metrics
 
@@ -58,7 +60,7 @@ def assert_same_end(folder, reference):
     assert images == {p.name: p.read_bytes() for p in (reference / "samples").iterdir()}
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=families())
 def reference(request, tmp_path_factory, tiny):
     """A run that nothing ever stopped."""
     torch.manual_seed(random.randrange(1 << 30))  # whatever the process did before must not matter
@@ -152,7 +154,7 @@ class Killed(BaseException):
     ("reference", "write", "moment"),
     [
         (model, write, moment)
-        for model in MODELS
+        for model in families()
         for write in (1, 2, 3, 4, 5, 6, 29)
         for moment in ("before the rename", "after the rename")
         # What is written when is the loop's affair; of the other models, what is in it.

@@ -2,16 +2,15 @@ from dataclasses import asdict, dataclass
 
 import pytest
 
-from limner.config.recipes import demo_recipe
 from limner.config.settings import from_table, with_settings
 from limner.errors import LimnerError
-from limner.models import MODELS
+from limner.models import families, family
 from limner.models.pixelcnn import PixelCNNConfig
-from limner.training.config import TrainingConfig
+from limner.models.recipes import TrainingConfig
 
 
 def changed(model, *settings):
-    return with_settings(demo_recipe(model), settings)
+    return with_settings(family(model).demo((1, 8, 8)), settings)
 
 
 def test_settings_reach_network_and_training():
@@ -20,7 +19,7 @@ def test_settings_reach_network_and_training():
     assert recipe.training.learning_rate == 1.0
     assert isinstance(recipe.training.learning_rate, float)
     assert recipe.training.precision == "bf16"
-    before = demo_recipe("pixelcnn")
+    before = family("pixelcnn").demo((1, 8, 8))
     assert recipe.training.batch_size == before.training.batch_size
     assert changed("pixelcnn") == before
 
@@ -29,16 +28,16 @@ def test_later_settings_win():
     assert changed("vae", "latent=3", "latent=5").network.latent == 5
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", families())
 def test_every_default_is_within_its_range(model):
-    recipe = demo_recipe(model)
+    recipe = family(model).demo((1, 8, 8))
     assert from_table(TrainingConfig, asdict(TrainingConfig()), "x") == TrainingConfig()
     assert from_table(type(recipe.network), asdict(type(recipe.network)()), "x") == type(recipe.network)()
 
 
 def test_every_number_has_a_range():
     """A field that is added without one would let --set through to a traceback."""
-    for kind in (TrainingConfig, *(family.config for family in MODELS.values())):
+    for kind in (TrainingConfig, *(f.config for f in families().values())):
         for name, value in asdict(kind()).items():
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 for wrong in (-1, float("nan"), float("inf"), "text", True):
@@ -93,7 +92,7 @@ def test_a_bad_setting_is_named_with_what_is_allowed(model, setting, message):
 def test_a_recipe_made_by_hand_is_checked_too():
     from dataclasses import replace
 
-    recipe = demo_recipe("vae")
+    recipe = family("vae").demo((1, 8, 8))
     with pytest.raises(LimnerError, match="latent=0"):
         with_settings(replace(recipe, network=replace(recipe.network, latent=0)), [])
     with pytest.raises(LimnerError, match="kernel=4: must be odd"):

@@ -28,6 +28,7 @@ from limner.cli.arguments import (
 from limner.cli.completing import complete
 from limner.cli.latent import latent
 from limner.cli.measuring import compare, evaluate
+from limner.cli.models import models
 from limner.cli.printing import describe, figure, print_json, print_table, said, size_of, spread
 from limner.cli.probing import probe
 
@@ -99,8 +100,7 @@ def train(
     """Train a MODEL in a new run folder; progress, samples and checkpoints on the way.
 
     Args:
-        model: pixelcnn, gated-pixelcnn, pixelcnn++, patch-pixelcnn, diagonal-bilstm, row-lstm,
-            multi-scale-pixelrnn, autoencoder, vae, ladder-vae or gan.
+        model: A family; `limner models` lists them.
         data: SOURCE, see `limner data --help`.
         name: Of the run, the folder runs/NAME; by default MODEL-DATA-N.
         size: Bring every image to this size: S (square) or WIDTHxHEIGHT.
@@ -108,11 +108,9 @@ def train(
         levels: Values of a pixel, 2 to 256; by default as found.
         minutes: Time budget.
         epochs: Passes over the training split, in place of a budget.
-        conditional: Learn p(x|y) with the data's labels y (not autoencoder); `limner sample --label` draws one class.
-        recipe: default, small (pixelcnn: fast to sample), strong (patch-pixelcnn, ladder-vae: regularised, for long
-            runs), denoising or augmented (autoencoder: codes for classifiers), published or iwae (vae: one layer, as in
-            1509.00519).
-        settings: Changes to the recipe: any key of the run's config.toml, as in --set features=96 batch_size=32.
+        conditional: Learn p(x|y) with the data's labels y; `limner sample --label` draws one class.
+        recipe: One of the family's recipes; `limner models MODEL` lists them.
+        settings: Changes to the recipe, as in --set features=96 batch_size=32; `limner models MODEL` explains all keys.
         quiet: No progress.
     """
     from limner import workbench
@@ -226,5 +224,5 @@ def _print_outcome(run: Run) -> None:
     print(run.folder / "report.html")
 
 
-ALL = (demo, data, train, resume, runs, sample, complete, latent, evaluate, probe, compare)
+ALL = (demo, models, data, train, resume, runs, sample, complete, latent, evaluate, probe, compare)
 COMMANDS = {f.__name__: f for f in ALL}

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from limner.config.recipes import Recipe, training_config
 from limner.config.settings import from_table
 from limner.data import SOURCES, ImageSet, load
 from limner.data.options import FitMode, Progress
 from limner.errors import LimnerError
 from limner.models import Model, family
 from limner.models.contracts import describe_shape
+from limner.models.recipes import Recipe
 from limner.ranges import Levels, NotNegative, Positive
 from limner.runs import read_config, write_config
 from limner.version import version
@@ -117,6 +117,6 @@ def read_run_config(folder: Path) -> RunConfig:
         from_table(DataConfig, tables["data"], f"{path} [data]"),
         Recipe(
             from_table(model.config, tables["network"], f"{path} [network]"),
-            from_table(training_config(model.name), tables["training"], f"{path} [training]"),
+            from_table(model.training, tables["training"], f"{path} [training]"),
         ),
     )

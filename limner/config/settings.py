@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
+import inspect
 import math
 import re
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from itertools import pairwise
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from limner.config.recipes import Recipe
 from limner.errors import LimnerError
+from limner.models.recipes import Recipe
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-__all__ = ["from_table", "with_settings"]
+__all__ = ["Setting", "described", "from_table", "with_settings"]
 
 T = TypeVar("T")
 
@@ -61,7 +65,33 @@ def from_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
         raise LimnerError(f"{where} {error}") from error
 
 
-def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+@dataclass(frozen=True)
+class Setting:
+    """A key of a configuration: its default as a person writes it, what it may be, and what it means."""
+
+    name: str
+    default: str
+    allowed: str
+    meaning: str
+
+
+def described(kind: type[Any]) -> list[Setting]:
+    """The settings of a configuration dataclass, from its fields and the texts below them."""
+    texts: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if is_dataclass(base):
+            body = cast("ast.ClassDef", ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]).body
+            for field, text in pairwise(body):
+                match field, text:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(said))):
+                        texts[name] = " ".join(said.split())
+    return [
+        Setting(f.name, _written(f.default), _allowed(kind, f.name) or "true or false", texts.get(f.name, ""))
+        for f in fields(kind)
+    ]
+
+
+def with_settings(recipe: Recipe, settings: Sequence[str], model: str | None = None) -> Recipe:
     """``recipe`` with each ``key=value`` applied to the network's or the training's field of that name.
 
     Raises:
@@ -77,7 +107,8 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             raise LimnerError(f"--set {setting}: write key=value, as in --set learning_rate=0.001")
         part = next((name for name, table in tables.items() if key in table), None)
         if part is None:
-            raise LimnerError(f"--set {setting}: unknown key {key!r}; {_suggest(key, known)}")
+            more = f"; `limner models {model}` explains all" if model else ""
+            raise LimnerError(f"--set {setting}: unknown key {key!r}; {_suggest(key, known)}{more}")
         tables[part][key] = _value(text.strip())
     if "epochs" in given and "minutes" not in given:
         tables["training"]["minutes"] = 0.0  # a time budget would leave the epochs without effect

@@ -16,7 +16,7 @@ from torch import Tensor
 from limner.data.batches import sequential
 from limner.data.imageset import Split
 from limner.errors import LimnerError
-from limner.models.autoencoder import Autoencoder
+from limner.models.contracts import ReconstructionErrors
 
 __all__ = ["Reconstruction", "measure_reconstruction", "psnr", "squared_error"]
 
@@ -58,7 +58,7 @@ class Reconstruction:
 
 @torch.no_grad()
 def measure_reconstruction(
-    model: Autoencoder,
+    model: ReconstructionErrors,
     split: Split,
     *,
     batch_size: int = 100,
@@ -82,16 +82,11 @@ def measure_reconstruction(
     if limit is not None and limit < 1:
         raise LimnerError(f"the limit of images must be 1 or more, not {limit}")
     start = time.perf_counter()
-    model.eval()
     generator = torch.Generator(model.device).manual_seed(seed)
     found: dict[str, list[Tensor]] = {}
     done, total = 0, len(split) if limit is None else min(limit, len(split))
     for batch in sequential(split, batch_size, limit):
-        x = model.unit(batch.images)
-        errors = model.errors(x, x)
-        if model.config.corruption != "none":
-            given = model.corrupted(x, generator)
-            errors |= {"corrupted": (x - given).square(), "denoised": model.errors(x, given)["squared_error"]}
+        errors = model.reconstruction_errors(batch.images, generator)
         for name, error in errors.items():
             found.setdefault(name, []).append(error.double().flatten(1).mean(1).cpu())
         done += len(batch.images)

@@ -13,7 +13,8 @@ z is read off x.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -22,6 +23,8 @@ from torch import Tensor, nn
 
 from limner.distributions import at_least_float32
 from limner.models.contracts import Model, standard_normal, uniform
+from limner.models.families import Family
+from limner.models.recipes import DEMO, Recipe, TrainingConfig
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
 from limner.ranges import Fraction, Positive
 
@@ -116,6 +119,15 @@ class Autoencoder(Model):
         destroyed = torch.zeros_like(x) if self.config.corruption == "masking" else (u < level / 2).to(x)
         return torch.where(u < level, destroyed, x)
 
+    def reconstruction_errors(self, images: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """See ``ReconstructionErrors``; the corruption is drawn from ``generator``."""
+        x = self.eval().unit(images)
+        errors = self.errors(x, x)
+        if self.config.corruption != "none":
+            given = self.corrupted(x, generator)
+            errors |= {"corrupted": (x - given).square(), "denoised": self.errors(x, given)["squared_error"]}
+        return errors
+
     def features(self, images: Tensor) -> Tensor:
         """Codes ``(B, latent)`` of uint8 images ``(B, C, H, W)``, with their gradient."""
         return at_least_float32(self.encoder(self.intensities(self.checked_levels(images))))
@@ -135,3 +147,43 @@ class Autoencoder(Model):
     def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images encoded and decoded, uint8 ``(B, C, H, W)``."""
         return self.decode(self.encode(images, labels), labels)
+
+
+def _default(shape: tuple[int, int, int]) -> Recipe:
+    """Codes of 8×8 to 32×32 images by dense layers, of larger ones by convolutions."""
+    small = math.prod(shape) <= 1024
+    network = AutoencoderConfig(network="dense" if small else "conv")
+    return Recipe(network, TrainingConfig(batch_size=128, ema_decay=0.999))
+
+
+def _denoising(shape: tuple[int, int, int]) -> Recipe:
+    """Restores masked images, which makes codes that tell what is shown: the start of a classifier."""
+    default = _default(shape)
+    network = replace(default.network, corruption="masking", corruption_level=0.75)
+    return Recipe(network, replace(default.training, epochs=60))
+
+
+def _augmented(shape: tuple[int, int, int]) -> Recipe:
+    """Restores moved images, likewise."""
+    default = _default(shape)
+    return replace(default, network=replace(default.network, corruption="affine", corruption_level=0.25))
+
+
+def _demo(shape: tuple[int, int, int]) -> Recipe:
+    network = AutoencoderConfig(latent=16, network="dense", hidden=256)
+    return Recipe(network, replace(DEMO, learning_rate=2e-3, epochs=30))
+
+
+FAMILIES = (
+    Family(
+        name="autoencoder",
+        model=Autoencoder,
+        config=AutoencoderConfig,
+        paper="Hinton and Salakhutdinov 2006, Science 313",
+        summary="Codes of images, and an encoder to start a classifier from where labels are few; no density.",
+        recipes={"default": _default, "denoising": _denoising, "augmented": _augmented},
+        demo=_demo,
+        tiny=("network=dense", "hidden=16", "latent=4"),
+        in_demo=True,
+    ),
+)

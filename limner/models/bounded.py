@@ -52,6 +52,7 @@ class Bounded(Explicit):
     Attributes:
         default_importance_samples: K of the bound that is reported where nobody says otherwise.
         decoded_values: Values of the largest map while one sample is decoded.
+        normal_prior: Whether p(z) is N(0, I).
 
     Args:
         config: Its sizes.
@@ -63,6 +64,7 @@ class Bounded(Explicit):
     config: BoundedConfig
     default_importance_samples: int = 100
     decoded_values: int
+    normal_prior: bool = True
 
     def __init__(self, config: Any, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__(config, shape, levels)

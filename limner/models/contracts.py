@@ -25,8 +25,10 @@ __all__ = [
     "Features",
     "Latents",
     "Model",
+    "ReconstructionErrors",
     "Reconstructs",
     "Samples",
+    "SamplesInScales",
     "Scores",
     "describe_shape",
     "standard_normal",
@@ -70,6 +72,37 @@ class Reconstructs(Protocol):
 
     def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The mean image of each image's code, uint8 ``(B, C, H, W)``."""
+        ...
+
+
+@runtime_checkable
+class ReconstructionErrors(Protocol):
+    """Is measured by how well it reconstructs: it has no likelihood and draws no samples."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        ...
+
+    def reconstruction_errors(self, images: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Errors of each value of uint8 images ``(B, C, H, W)``, each ``(B, C, H, W)``, by name.
+
+        ``squared_error``, intensities in [0, 1]; where they apply ``cross_entropy`` in nats, and of a denoising model
+        ``corrupted``, the squared error of its input with noise, and ``denoised``, of what it makes of that.
+        """
+        ...
+
+
+@runtime_checkable
+class SamplesInScales(Protocol):
+    """Draws a small image first, and then the large one of which the small one's pixels are known."""
+
+    small: Any
+    large: Any
+    given: Tensor
+
+    def smaller(self, images: Tensor) -> Tensor:
+        """The pixels ``(B, C, h, w)`` of ``images`` ``(B, C, H, W)`` that make the small image; a view."""
         ...
 
 

@@ -12,7 +12,7 @@ arXiv 1802.05637): :math:`D(x, y) = ψ(φ(x)) + \langle v_y, φ(x) \rangle`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -23,6 +23,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 from limner.data.levels import dequantize
 from limner.errors import LimnerError
 from limner.models.contracts import ConditionalConfig, Model, standard_normal
+from limner.models.families import Family
+from limner.models.recipes import AdversarialConfig, Recipe, TrainingConfig
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder, StridedDecoder, StridedEncoder
 from limner.ranges import NotNegative, Positive
 
@@ -54,6 +56,20 @@ class GANConfig(ConditionalConfig):
                 f"discriminator_norm=batch: a {self.network} discriminator has none, network=dcgan has; "
                 "or choose discriminator_norm=spectral"
             )
+
+    def check_training(self, training: TrainingConfig) -> None:
+        """See that no penalty is asked of a discriminator whose logits depend on their batch.
+
+        Raises:
+            LimnerError: It is.
+        """
+        if self.discriminator_norm == "batch" and isinstance(training, AdversarialConfig):
+            penalty = training.chosen_penalty
+            if penalty != "none":
+                raise LimnerError(
+                    f"penalty={penalty}: with BatchNorm an image's logit depends on its batch, and so would the "
+                    "penalty; choose discriminator_norm=none or spectral, or penalty=none"
+                )
 
 
 def _keeping_variance(network: nn.Module) -> nn.Module:
@@ -196,3 +212,38 @@ class GAN(Model):
         """
         labels = self.drawn_labels(n, generator, labels)
         return self.decode(self.latents(n, generator=generator), labels)
+
+
+def _default(shape: tuple[int, int, int]) -> Recipe:
+    """Convolutional players with R1 and R2 every fourth step."""
+    training = AdversarialConfig(
+        learning_rate=5e-4, discriminator_learning_rate=1e-3, penalty_every=4, ema_decay=0.9995
+    )
+    return Recipe(GANConfig(features=16, generator_features=32, hidden=128), training)
+
+
+def _residual(shape: tuple[int, int, int]) -> Recipe:
+    """Residual players, and rates at which these learn."""
+    network = replace(_default(shape).network, network="residual", generator_features=16)
+    return Recipe(network, AdversarialConfig(learning_rate=2e-4, discriminator_learning_rate=2e-4))
+
+
+def _demo(shape: tuple[int, int, int]) -> Recipe:
+    training = AdversarialConfig(batch_size=64, precision="float32", learning_rate=1e-3, epochs=60)
+    return Recipe(GANConfig(network="dense", latent=16, hidden=128), training)
+
+
+FAMILIES = (
+    Family(
+        name="gan",
+        model=GAN,
+        config=GANConfig,
+        paper="Goodfellow et al. 2014, arXiv 1406.2661",
+        summary="Sharp samples in one pass from a generator trained against a discriminator; no density.",
+        recipes={"default": _default, "residual": _residual},
+        demo=_demo,
+        training=AdversarialConfig,
+        tiny=("network=dense", "hidden=16", "latent=4", "keep=last"),
+        in_demo=True,
+    ),
+)

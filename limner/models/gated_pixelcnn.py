@@ -11,7 +11,7 @@ No mask is needed in the vertical stack: a row of its maps holds nothing but the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive, ClassBias
+from limner.models.families import Family
 from limner.models.pixelcnn import PixelCNNConfig
+from limner.models.recipes import DEMO, Recipe, TrainingConfig
 from limner.nn import MaskedConv2d, RowsAbove
 from limner.nn.streaming import row_wise
 from limner.ranges import NotNegative, Positive
@@ -115,3 +117,26 @@ class GatedPixelCNN(Autoregressive):
     def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``."""
         return self.head_2(F.relu(self.head_1(self.maps(x, labels))))
+
+
+def _default(shape: tuple[int, int, int]) -> Recipe:
+    """For images of any size."""
+    return Recipe(GatedPixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))
+
+
+def _demo(shape: tuple[int, int, int]) -> Recipe:
+    return Recipe(GatedPixelCNNConfig(features=32, blocks=4, first_kernel=5), replace(DEMO, learning_rate=3e-3))
+
+
+FAMILIES = (
+    Family(
+        name="gated-pixelcnn",
+        model=GatedPixelCNN,
+        config=GatedPixelCNNConfig,
+        paper="van den Oord et al. 2016, arXiv 1606.05328",
+        summary="Exact likelihoods by two stacks of gated convolutions, without the blind spot.",
+        recipes={"default": _default},
+        demo=_demo,
+        tiny=("features=4", "blocks=1", "head_features=8", "first_kernel=3"),
+    ),
+)

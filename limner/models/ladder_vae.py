@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import cast
 
@@ -30,8 +30,10 @@ from limner.distributions import PixelDistribution, at_least_float32
 from limner.models.autoregressive import ClassBias
 from limner.models.bounded import Bounded, BoundedConfig
 from limner.models.contracts import standard_normal
+from limner.models.families import Family
 from limner.models.heads import HeadConfig, PixelHead
 from limner.models.importance import Draw, Weights, gaussian_kl
+from limner.models.recipes import DEMO, MUON, Recipe
 from limner.nn.coders import halvings
 from limner.nn.ladder import Gather, Inner, Size, Spread, Unit
 from limner.ranges import Decay, Positive
@@ -249,3 +251,33 @@ def _normal(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and ln σ, bounded to ±7, of ``(N, 2Z, H, W)``."""
     mean, log_std = at_least_float32(x).chunk(2, 1)
     return mean, 7 * torch.tanh(log_std / 7)
+
+
+def _default(shape: tuple[int, int, int]) -> Recipe:
+    """For about half an hour of one core on binary 28×28 images; of larger ones more, smaller steps."""
+    batch = 128 if math.prod(shape) <= 1024 else 32
+    training = replace(MUON, batch_size=batch, weight_decay=0.1, warmup_steps=100, ema_decay=0.999)
+    return Recipe(LadderVAEConfig(dropout=0.1), training)
+
+
+def _strong(shape: tuple[int, int, int]) -> Recipe:
+    """Wider and regularised: for a GPU, or for longer runs."""
+    return Recipe(LadderVAEConfig(features=64, dropout=0.2), replace(_default(shape).training, ema_decay=0.9995))
+
+
+def _demo(shape: tuple[int, int, int]) -> Recipe:
+    return Recipe(LadderVAEConfig(features=16, latent=4), replace(DEMO, learning_rate=2e-3))
+
+
+FAMILIES = (
+    Family(
+        name="ladder-vae",
+        model=LadderVAE,
+        config=LadderVAEConfig,
+        paper="Sønderby et al. 2016, arXiv 1602.02282",
+        summary="The tightest bound here: a hierarchy of latents on maps of growing size.",
+        recipes={"default": _default, "strong": _strong},
+        demo=_demo,
+        tiny=("features=4", "latent=1", "layers=1"),
+    ),
+)

@@ -22,7 +22,9 @@ from limner.distributions import PixelDistribution
 from limner.errors import LimnerError
 from limner.models.autoregressive import Tractable
 from limner.models.contracts import describe_shape
-from limner.models.pixelrnn import DiagonalBiLSTM, PixelRNN, RowLSTM, RowLSTMConfig
+from limner.models.families import Family
+from limner.models.pixelrnn import RECURRENT, DiagonalBiLSTM, PixelRNN, RowLSTM, RowLSTMConfig
+from limner.models.recipes import DEMO, Recipe
 from limner.ranges import Positive
 
 __all__ = ["MultiScalePixelRNN", "MultiScalePixelRNNConfig", "Upsampling"]
@@ -165,3 +167,29 @@ class MultiScalePixelRNN(Tractable):
             for channel in range(self.shape[0]):
                 k[:, channel, i, j] = self.conditionals(k, labels).icdf(uniforms)[:, channel, i, j]
         return dequantize(k, self.levels)
+
+
+def _default(shape: tuple[int, int, int]) -> Recipe:
+    """For images of 32×32 and larger."""
+    training = replace(RECURRENT, batch_size=16, learning_rate=0.01, matrix_learning_rate=0.05)
+    return Recipe(MultiScalePixelRNNConfig(), training)
+
+
+def _demo(shape: tuple[int, int, int]) -> Recipe:
+    sizes = MultiScalePixelRNNConfig(hidden=24, small_hidden=24, context=24, first_kernel=5, head_features=48)
+    return Recipe(sizes, replace(DEMO, learning_rate=3e-3))
+
+
+FAMILIES = (
+    Family(
+        name="multi-scale-pixelrnn",
+        model=MultiScalePixelRNN,
+        config=MultiScalePixelRNNConfig,
+        paper="van den Oord et al. 2016, arXiv 1601.06759",
+        summary="Exact likelihoods of larger images: every second row and column first, then the pixels in between.",
+        recipes={"default": _default},
+        demo=_demo,
+        images="32×32 and larger, 2 to 256 levels, grey or colour",
+        tiny=("hidden=8", "small_hidden=8", "context=4", "first_kernel=3", "head_features=8"),
+    ),
+)

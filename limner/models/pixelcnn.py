@@ -10,7 +10,7 @@ two stacks were made to close it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,8 @@ from limner.distributions import Head
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.contracts import ConditionalConfig
+from limner.models.families import Family
+from limner.models.recipes import DEMO, Recipe, TrainingConfig
 from limner.nn import MaskedConv2d
 from limner.ranges import NotNegative, Positive, odd
 
@@ -102,3 +104,35 @@ class PixelCNN(Autoregressive):
     def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``."""
         return self.head_2(F.relu(self.head_1(self.maps(x, labels))))
+
+
+_TRAINING = TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0)
+
+
+def _default(shape: tuple[int, int, int]) -> Recipe:
+    """For images of any size."""
+    return Recipe(PixelCNNConfig(), _TRAINING)
+
+
+def _small(shape: tuple[int, int, int]) -> Recipe:
+    """Half as wide and deep: draws thousands of images a second."""
+    return Recipe(PixelCNNConfig(features=32, blocks=6, head_features=32), _TRAINING)
+
+
+def _demo(shape: tuple[int, int, int]) -> Recipe:
+    return Recipe(PixelCNNConfig(features=64, blocks=5, first_kernel=5), replace(DEMO, learning_rate=3e-3))
+
+
+FAMILIES = (
+    Family(
+        name="pixelcnn",
+        model=PixelCNN,
+        config=PixelCNNConfig,
+        paper="van den Oord et al. 2016, arXiv 1601.06759",
+        summary="Exact likelihoods, samples and completions by masked convolutions; the simplest PixelCNN.",
+        recipes={"default": _default, "small": _small},
+        demo=_demo,
+        tiny=("features=8", "blocks=1", "head_features=8", "first_kernel=3"),
+        in_demo=True,
+    ),
+)

@@ -14,7 +14,7 @@ Nothing is masked: the convolutions are shifted so that their kernels end at the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from limner.distributions import LogisticMixture
 from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.contracts import ConditionalConfig
+from limner.models.families import Family
+from limner.models.recipes import DEMO, Recipe, TrainingConfig
 from limner.ranges import Decay, NotNegative, Positive
 
 __all__ = ["PixelCNNPP", "PixelCNNPPConfig", "Resnet", "ShiftedConv2d", "Step", "concat_elu"]
@@ -172,3 +174,26 @@ class PixelCNNPP(Autoregressive):
     def distribution(self, parameters: Tensor, k: Tensor) -> LogisticMixture:
         """The mixtures of ``parameters`` ``(B, P, H, W)``, given the earlier channels of each pixel in ``k``."""
         return LogisticMixture.given(parameters, k, self.levels)
+
+
+def _default(shape: tuple[int, int, int]) -> Recipe:
+    """For images of any size; small batches."""
+    return Recipe(PixelCNNPPConfig(), TrainingConfig(learning_rate=2e-3, weight_decay=0.0, batch_size=16))
+
+
+def _demo(shape: tuple[int, int, int]) -> Recipe:
+    return Recipe(PixelCNNPPConfig(features=24, blocks=2, halvings=1, components=5), replace(DEMO, learning_rate=2e-3))
+
+
+FAMILIES = (
+    Family(
+        name="pixelcnn++",
+        model=PixelCNNPP,
+        config=PixelCNNPPConfig,
+        paper="Salimans et al. 2017, arXiv 1701.05517",
+        summary="Exact likelihoods of colour images by mixtures of logistics, at full, half and quarter size.",
+        recipes={"default": _default},
+        demo=_demo,
+        tiny=("features=4", "blocks=1", "halvings=1", "components=2"),
+    ),
+)

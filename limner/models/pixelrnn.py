@@ -13,8 +13,8 @@ Between the layers maps are held as ``(H, W, B, 2h)``, as the recurrence wants t
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +24,10 @@ from limner.distributions import Head
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import ConditionalConfig
-from limner.nn import MaskedConv2d, channel_groups
-from limner.nn.memories import ConvolutionMemory, RecurrentMemory
+from limner.models.families import Family
+from limner.models.recipes import DEMO, MUON, Recipe
+from limner.nn.masked import MaskedConv2d, MaskedLinear
+from limner.nn.memories import RecurrentMemory
 from limner.nn.recurrent import DIAGONAL, Direction, diagonal_lstm, row_direction, row_lstm
 from limner.nn.streaming import Memory, Stream, current_stream
 from limner.ranges import Positive, odd
@@ -70,52 +72,6 @@ class RowLSTMConfig(DiagonalBiLSTMConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         odd(kernel=self.kernel)
-
-
-class MaskedLinear(nn.Module):
-    """A 1×1 convolution, or a k×1 one with mask B, of maps ``(H, W, B, in)``: R before G before B within a pixel.
-
-    Args:
-        inputs: Feature maps in.
-        outputs: Feature maps out, ``repeats`` times: each of the repeats is split into the channels' groups.
-        channels: Image channels C.
-        repeats: See ``outputs``.
-        kernel: Width k; the places to the right of the centre are masked whole and not held.
-    """
-
-    mask: Tensor
-
-    def __init__(self, inputs: int, outputs: int, channels: int, repeats: int = 1, kernel: int = 1) -> None:
-        super().__init__()
-        self.span = kernel // 2 + 1
-        of_output = channel_groups(outputs, channels).repeat(repeats)
-        centre = (channel_groups(inputs, channels) <= of_output[:, None]).float()  # (out, in)
-        mask = torch.cat([torch.ones(len(of_output), inputs * (self.span - 1)), centre], 1)
-        self.register_buffer("mask", mask, persistent=False)
-        self.masked = bool((mask == 0).any())
-        self.weight = nn.Parameter(torch.empty_like(mask))
-        self.bias = nn.Parameter(torch.zeros(len(mask)))
-        bound = (3.0 / max(1.0, float(mask.sum()) / len(mask))) ** 0.5
-        nn.init.uniform_(self.weight, -bound, bound)
-
-    def masked_weight(self) -> Tensor:
-        """The weights ``(out, k // 2 + 1 places from the left · in)``."""
-        return self.weight * self.mask if self.masked else self.weight
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(H, W, B, in)`` → ``(H, W, B, out)``."""
-        if (stream := current_stream()) is not None:
-            return stream.run(self, self.memory, x.permute(2, 3, 0, 1)).permute(2, 3, 0, 1)
-        if self.span > 1:
-            w, left = x.shape[1], self.span - 1
-            padded = F.pad(x, (0, 0, 0, 0, left, 0))
-            x = torch.cat([padded[:, t : t + w] for t in range(self.span)], -1)
-        return F.linear(x, self.masked_weight(), self.bias)
-
-    def memory(self, stream: Stream) -> Memory:
-        """What a stream remembers of this layer's input."""
-        kernel = self.masked_weight().unflatten(1, (self.span, -1)).movedim(1, -1).unsqueeze(2)  # (out, in, 1, span)
-        return ConvolutionMemory(stream, F.pad(kernel, (0, self.span - 1)), self.bias, strict=False)
 
 
 class Recurrent(nn.Module):
@@ -282,3 +238,44 @@ class DiagonalBiLSTM(PixelRNN):
     """The PixelRNN of Diagonal BiLSTM layers."""
 
     layer = DiagonalLayer
+
+
+# Without decay the state-to-state matrices grow until the recurrence comes apart (docs/notes/recurrence.md).
+RECURRENT = replace(MUON, cooldown=0.8, weight_decay=0.3)
+_DEMO = replace(DEMO, optimizer="muon", learning_rate=6e-3, weight_decay=0.0)
+_SMALL: dict[str, Any] = {"hidden": 24, "first_kernel": 5, "head_features": 48}
+
+
+def _diagonal(shape: tuple[int, int, int]) -> Recipe:
+    """Four layers."""
+    return Recipe(DiagonalBiLSTMConfig(layers=4), RECURRENT)
+
+
+def _row(shape: tuple[int, int, int]) -> Recipe:
+    """Three layers that see seven places of the row above."""
+    return Recipe(RowLSTMConfig(layers=3, kernel=7), RECURRENT)
+
+
+FAMILIES = (
+    Family(
+        name="diagonal-bilstm",
+        model=DiagonalBiLSTM,
+        config=DiagonalBiLSTMConfig,
+        paper="van den Oord et al. 2016, arXiv 1601.06759",
+        summary="The best exact likelihood of small images, by an LSTM along both diagonals.",
+        recipes={"default": _diagonal},
+        demo=lambda shape: Recipe(DiagonalBiLSTMConfig(**_SMALL), _DEMO),
+        tiny=("hidden=6", "first_kernel=3", "head_features=8"),
+        in_demo=True,
+    ),
+    Family(
+        name="row-lstm",
+        model=RowLSTM,
+        config=RowLSTMConfig,
+        paper="van den Oord et al. 2016, arXiv 1601.06759",
+        summary="Exact likelihoods by an LSTM from row to row: faster than along diagonals, with a narrower view.",
+        recipes={"default": _row},
+        demo=lambda shape: Recipe(RowLSTMConfig(**_SMALL), _DEMO),
+        tiny=("hidden=6", "first_kernel=3", "head_features=8"),
+    ),
+)

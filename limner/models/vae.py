@@ -16,7 +16,7 @@ The bound of K samples and other gradients are in ``importance.py``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -26,9 +26,11 @@ from torch import Tensor, nn
 from limner.distributions import Bernoulli, PixelDistribution, at_least_float32
 from limner.models.bounded import Bounded, BoundedConfig
 from limner.models.contracts import standard_normal
+from limner.models.families import Family
 from limner.models.heads import HeadConfig, PixelHead
 from limner.models.importance import Draw, Weights, doubly_reparameterized, gaussian_kl
 from limner.models.priors import GaussianMixture
+from limner.models.recipes import DEMO, Recipe, TrainingConfig
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
 from limner.ranges import Positive
 
@@ -95,6 +97,7 @@ class VAE(Bounded):
             self.decoder = ConvDecoder(codes, config.features, (self.head.maps, h, w))
         self.decoded_values = h * w * max(self.head.maps, config.features if config.network == "conv" else 1)
         self.planes = nn.Embedding(self.classes, h * w) if self.classes else None  # what the encoder sees of a class
+        self.normal_prior = config.prior == "normal"
         m, d = config.prior_components, config.latent
         if config.prior == "mixture":
             self.mixture_logits = nn.Parameter(torch.zeros(m))
@@ -219,3 +222,46 @@ class VAE(Bounded):
 def log_normal(noise: Tensor, log_std: Tensor) -> Tensor:
     """ln N(z; μ, σ²), nats ``(...)``, where z is ``noise`` ``(..., latent)`` away from μ, in σ."""
     return -(0.5 * noise**2 + log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
+
+
+_TRAINING = TrainingConfig(batch_size=128, ema_decay=0.999, clip_norm=400.0)
+
+
+def _default(shape: tuple[int, int, int]) -> Recipe:
+    """Dense layers up to 32×32 grey images, of which a step takes a tenth; convolutions for larger ones."""
+    return Recipe(VAEConfig(network="dense" if math.prod(shape) <= 1024 else "conv"), _TRAINING)
+
+
+def _published(shape: tuple[int, int, int]) -> Recipe:
+    """One stochastic layer of 50 and two hidden layers of 200, as in arXiv 1509.00519."""
+    sizes = VAEConfig(network="dense", latent=50, hidden=200, activation="tanh", gradient="doubly-reparameterized")
+    training = replace(
+        _TRAINING, optimizer="muon", learning_rate=2e-3, matrix_learning_rate=6e-3, weight_decay=0.005,
+        shift=1, elastic=1.0, ema_decay=0.9995, cooldown=0.8,
+    )  # fmt: skip
+    return Recipe(sizes, training)
+
+
+def _iwae(shape: tuple[int, int, int]) -> Recipe:
+    """The same, trained on the bound of 50 importance samples."""
+    published = _published(shape)
+    return replace(published, network=replace(published.network, importance_samples=50))
+
+
+def _demo(shape: tuple[int, int, int]) -> Recipe:
+    return Recipe(VAEConfig(latent=2, network="dense", hidden=256), replace(DEMO, learning_rate=2e-3, epochs=50))
+
+
+FAMILIES = (
+    Family(
+        name="vae",
+        model=VAE,
+        config=VAEConfig,
+        paper="Kingma and Welling 2013, arXiv 1312.6114",
+        summary="A bound of the likelihood, samples at once, and a latent space to walk in.",
+        recipes={"default": _default, "published": _published, "iwae": _iwae},
+        demo=_demo,
+        tiny=("network=dense", "hidden=16", "latent=2"),
+        in_demo=True,
+    ),
+)

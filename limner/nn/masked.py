@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from limner.nn.memories import ConvolutionMemory, RowsMemory
 from limner.nn.streaming import Memory, Stream, current_stream
 
-__all__ = ["MaskedConv2d", "RowsAbove", "channel_groups", "raster_mask"]
+__all__ = ["MaskedConv2d", "MaskedLinear", "RowsAbove", "channel_groups", "raster_mask"]
 
 
 def channel_groups(features: int, channels: int) -> Tensor:
@@ -112,3 +112,49 @@ class RowsAbove(nn.Conv2d):
     def memory(self, stream: Stream) -> Memory:
         """What a stream remembers of this layer's input."""
         return RowsMemory(stream, self.weight, self.bias, strict=self.strict)
+
+
+class MaskedLinear(nn.Module):
+    """A 1×1 convolution, or a k×1 one with mask B, of maps ``(H, W, B, in)``: R before G before B within a pixel.
+
+    Args:
+        inputs: Feature maps in.
+        outputs: Feature maps out, ``repeats`` times: each of the repeats is split into the channels' groups.
+        channels: Image channels C.
+        repeats: See ``outputs``.
+        kernel: Width k; the places to the right of the centre are masked whole and not held.
+    """
+
+    mask: Tensor
+
+    def __init__(self, inputs: int, outputs: int, channels: int, repeats: int = 1, kernel: int = 1) -> None:
+        super().__init__()
+        self.span = kernel // 2 + 1
+        of_output = channel_groups(outputs, channels).repeat(repeats)
+        centre = (channel_groups(inputs, channels) <= of_output[:, None]).float()  # (out, in)
+        mask = torch.cat([torch.ones(len(of_output), inputs * (self.span - 1)), centre], 1)
+        self.register_buffer("mask", mask, persistent=False)
+        self.masked = bool((mask == 0).any())
+        self.weight = nn.Parameter(torch.empty_like(mask))
+        self.bias = nn.Parameter(torch.zeros(len(mask)))
+        bound = (3.0 / max(1.0, float(mask.sum()) / len(mask))) ** 0.5
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def masked_weight(self) -> Tensor:
+        """The weights ``(out, k // 2 + 1 places from the left · in)``."""
+        return self.weight * self.mask if self.masked else self.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(H, W, B, in)`` → ``(H, W, B, out)``."""
+        if (stream := current_stream()) is not None:
+            return stream.run(self, self.memory, x.permute(2, 3, 0, 1)).permute(2, 3, 0, 1)
+        if self.span > 1:
+            w, left = x.shape[1], self.span - 1
+            padded = F.pad(x, (0, 0, 0, 0, left, 0))
+            x = torch.cat([padded[:, t : t + w] for t in range(self.span)], -1)
+        return F.linear(x, self.masked_weight(), self.bias)
+
+    def memory(self, stream: Stream) -> Memory:
+        """What a stream remembers of this layer's input."""
+        kernel = self.masked_weight().unflatten(1, (self.span, -1)).movedim(1, -1).unsqueeze(2)  # (out, in, 1, span)
+        return ConvolutionMemory(stream, F.pad(kernel, (0, self.span - 1)), self.bias, strict=False)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from limner.data.neighbours import nearest
 from limner.errors import LimnerError
+from limner.models.bounded import Bounded
 from limner.models.contracts import Latents, Reconstructs
-from limner.models.vae import VAE
 
 __all__ = [
     "Analogy",
@@ -36,7 +36,7 @@ BATCH = 500  # images or latents that go through a network together
 
 def _has_normal_prior(model: Latents | Reconstructs) -> bool:
     """Whether its latents are N(0, I): an autoencoder has no prior, and a VAE's may be learned."""
-    return isinstance(model, Latents) and not (isinstance(model, VAE) and model.config.prior != "normal")
+    return isinstance(model, Latents) and not (isinstance(model, Bounded) and not model.normal_prior)
 
 
 def _dimensions(model: Latents) -> int:

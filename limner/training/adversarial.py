@@ -18,7 +18,7 @@ from torch import Tensor
 from limner.data.batches import Batch
 from limner.errors import LimnerError
 from limner.models.gan import GAN
-from limner.training.config import AdversarialConfig
+from limner.models.recipes import AdversarialConfig
 from limner.training.doctor import Doctor
 from limner.training.objectives import Objective, check_finite
 from limner.training.optimizers import Optimizers

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limner.data.batches import Batch
+from limner.models.recipes import TrainingConfig
 from limner.noise import named_generator
-from limner.training.config import TrainingConfig
 
 __all__ = ["augmented", "bent_places", "moved"]
 

@@ -21,9 +21,9 @@ from limner.data.imageset import Split
 from limner.errors import LimnerError
 from limner.files import sweep
 from limner.models.contracts import Model
+from limner.models.recipes import TrainingConfig
 from limner.training.augmentation import augmented
 from limner.training.checkpoints import MODEL, STATE, read_tensors, save_model, save_state
-from limner.training.config import TrainingConfig
 from limner.training.doctor import Diagnosis
 from limner.training.interrupts import asked_to_stop
 from limner.training.journal import Journal

@@ -20,8 +20,8 @@ from limner.data.batches import Batch
 from limner.distributions import at_least_float32
 from limner.errors import LimnerError
 from limner.models.contracts import Model, Scores
+from limner.models.recipes import TrainingConfig
 from limner.training.checkpoints import restore_module, with_prefix
-from limner.training.config import TrainingConfig
 from limner.training.doctor import Diagnosis, Doctor
 from limner.training.ema import MovingAverage
 from limner.training.optimizers import Optimizers

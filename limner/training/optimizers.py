@@ -17,7 +17,7 @@ from torch.autograd.graph import increment_version
 from torch.optim import AdamW, Optimizer
 
 from limner.models.contracts import Model
-from limner.training.config import TrainingConfig
+from limner.models.recipes import TrainingConfig
 from limner.training.muon import BatchedMuon
 
 __all__ = ["Optimizers"]

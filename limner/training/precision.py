@@ -10,7 +10,7 @@ import torch
 
 from limner.data.batches import Batch
 from limner.models.contracts import Model
-from limner.training.config import Precision
+from limner.models.recipes import Precision
 
 __all__ = ["FABRIC_PRECISION", "choose_precision"]
 

@@ -8,13 +8,12 @@ import time
 from pathlib import Path
 
 from limner import display, workbench
-from limner.config.recipes import demo_recipe
 from limner.errors import LimnerError
+from limner.models import Family, families
 from limner.runs import CONFIG
 
-__all__ = ["DEMO_MODELS", "demo"]
+__all__ = ["demo"]
 
-DEMO_MODELS = ("diagonal-bilstm", "pixelcnn", "autoencoder", "vae", "gan")
 _MARK = ".limner-demo"
 
 
@@ -33,8 +32,9 @@ def demo(out: str | os.PathLike[str] = "demo", *, quiet: bool = True) -> Path:
     start = time.perf_counter()
     digits = workbench.load_data("digits", quiet=quiet)
     runs = []
-    for model in DEMO_MODELS:
-        runs.append(workbench.train(model, digits, name=model, runs=folder, recipe=demo_recipe(model), quiet=quiet))
+    for shown in _shown():
+        recipe = shown.demo(digits.shape)
+        runs.append(workbench.train(shown.name, digits, name=shown.name, runs=folder, recipe=recipe, quiet=quiet))
         if runs[-1].outcome is None or runs[-1].outcome.interrupted:
             raise KeyboardInterrupt
     introduction = (
@@ -50,14 +50,19 @@ def demo(out: str | os.PathLike[str] = "demo", *, quiet: bool = True) -> Path:
     return page
 
 
+def _shown() -> list[Family]:
+    """The families that the demo shows."""
+    return [family for family in families().values() if family.in_demo]
+
+
 def _clear(folder: Path) -> None:
     """Make ``folder`` an empty demo folder; only what an earlier demo made is removed."""
     if folder.exists() and not folder.is_dir():
         raise LimnerError(f"{folder} is a file; give demo --out the name of a folder")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARK).is_file():
         raise LimnerError(f"{folder}/ is not empty and not an earlier demo; give demo --out another folder")
-    for model in DEMO_MODELS:
-        if (folder / model / CONFIG).is_file():
-            shutil.rmtree(folder / model)
+    for shown in _shown():
+        if (folder / shown.name / CONFIG).is_file():
+            shutil.rmtree(folder / shown.name)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARK).touch()

@@ -25,8 +25,9 @@ from limner.evaluation import (
     measure_reconstruction,
 )
 from limner.evaluation.fidelity import set_size
-from limner.models import Autoencoder, Model, Samples, Scores, with_article
+from limner.models import Model, Samples, Scores, with_article
 from limner.models.bounded import Bounded
+from limner.models.contracts import ReconstructionErrors
 
 __all__ = ["FEATURES", "measured"]
 
@@ -65,9 +66,9 @@ def measured(
         figures |= asdict(likelihood)
     elif options.importance_samples is not None and options.importance_samples > 1:
         raise LimnerError(f"importance samples tighten a bound; {with_article(name)} has no likelihood")
-    elif isinstance(model, Autoencoder):
+    elif isinstance(model, ReconstructionErrors):
         if options.fidelity:
-            raise LimnerError("an autoencoder draws no samples to compare with the data: leave --fidelity out")
+            raise LimnerError(f"{with_article(name)} draws no samples to compare with the data: leave --fidelity out")
         with display.bar(f"reconstructing {split}", quiet) as update:
             figures |= asdict(
                 measure_reconstruction(model, images.split(split), limit=limit, seed=seed, on_progress=update)

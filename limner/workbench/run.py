@@ -16,7 +16,7 @@ from limner.data import ImageSet, load
 from limner.data.options import FitMode
 from limner.errors import LimnerError
 from limner.evaluation import EvaluationOptions
-from limner.models import MODELS, Model, Reconstructs, Samples, Scores, with_article
+from limner.models import Model, Reconstructs, Samples, Scores, families, with_article
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import describe_shape
 from limner.reports.pages import write_run_pages
@@ -149,7 +149,7 @@ class Run:
             LimnerError: The model does not complete images, or the image or the mask does not fit it.
         """
         if not isinstance(self.model, Autoregressive):
-            able = ", ".join(f.name for f in MODELS.values() if issubclass(f.model, Autoregressive))
+            able = ", ".join(f.name for f in families().values() if issubclass(f.model, Autoregressive))
             raise LimnerError(
                 f"{with_article(self.config.model)} has no p(missing | given) row by row to complete with: {able} do"
             )

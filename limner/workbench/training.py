@@ -9,13 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
 
 from limner import display, sampling
-from limner.config.recipes import Recipe, named_recipe
 from limner.config.run_config import DataConfig, RunConfig, read_run_config
 from limner.config.settings import with_settings
 from limner.data import Batch, Batches, ImageSet
@@ -25,14 +24,14 @@ from limner.errors import LimnerError
 from limner.evaluation import feature_network
 from limner.evaluation.fidelity import frechet_distance
 from limner.files import sweep
-from limner.models import GAN, Model, Samples, Scores, family, with_article
+from limner.models import Model, Samples, Scores, families, family, with_article
 from limner.models.contracts import ConditionalConfig
+from limner.models.recipes import AdversarialConfig, Recipe, TrainingConfig
 from limner.reports import draw
 from limner.reports.pages import REPORT
 from limner.runs import check_name, find_run, new_run, runs_folder
 from limner.training.adversarial import Adversarial
 from limner.training.checkpoints import MODEL, STATE, read_header
-from limner.training.config import AdversarialConfig, TrainingConfig
 from limner.training.loop import Hooks
 from limner.training.loop import train as run_loop
 from limner.training.memory import keep_freed_memory
@@ -65,9 +64,7 @@ def train(
     """Train a model in a new run folder and write its report.
 
     Args:
-        model: A name from ``limner.models.MODELS``: ``pixelcnn``, ``gated-pixelcnn``, ``pixelcnn++``,
-            ``patch-pixelcnn``, ``diagonal-bilstm``, ``row-lstm``, ``multi-scale-pixelrnn``, ``autoencoder``, ``vae``,
-            ``ladder-vae``, ``gan``.
+        model: The name of a family; ``limner models`` lists them.
         data: A SOURCE, or a set that ``load_data`` gave.
         name: Of the run; by default ``MODEL-DATA-N``.
         runs: Folder of runs; by default ``$LIMNER_RUNS`` or ``runs``.
@@ -86,13 +83,13 @@ def train(
     """
 
     def complete(shape: tuple[int, int, int], classes: int) -> Recipe:
-        chosen = named_recipe(model, recipe, shape) if isinstance(recipe, str) else recipe
+        chosen = family(model).recipe(recipe, shape) if isinstance(recipe, str) else recipe
         if conditional and not isinstance(chosen.network, ConditionalConfig):
-            able = "the PixelCNNs, PixelRNNs, VAEs and the GAN have"
-            raise LimnerError(f"--conditional: {with_article(model)} has no classes; {able}")
+            able = ", ".join(f.name for f in families().values() if f.conditional)
+            raise LimnerError(f"--conditional: {with_article(model)} has no classes; {able} can have them")
         given = [f"classes={classes}"] if conditional else []
         return with_settings(
-            replace(chosen, training=_of_length(chosen.training, minutes, epochs)), [*settings, *given]
+            replace(chosen, training=_of_length(chosen.training, minutes, epochs)), [*settings, *given], model
         )
 
     complete((1, 28, 28), 1)  # bad settings and names are said before a large set is read
@@ -143,7 +140,9 @@ def resume(
     folder = find_run(run)
     config = read_run_config(folder)
     before = config.recipe
-    recipe = with_settings(replace(before, training=_of_length(before.training, minutes, epochs)), settings)
+    recipe = with_settings(
+        replace(before, training=_of_length(before.training, minutes, epochs)), settings, config.model
+    )
     if recipe.network != before.network:
         raise LimnerError("resume cannot change the network's sizes: its weights are trained; start a new run")
     started = (folder / STATE).is_file()
@@ -222,21 +221,21 @@ def _of_length(config: TrainingConfig, minutes: float | None, epochs: float | No
 def _objective(run: Run, model: Model, fabric: Fabric, quiet: bool) -> Objective[Any]:
     """What trains ``model``: two players, of which the validation images' features choose the best, or one loss."""
     config = run.config.recipe.training
-    if not (isinstance(model, GAN) and isinstance(config, AdversarialConfig)):
+    if not isinstance(config, AdversarialConfig):
         return SingleLoss(model, config, fabric)
     if config.keep == "last":
-        return Adversarial(model, config, fabric)
+        return Adversarial(cast("Any", model), config, fabric)
     with display.stages(quiet) as progress:
         network = feature_network(run.data(), run.folder.parent / FEATURES, device=model.device, on_progress=progress)
 
-    def distance(gan: GAN, batches: Sequence[Batch]) -> dict[str, float]:
+    def distance(gan: Samples, batches: Sequence[Batch]) -> dict[str, float]:
         reference = torch.cat([network(batch.images) for batch in batches])
         random = torch.Generator().manual_seed(config.seed)
         return {
             "distance": frechet_distance(network(sampling.sample(gan, len(reference), generator=random)), reference)
         }
 
-    return Adversarial(model, config, fabric, distance)
+    return Adversarial(cast("Any", model), config, fabric, distance)
 
 
 def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable[[], None] | None = None) -> Run:

@@ -3,13 +3,12 @@
 import pytest
 import torch
 
-from limner.config.recipes import Recipe, default_recipe
 from limner.config.settings import with_settings
 from limner.errors import LimnerError
-from limner.models import Reconstructs, Samples, Scores
+from limner.models import Reconstructs, Samples, Scores, family
 from limner.models.contracts import Latents
 from limner.models.gan import GAN, GANConfig
-from limner.training.config import AdversarialConfig
+from limner.models.recipes import AdversarialConfig, Recipe
 
 
 def gan(shape=(1, 8, 8), levels=256, **config):
@@ -97,7 +96,7 @@ def test_only_a_dcgan_has_batchnorm_and_the_discriminator_only_where_asked():
 
 
 def test_a_penalty_a_image_needs_logits_a_image():
-    recipe = default_recipe("gan", (1, 28, 28))
+    recipe = family("gan").recipe("default", (1, 28, 28))
     with pytest.raises(LimnerError, match=r"penalty=r1\+r2: with BatchNorm"):
         with_settings(recipe, ["discriminator_norm=batch", "objective=relativistic"])
     kept = with_settings(recipe, ["discriminator_norm=batch", "objective=non-saturating"])

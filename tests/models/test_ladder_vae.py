@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from limner.config.recipes import named_recipe
 from limner.data import dequantize
 from limner.errors import LimnerError
+from limner.models import family
 from limner.models.ladder_vae import LadderVAE, LadderVAEConfig
 
 
@@ -189,10 +189,10 @@ def test_any_size_and_channels(shape, config):
 
 
 def test_the_strong_recipe_is_the_more_regularised():
-    default, strong = (named_recipe("ladder-vae", name, (1, 28, 28)) for name in ("default", "strong"))
+    default, strong = (family("ladder-vae").recipe(name, (1, 28, 28)) for name in ("default", "strong"))
     assert strong.network.dropout > default.network.dropout
     assert strong.network.features > default.network.features
     model = LadderVAE(strong.network, (1, 28, 28), 2)
     assert all(dict(model.named_parameters())[name].dim() >= 2 for name in model.muon_parameters())
     with pytest.raises(LimnerError, match="ladder-vae has default, strong"):
-        named_recipe("ladder-vae", "small", (1, 28, 28))
+        family("ladder-vae").recipe("small", (1, 28, 28))

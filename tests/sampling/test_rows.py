@@ -10,10 +10,10 @@ from limner.models.patch_pixelcnn import PatchPixelCNN, PatchPixelCNNConfig
 from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
 from limner.models.pixelcnnpp import PixelCNNPP, PixelCNNPPConfig
 from limner.models.pixelrnn import DiagonalBiLSTM, DiagonalBiLSTMConfig, RowLSTM, RowLSTMConfig
+from limner.models.recipes import TrainingConfig
 from limner.sampling import sample
 from limner.sampling.methods import row_methods, row_sampler
 from limner.sampling.streaming import StreamingRowSampler
-from limner.training.config import TrainingConfig
 from limner.training.optimizers import Optimizers
 
 needs_numba = pytest.mark.skipif(accelerate.hooks() is None, reason="nothing is compiled")

@@ -7,12 +7,13 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from limner.config.recipes import named_recipe
 from limner.data import Batch, MemoryStore, Split, load
 from limner.data.batches import Batches
 from limner.errors import LimnerError
 from limner.files import read_json_lines
+from limner.models import family
 from limner.models.gan import GAN, GANConfig
+from limner.models.recipes import AdversarialConfig
 from limner.training.adversarial import (
     OBJECTIVES,
     Adversarial,
@@ -22,7 +23,6 @@ from limner.training.adversarial import (
     zero_centred_penalty,
 )
 from limner.training.checkpoints import read_header
-from limner.training.config import AdversarialConfig
 from limner.training.loop import train
 
 LOGITS = torch.linspace(-4, 4, 9, dtype=torch.float64)
@@ -254,7 +254,7 @@ def test_diversity_is_that_of_the_samples_over_that_of_the_data():
 def test_residual_players_of_their_recipe_tell_one_latent_from_another():
     digits = load("digits")
     torch.manual_seed(0)
-    recipe = named_recipe("gan", "residual", digits.shape)
+    recipe = family("gan").recipe("residual", digits.shape)
     model = GAN(replace(recipe.network, features=4, generator_features=4, hidden=32), digits.shape, digits.levels)
     game = Adversarial(model, recipe.training, Fabric(accelerator="cpu", devices=1))
     for step, images in zip(range(40), Batches(digits.split("train"), 32, 0).from_step(0), strict=False):

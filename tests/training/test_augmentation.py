@@ -5,10 +5,9 @@ import torch
 from lightning_fabric import Fabric
 
 from limner.data import Batch, MemoryStore, Split
-from limner.models import VAE
-from limner.models.vae import VAEConfig
+from limner.models.recipes import TrainingConfig
+from limner.models.vae import VAE, VAEConfig
 from limner.training.augmentation import augmented, bent_places, moved
-from limner.training.config import TrainingConfig
 from limner.training.loop import train
 from limner.training.objectives import SingleLoss
 

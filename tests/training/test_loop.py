@@ -7,9 +7,8 @@ from lightning_fabric import Fabric
 
 from limner.data import MemoryStore, Split
 from limner.files import read_json_lines
-from limner.models import VAE
-from limner.models.vae import VAEConfig
-from limner.training.config import TrainingConfig
+from limner.models.recipes import TrainingConfig
+from limner.models.vae import VAE, VAEConfig
 from limner.training.loop import train
 from limner.training.objectives import SingleLoss
 

@@ -8,8 +8,8 @@ from lightning_fabric import Fabric
 
 from limner.data import Batch
 from limner.errors import LimnerError
+from limner.models.recipes import TrainingConfig
 from limner.models.vae import VAE, VAEConfig
-from limner.training.config import TrainingConfig
 from limner.training.ema import MovingAverage
 from limner.training.objectives import GENERATOR_BYTES, SingleLoss
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from limner.models.patch_pixelcnn import PatchPixelCNN, PatchPixelCNNConfig
-from limner.training.config import TrainingConfig
+from limner.models.recipes import TrainingConfig
 from limner.training.optimizers import Optimizers
 
 CONFIG = TrainingConfig(optimizer="muon", learning_rate=1e-3, matrix_learning_rate=0.02, weight_decay=0.0)

@@ -1,15 +1,20 @@
-"""How a model is trained: every number that decides the weights, with its default."""
+"""How a model is trained: every number that decides the weights, with its default; and what a recipe is.
+
+Plain dataclasses below the models, so that a family can name its recipes beside its network. The objective is named by
+the kind of training configuration and imported by nobody here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from msgspec import Meta
 
 from limner.ranges import Decay, Fraction, NotNegative, NotNegativeReal, Positive, PositiveReal, Seed
 
-__all__ = ["AdversarialConfig", "Precision", "TrainingConfig"]
+__all__ = ["DEMO", "MUON", "AdversarialConfig", "ChecksTraining", "Precision", "Recipe", "RecipeOf", "TrainingConfig"]
 
 Precision = Literal["auto", "float32", "bf16"]
 
@@ -17,6 +22,8 @@ Precision = Literal["auto", "float32", "bf16"]
 @dataclass(frozen=True)
 class TrainingConfig:
     """One training run; recipes choose these for each model."""
+
+    OBJECTIVE: ClassVar[Literal["single loss", "two players"]] = "single loss"
 
     batch_size: Positive = 64
     """Images in a step."""
@@ -68,6 +75,8 @@ class TrainingConfig:
 class AdversarialConfig(TrainingConfig):
     """One training run of two players. A step is one of the discriminator, on one batch."""
 
+    OBJECTIVE = "two players"
+
     batch_size: Annotated[int, Meta(ge=2, le=1_000_000)] = 64
     """Images of the data, and as many of the generator's, in a step."""
     optimizer: Literal["adamw"] = "adamw"
@@ -111,3 +120,45 @@ class AdversarialConfig(TrainingConfig):
                 return "r1+r2"
             case _:
                 return "none"
+
+
+@runtime_checkable
+class ChecksTraining(Protocol):
+    """A network's configuration that goes with some trainings only."""
+
+    def check_training(self, training: TrainingConfig) -> None:
+        """See that the network can be trained so.
+
+        Raises:
+            LimnerError: It cannot.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The sizes of a network and how it is trained."""
+
+    network: Any
+    training: TrainingConfig
+
+    def __post_init__(self) -> None:
+        if isinstance(self.network, ChecksTraining):
+            self.network.check_training(self.training)
+
+
+RecipeOf = Callable[[tuple[int, int, int]], Recipe]
+"""The recipe for images of a shape (C, H, W). The first sentence of its docstring says what it is for."""
+
+MUON = TrainingConfig(
+    optimizer="muon",
+    learning_rate=3e-3,
+    weight_decay=0.0,
+    clip_norm=200.0,
+    warmup_steps=30,
+    cooldown=0.5,
+    evaluations=6,
+)
+"""What the recipes with Muon begin from."""
+DEMO = TrainingConfig(batch_size=32, precision="float32", epochs=20)
+"""What the recipes of `limner demo` begin from: 8×8 digits, well under a minute each on two cores."""

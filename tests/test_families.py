@@ -1,0 +1,79 @@
+"""Families describe themselves: what the command line says of them, and those that another package adds."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from limner.errors import LimnerError
+from limner.models import Family, families, family, register
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_every_family_says_what_it_is():
+    for name, f in families().items():
+        assert f.name == name
+        assert f.summary.endswith(".")
+        assert len(f.summary) < 120
+        assert f.paper
+        assert f.likelihood in ("exact", "lower", "none")
+        for recipe in f.recipes:
+            assert f.about(recipe).endswith("."), (name, recipe)
+            assert isinstance(f.recipe(recipe, (1, 28, 28)).training, f.training)
+            assert isinstance(f.recipe(recipe, (1, 28, 28)).network, f.config)
+        assert isinstance(f.demo((1, 8, 8)).network, f.config)
+
+
+def test_the_list_names_all_and_one_family_explains_its_settings(limner):
+    said = limner("models")
+    assert said.code == 0
+    assert [f["name"] for f in limner("models", "--json").record] == list(families())
+    for name, f in families().items():
+        assert f"\n{name} " in f"\n{said.out}"
+        assert f.summary in said.out
+        one = limner("models", name).out
+        for field in (*fields(f.config), *fields(f.training)):
+            assert f"\n  {field.name} = " in one
+    settings = limner("models", "vae", "--json").record["settings"]
+    assert all(s["meaning"] for part in settings.values() for s in part)
+
+
+def test_an_unknown_key_points_to_the_list(refused):
+    assert "did you mean 'features'?; `limner models gan` explains all" in refused("train", "gan", "--set", "featurs=3")
+    assert "did you mean 'vae'" in refused("models", "vea")
+
+
+def test_a_name_is_taken_once():
+    with pytest.raises(LimnerError, match="there is a family 'vae' already"):
+        register(Family(**{f.name: getattr(family("vae"), f.name) for f in fields(Family)}))
+    assert register(family("vae")) is family("vae")
+
+
+def plugged(tmp_path, *entries: str) -> dict[str, str]:
+    """The environment of a Python that has a package with these entry points installed."""
+    info = tmp_path / "site" / "plugged-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("\n".join(["[limner.families]", *entries]) + "\n")
+    paths = [str(tmp_path / "site"), str(ROOT / "examples" / "own_family"), str(ROOT)]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "LIMNER_RUNS": str(tmp_path / "runs")}
+
+
+def call(environment, cwd, *words):
+    return subprocess.run(
+        [sys.executable, "-m", "limner", *words], env=environment, cwd=cwd, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.parametrize("entry", ["broken = nowhere.at_all:FAMILY", "broken = json:dumps"])
+def test_a_broken_plug_in_is_one_line(tmp_path, entry):
+    done = call(plugged(tmp_path, entry), tmp_path, "models", "--json")
+    assert done.returncode == 0
+    assert [f["name"] for f in json.loads(done.stdout)] == list(families())
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("limner: the family 'broken' is left out: ")
