@@ -19,7 +19,7 @@ import limner
 from benchmarks.objectives import PLAYERS
 from limner.data import ImageSet
 from limner.errors import LimnerError
-from limner.training.adversarial import OBJECTIVES
+from limner.models.gan import OBJECTIVES
 from limner.training.journal import read_metrics
 
 FACTOR = 100  # of the rates

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from benchmarks.sampling import shaken
 from limner.models.autoregressive import Autoregressive
+from limner.models.gan import OBJECTIVES
 from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
 from limner.models.pixelrnn import DiagonalBiLSTM, DiagonalBiLSTMConfig, RowLSTM, RowLSTMConfig
-from limner.training.adversarial import OBJECTIVES
 
 SIDE, PLACE = 15, (9, 6)
 

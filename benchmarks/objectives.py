@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 import limner
-from limner.training.adversarial import OBJECTIVES
+from limner.models.gan import OBJECTIVES
 from limner.workbench.run import Run, open_run
 
 FIGURES = ("frechet_ratio", "precision", "recall", "class_kl")

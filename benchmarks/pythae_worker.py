@@ -39,7 +39,7 @@ def sizes_of(height: int, width: int, features: int) -> tuple[list[tuple[int, in
     return sizes, [min(features * 2**i, 8 * features) for i in range(len(sizes))]
 
 
-class ResidualUnit(nn.Module):
+class ResidualBlock(nn.Module):
     """Two convolutions added to the input."""
 
     def __init__(self, features: int) -> None:
@@ -61,7 +61,7 @@ class ConvEncoder(nn.Module):
         sizes, maps = sizes_of(h, w, features)
         layers: list[nn.Module] = [nn.Conv2d(c, maps[0], 3, padding=1), nn.GELU()]
         for before, after in zip(maps, maps[1:]):  # noqa: B905, RUF007 - as plain as can be
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), ResidualUnit(after)]
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), ResidualBlock(after)]
         self.layers = nn.Sequential(*layers, nn.GELU(), nn.Flatten())
         self.out = nn.Linear(maps[-1] * sizes[-1][0] * sizes[-1][1], outputs)
 
@@ -79,7 +79,7 @@ class ConvDecoder(nn.Module):
         sizes, maps = sizes_of(h, w, features)
         self.sizes, maps = sizes[::-1], maps[::-1]
         self.start = nn.Linear(latent, maps[0] * self.sizes[0][0] * self.sizes[0][1])
-        self.units = nn.ModuleList(ResidualUnit(m) for m in maps[:-1])
+        self.units = nn.ModuleList(ResidualBlock(m) for m in maps[:-1])
         self.ups = nn.ModuleList(nn.Conv2d(m, n, 3, padding=1) for m, n in zip(maps, maps[1:]))  # noqa: B905, RUF007
         self.out = nn.Conv2d(maps[-1], c, 3, padding=1)
         self.layout = torch.contiguous_format

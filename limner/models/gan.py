@@ -1,17 +1,18 @@
 r"""Generative adversarial network (Goodfellow et al. 2014, arXiv 1406.2661).
 
-A generator turns noise :math:`z \sim N(0, I)` into an image G(z); a discriminator gives an image's logit D(x), how
-much rather it comes from the data. They play
+A generator turns noise :math:`z \sim N(0, I)` into an image G(z); a discriminator gives an image's logit D(x), and
+σ(D(x)) is how probable it is that x is from the data. They play
 
 .. math:: \min_G \max_D \; E_x \ln σ(D(x)) + E_z \ln(1 - σ(D(G(z))))
 
-or one of its successors (``training/adversarial.py``). There is no p(x): samples, but no likelihood. Given a class y
-the generator gets an embedding of y beside z, and the discriminator's logit is a projection (Miyato and Koyama 2018,
-arXiv 1802.05637): :math:`D(x, y) = ψ(φ(x)) + \langle v_y, φ(x) \rangle`.
+or one of its successors: :data:`OBJECTIVES`. ``training/adversarial.py`` lets them take turns. There is no p(x):
+samples, but no likelihood. Given a class y the generator gets an embedding of y beside z, and the discriminator's logit
+is a projection (Miyato and Koyama 2018, arXiv 1802.05637): :math:`D(x, y) = ψ(φ(x)) + \langle v_y, φ(x) \rangle`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -25,10 +26,10 @@ from limner.errors import LimnerError
 from limner.models.contracts import ConditionalConfig, Model, standard_normal
 from limner.models.families import Family
 from limner.models.recipes import AdversarialConfig, Recipe, TrainingConfig
-from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder, StridedDecoder, StridedEncoder
+from limner.nn import coders
 from limner.ranges import NotNegative, Positive
 
-__all__ = ["GAN", "Discriminator", "GANConfig", "Generator"]
+__all__ = ["GAN", "OBJECTIVES", "Discriminator", "GANConfig", "Generator", "relativistic"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class GANConfig(ConditionalConfig):
     """Dimensions of z."""
     network: Literal["dense", "dcgan", "residual"] = "dcgan"
     """Layers of both players: dense (as first published), strided convolutions with BatchNorm in the generator
-    (DCGAN, arXiv 1511.06434), or residual units without any normalisation."""
+    (DCGAN, arXiv 1511.06434), or residual blocks without any normalisation."""
     hidden: Positive = 256
     """Features φ(x) that the discriminator judges by, and units of each hidden layer (dense)."""
     features: Positive = 32
@@ -47,14 +48,12 @@ class GANConfig(ConditionalConfig):
     generator_features: NotNegative = 0
     """The same of the generator, where it shall be wider or narrower than the discriminator; 0: as `features`."""
     discriminator_norm: Literal["none", "batch", "spectral"] = "none"
-    """Of the discriminator's layers: none, batch (BatchNorm, as in the published DCGAN), or spectral (each weight
-    divided by its largest singular value, arXiv 1802.05957)."""
+    """Of the discriminator's layers: none, BatchNorm (as in DCGAN), or spectral: σ_max(W) = 1 (arXiv 1802.05957)."""
 
     def __post_init__(self) -> None:
         if self.discriminator_norm == "batch" and self.network != "dcgan":
             raise LimnerError(
-                f"discriminator_norm=batch: a {self.network} discriminator has none, network=dcgan has; "
-                "or choose discriminator_norm=spectral"
+                "discriminator_norm=batch is for network=dcgan: choose that, or discriminator_norm=spectral"
             )
 
     def check_training(self, training: TrainingConfig) -> None:
@@ -63,26 +62,12 @@ class GANConfig(ConditionalConfig):
         Raises:
             LimnerError: It is.
         """
-        if self.discriminator_norm == "batch" and isinstance(training, AdversarialConfig):
-            penalty = training.chosen_penalty
-            if penalty != "none":
-                raise LimnerError(
-                    f"penalty={penalty}: with BatchNorm an image's logit depends on its batch, and so would the "
-                    "penalty; choose discriminator_norm=none or spectral, or penalty=none"
-                )
-
-
-def _keeping_variance(network: nn.Module) -> nn.Module:
-    """``network`` with He's initial weights (arXiv 1502.01852), where nothing normalises.
-
-    With PyTorch's, each layer's outputs vary a third as much as its inputs: samples are alike whatever z is, and the
-    generator runs into tanh's flat end, all black, before it tells one z from another. What starts at zero, the last
-    filters of each residual unit, stays so.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.any():
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-    return network
+        penalty = training.chosen_penalty if isinstance(training, AdversarialConfig) else "none"
+        if self.discriminator_norm == "batch" and penalty != "none":
+            raise LimnerError(
+                f"penalty={penalty}: with BatchNorm an image's logit depends on its batch, and so would the penalty; "
+                "choose discriminator_norm=none or spectral, or penalty=none"
+            )
 
 
 class Generator(nn.Module):
@@ -96,11 +81,11 @@ class Generator(nn.Module):
         self.layers: nn.Module
         match config.network:
             case "dense":
-                self.layers = DenseDecoder(inputs, config.hidden, shape)
+                self.layers = coders.DenseDecoder(inputs, config.hidden, shape)
             case "dcgan":
-                self.layers = StridedDecoder(inputs, features, shape)
+                self.layers = coders.StridedDecoder(inputs, features, shape)
             case "residual":
-                self.layers = _keeping_variance(ConvDecoder(inputs, features, shape))
+                self.layers = coders.keeping_variance(coders.ConvDecoder(inputs, features, shape))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """See the class."""
@@ -117,12 +102,12 @@ class Discriminator(nn.Module):
         self.layers: nn.Module
         match config.network:
             case "dense":
-                self.layers = DenseEncoder(shape, config.hidden, config.hidden)
+                self.layers = coders.DenseEncoder(shape, config.hidden, config.hidden)
             case "dcgan":
                 norm = config.discriminator_norm == "batch"
-                self.layers = StridedEncoder(shape, config.features, config.hidden, norm)
+                self.layers = coders.StridedEncoder(shape, config.features, config.hidden, norm)
             case "residual":
-                self.layers = _keeping_variance(ConvEncoder(shape, config.features, config.hidden))
+                self.layers = coders.keeping_variance(coders.ConvEncoder(shape, config.features, config.hidden))
         self.out = nn.Linear(config.hidden, 1)
         self.classes = nn.Embedding(config.classes, config.hidden) if config.classes else None
         if self.classes is not None:
@@ -143,6 +128,73 @@ class Discriminator(nn.Module):
         if self.classes is not None and labels is not None:
             logits = logits + (self.classes(labels) * features).sum(1)
         return logits
+
+
+Losses = tuple[Tensor, Tensor]
+"""What discriminator and generator minimise, of logits ``real`` = D(x) and ``fake`` = D(G(z)), all four ``(B,)``."""
+
+
+def minimax(real: Tensor, fake: Tensor) -> Losses:
+    r"""The game itself (Goodfellow et al. 2014, equation 1): the generator descends what the discriminator ascends.
+
+    .. math:: \min_G \max_D \; \ln σ(D(x)) + \ln(1 - σ(D(G(z))))
+
+    As 1 - σ(d) = σ(-d), no logit gives an infinity. Where the discriminator is sure of a fake, the generator's slope is
+    σ(D(G(z))) ≈ 0: it saturates.
+    """
+    return -F.logsigmoid(real) - F.logsigmoid(-fake), F.logsigmoid(-fake)
+
+
+def non_saturating(real: Tensor, fake: Tensor) -> Losses:
+    r"""The same discriminator; the generator ascends :math:`\ln σ(D(G(z)))` (Goodfellow et al. 2014, section 3).
+
+    Its slope is 1 - σ(D(G(z))): largest where its images are poor.
+    """
+    return -F.logsigmoid(real) - F.logsigmoid(-fake), -F.logsigmoid(fake)
+
+
+def least_squares(real: Tensor, fake: Tensor) -> Losses:
+    r"""LSGAN (Mao et al. 2017, arXiv 1611.04076, equation 9), with targets 0, 1 and 1.
+
+    .. math:: \min_D \tfrac12 (D(x) - 1)^2 + \tfrac12 D(G(z))^2, \quad \min_G \tfrac12 (D(G(z)) - 1)^2
+    """
+    return 0.5 * (real - 1) ** 2 + 0.5 * fake**2, 0.5 * (fake - 1) ** 2
+
+
+def hinge(real: Tensor, fake: Tensor) -> Losses:
+    r"""The hinge loss (Lim and Ye 2017, arXiv 1705.02894; Miyato et al. 2018, arXiv 1802.05957, equations 16 and 17).
+
+    .. math:: \min_D \max(0, 1 - D(x)) + \max(0, 1 + D(G(z))), \quad \min_G -D(G(z))
+    """
+    return F.relu(1 - real) + F.relu(1 + fake), -fake
+
+
+def wasserstein(real: Tensor, fake: Tensor) -> Losses:
+    r"""The Wasserstein distance's dual (Arjovsky et al. 2017, arXiv 1701.07875); a penalty keeps D 1-Lipschitz.
+
+    .. math:: \min_G \max_D \; D(x) - D(G(z))
+    """
+    return -(real - fake), -fake
+
+
+def relativistic(real: Tensor, fake: Tensor) -> Losses:
+    r"""RpGAN (Jolicoeur-Martineau 2018, arXiv 1807.00734), with R1 and R2 the R3GAN of Huang et al. 2024 (2501.05441).
+
+    .. math:: \max_D \; \ln σ(D(x) - D(G(z))), \quad \max_G \; \ln σ(D(G(z)) - D(x))
+
+    in pairs of an image and a sample: which of the two is the more real one. It does not saturate.
+    """
+    return -F.logsigmoid(real - fake), -F.logsigmoid(fake - real)
+
+
+OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Losses]] = {
+    "minimax": minimax,
+    "non-saturating": non_saturating,
+    "least-squares": least_squares,
+    "hinge": hinge,
+    "wasserstein": wasserstein,
+    "relativistic": relativistic,
+}
 
 
 class GAN(Model):
@@ -200,8 +252,8 @@ class GAN(Model):
         Raises:
             LimnerError: As in ``draw``.
         """
-        unit = (self.draw(z, labels) + 1) / 2
-        return dequantize(torch.round(unit * (self.levels - 1)), self.levels)
+        intensities = (self.draw(z, labels) + 1) / 2  # in [0, 1]
+        return dequantize(torch.round(intensities * (self.levels - 1)), self.levels)
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
@@ -216,10 +268,9 @@ class GAN(Model):
 
 def _default(shape: tuple[int, int, int]) -> Recipe:
     """Convolutional players with R1 and R2 every fourth step."""
-    training = AdversarialConfig(
-        learning_rate=5e-4, discriminator_learning_rate=1e-3, penalty_every=4, ema_decay=0.9995
-    )
-    return Recipe(GANConfig(features=16, generator_features=32, hidden=128), training)
+    rates = AdversarialConfig(learning_rate=5e-4, discriminator_learning_rate=1e-3)
+    network = GANConfig(features=16, generator_features=32, hidden=128)
+    return Recipe(network, replace(rates, penalty_every=4, ema_decay=0.9995))
 
 
 def _residual(shape: tuple[int, int, int]) -> Recipe:

@@ -17,6 +17,7 @@ __all__ = [
     "StridedEncoder",
     "convolution_of_doubled",
     "halvings",
+    "keeping_variance",
 ]
 
 Shape = tuple[int, int, int]
@@ -70,7 +71,7 @@ def halvings(height: int, width: int) -> list[tuple[int, int]]:
     return sizes
 
 
-class ResidualUnit(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3×3 convolutions added to the input; no normalisation, so that an image's code is its own."""
 
     def __init__(self, features: int) -> None:
@@ -85,7 +86,7 @@ class ResidualUnit(nn.Module):
 
 
 class ConvEncoder(nn.Module):
-    """``(B, C, H, W)`` → ``(B, outputs)``: stride-2 convolutions and residual units, then one dense layer."""
+    """``(B, C, H, W)`` → ``(B, outputs)``: stride-2 convolutions and residual blocks, then one dense layer."""
 
     def __init__(self, shape: Shape, features: int, outputs: int) -> None:
         super().__init__()
@@ -94,7 +95,7 @@ class ConvEncoder(nn.Module):
         maps = [min(features * 2**i, 8 * features) for i in range(len(sizes))]
         layers: list[nn.Module] = [nn.Conv2d(c, maps[0], 3, padding=1), nn.GELU()]
         for before, after in pairwise(maps):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), ResidualUnit(after)]
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), ResidualBlock(after)]
         self.layers = nn.Sequential(*layers, nn.GELU(), nn.Flatten())
         self.out = nn.Linear(maps[-1] * sizes[-1][0] * sizes[-1][1], outputs)
 
@@ -104,7 +105,7 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """``(B, latent)`` → ``(B, *out)``: one dense layer, then residual units and doublings to the exact size."""
+    """``(B, latent)`` → ``(B, *out)``: one dense layer, then residual blocks and doublings to the exact size."""
 
     def __init__(self, latent: int, features: int, out: Shape) -> None:
         super().__init__()
@@ -112,7 +113,7 @@ class ConvDecoder(nn.Module):
         self.sizes = halvings(h, w)[::-1]
         maps = [min(features * 2**i, 8 * features) for i in range(len(self.sizes))][::-1]
         self.start = nn.Linear(latent, maps[0] * self.sizes[0][0] * self.sizes[0][1])
-        self.units = nn.ModuleList(ResidualUnit(m) for m in maps[:-1])
+        self.units = nn.ModuleList(ResidualBlock(m) for m in maps[:-1])
         self.ups = nn.ModuleList(nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(maps))
         self.out = nn.Conv2d(maps[-1], c, 3, padding=1)
 
@@ -152,6 +153,19 @@ def _of_doubled(weight: Tensor, dim: int) -> Tensor:
     nothing = torch.zeros_like(here)
     first, second = (before, here + after, nothing), (nothing, before + here, after)
     return torch.stack([torch.stack(taps, dim) for taps in (first, second)])
+
+
+def keeping_variance(network: nn.Module) -> nn.Module:
+    """``network`` with He's initial weights (arXiv 1502.01852), where nothing normalises.
+
+    With PyTorch's, each layer's outputs vary a third as much as its inputs: samples are alike whatever z is, and the
+    generator runs into tanh's flat end, all black, before it tells one z from another. What starts at zero, the last
+    filters of each residual block, stays so.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.any():
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    return network
 
 
 def _strided(height: int, width: int, features: int) -> tuple[list[tuple[int, int]], list[int]]:

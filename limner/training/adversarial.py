@@ -1,8 +1,7 @@
-r"""The adversarial objective: a discriminator and a generator in turn, k steps of the one for each of the other.
+"""The adversarial objective: a discriminator and a generator in turn, k steps of the one for each of the other.
 
-Everything is said of logits, D(x) for an image of the data and D(G(z)) for a sample: :math:`\ln σ(d)` is
--softplus(-d) and :math:`\ln(1 - σ(d))` is -softplus(d), which no logit turns into an infinity. Each function gives what
-the discriminator minimises and what the generator minimises, per image, of real and fake logits ``(B,)``.
+The two players and the losses of their game are in ``limner/models/gan.py``; here is who moves when (Goodfellow et al.
+2014, algorithm 1), the penalties on the discriminator, the optimizers, and which weights are kept.
 """
 
 from __future__ import annotations
@@ -11,97 +10,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor
 
 from limner.data.batches import Batch
 from limner.errors import LimnerError
-from limner.models.gan import GAN
+from limner.models.gan import GAN, OBJECTIVES, relativistic
 from limner.models.recipes import AdversarialConfig
 from limner.training.doctor import Doctor
 from limner.training.objectives import Objective, check_finite
 from limner.training.optimizers import Optimizers
 
-__all__ = [
-    "OBJECTIVES",
-    "Adversarial",
-    "gradient_penalty",
-    "hinge",
-    "least_squares",
-    "minimax",
-    "non_saturating",
-    "relativistic",
-    "wasserstein",
-    "zero_centred_penalty",
-]
+__all__ = ["Adversarial", "gradient_penalty", "zero_centred_penalty"]
 
-Losses = tuple[Tensor, Tensor]
 Measure = Callable[[GAN, Sequence[Batch]], Mapping[str, float]]
-
-
-def minimax(real: Tensor, fake: Tensor) -> Losses:
-    r"""The game itself (Goodfellow et al. 2014, equation 1): the generator descends what the discriminator ascends.
-
-    .. math:: \min_G \max_D \; \ln σ(D(x)) + \ln(1 - σ(D(G(z))))
-
-    Where the discriminator is sure of a fake, the generator's slope is σ(D(G(z))) ≈ 0: it saturates.
-    """
-    return F.softplus(-real) + F.softplus(fake), -F.softplus(fake)
-
-
-def non_saturating(real: Tensor, fake: Tensor) -> Losses:
-    r"""The same discriminator; the generator ascends :math:`\ln σ(D(G(z)))` (Goodfellow et al. 2014, section 3).
-
-    Its slope is 1 - σ(D(G(z))): largest where its images are poor.
-    """
-    return F.softplus(-real) + F.softplus(fake), F.softplus(-fake)
-
-
-def least_squares(real: Tensor, fake: Tensor) -> Losses:
-    r"""LSGAN (Mao et al. 2017, arXiv 1611.04076, equation 9), with targets 0, 1 and 1.
-
-    .. math:: \min_D \tfrac12 (D(x) - 1)^2 + \tfrac12 D(G(z))^2, \quad \min_G \tfrac12 (D(G(z)) - 1)^2
-    """
-    return 0.5 * (real - 1) ** 2 + 0.5 * fake**2, 0.5 * (fake - 1) ** 2
-
-
-def hinge(real: Tensor, fake: Tensor) -> Losses:
-    r"""The hinge loss (Lim and Ye 2017, arXiv 1705.02894; Miyato et al. 2018, arXiv 1802.05957, equations 16 and 17).
-
-    .. math:: \min_D \max(0, 1 - D(x)) + \max(0, 1 + D(G(z))), \quad \min_G -D(G(z))
-    """
-    return F.relu(1 - real) + F.relu(1 + fake), -fake
-
-
-def wasserstein(real: Tensor, fake: Tensor) -> Losses:
-    r"""The Wasserstein distance's dual (Arjovsky et al. 2017, arXiv 1701.07875), for a D that is 1-Lipschitz.
-
-    .. math:: \min_G \max_D \; D(x) - D(G(z))
-
-    ``gradient_penalty`` keeps it so.
-    """
-    return fake - real, -fake
-
-
-def relativistic(real: Tensor, fake: Tensor) -> Losses:
-    r"""RpGAN (Jolicoeur-Martineau 2018, arXiv 1807.00734), with R1 and R2 the R3GAN of Huang et al. 2024 (2501.05441).
-
-    .. math:: \min_D \max_G \; \ln(1 + e^{-(D(x) - D(G(z)))})
-
-    in pairs of an image and a sample, and for the generator with the signs changed, which does not saturate.
-    """
-    return F.softplus(fake - real), F.softplus(real - fake)
-
-
-OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Losses]] = {
-    "minimax": minimax,
-    "non-saturating": non_saturating,
-    "least-squares": least_squares,
-    "hinge": hinge,
-    "wasserstein": wasserstein,
-    "relativistic": relativistic,
-}
 
 
 def gradient_penalty(logits: Tensor, x: Tensor) -> Tensor:
@@ -134,24 +56,28 @@ class Adversarial(Objective[GAN]):
         model: The players; their parameters are changed in place.
         config: The numbers.
         fabric: Device, precision and processes.
-        measure: Figures of the averaged GAN on validation batches, ``distance`` (the smaller the better) among them:
+        measure: Metrics of the averaged GAN on validation batches, ``distance`` (the smaller the better) among them:
             it chooses the weights to keep. Without it the last are kept.
     """
 
     config: AdversarialConfig
     doctor: Doctor
     # Of the distance of 2,000 samples: at a plateau the later weights are the more precise (docs/notes/gan.md).
-    noise = 0.2
+    tolerance = 0.2
 
     def __init__(self, model: GAN, config: AdversarialConfig, fabric: Fabric, measure: Measure | None = None) -> None:
         model.train()
         self.losses, self.measure = OBJECTIVES[config.objective], measure
-        self.figure = None if measure is None else "distance"
-        self.generators = Optimizers(model.generator, config)
+        self.metric = None if measure is None else "distance"
+        self.generator_optimizer = Optimizers(model.generator, config)
         rate = config.discriminator_learning_rate
-        self.discriminators = Optimizers(model.discriminator, replace(config, learning_rate=rate))
-        optimizers = {"generator_optimizer": self.generators, "discriminator_optimizer": self.discriminators}
-        super().__init__(model, config, fabric, optimizers)
+        self.discriminator_optimizer = Optimizers(model.discriminator, replace(config, learning_rate=rate))
+        super().__init__(
+            model,
+            config,
+            fabric,
+            {"generator_optimizer": self.generator_optimizer, "discriminator_optimizer": self.discriminator_optimizer},
+        )
         self.doctor = Doctor(config.objective, config.batch_size)
 
     def step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
@@ -167,12 +93,12 @@ class Adversarial(Objective[GAN]):
             LimnerError: A loss or a gradient is not finite; no weight has been changed by it then.
         """
         x, y = self._images(batch)
-        figures = self._discriminator_step(x, y, factor, step)
+        metrics = self._discriminator_step(x, y, factor, step)
         if (step + 1) % self.config.discriminator_steps == 0:
-            figures |= self._generator_step(x, y, factor, step)
+            metrics |= self._generator_step(x, y, factor, step)
             self.average.update(step // self.config.discriminator_steps)
-        self.doctor.see(figures, step + 1)
-        return figures
+        self.doctor.see(metrics, step + 1)
+        return metrics
 
     def _discriminator_step(self, x: Tensor, y: Tensor | None, factor: float, step: int) -> dict[str, float]:
         every = self.config.penalty_every
@@ -183,7 +109,7 @@ class Adversarial(Objective[GAN]):
         samples.requires_grad_(penalty == "r1+r2")
         real, fake = self._logits(x, y), self._logits(samples, y)
         loss = self.losses(real, fake)[0].mean()
-        figures = {
+        metrics = {
             "discriminator": loss.item(),
             "real_logit": real.mean().item(),
             "fake_logit": fake.mean().item(),
@@ -191,10 +117,10 @@ class Adversarial(Objective[GAN]):
         }
         if penalty != "none":
             weighted = self._penalty(real, x, fake, samples, y).mean()
-            figures["penalty"] = weighted.item()
+            metrics["penalty"] = weighted.item()
             loss = loss + every * weighted
-        check_finite(figures, step)
-        return figures | {"discriminator_gradient_norm": self.descend(loss, self.discriminators, factor, step)}
+        check_finite(metrics, step)
+        return metrics | {"discriminator_gradient_norm": self.descend(loss, self.discriminator_optimizer, factor, step)}
 
     def _penalty(self, real: Tensor, x: Tensor, fake: Tensor, samples: Tensor, y: Tensor | None) -> Tensor:
         """The weighted penalty of each pair, ``(B,)``."""
@@ -216,12 +142,12 @@ class Adversarial(Objective[GAN]):
         self.model.discriminator.requires_grad_(False)
         loss = self.losses(real, self._logits(samples, y))[1].mean()
         self.model.discriminator.requires_grad_(True)
-        figures = {"generator": loss.item()}
-        check_finite(figures, step)
-        figures["generator_gradient_norm"] = self.descend(loss, self.generators, factor, step)
+        metrics = {"generator": loss.item()}
+        check_finite(metrics, step)
+        metrics["generator_gradient_norm"] = self.descend(loss, self.generator_optimizer, factor, step)
         distances = (torch.pdist(images.detach().flatten(1).float()).mean().item() for images in (samples, x))
-        figures["sample_diversity"] = next(distances) / max(next(distances), 1e-9)
-        return figures
+        metrics["sample_diversity"] = next(distances) / max(next(distances), 1e-9)
+        return metrics
 
     @torch.no_grad()
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
@@ -231,18 +157,18 @@ class Adversarial(Objective[GAN]):
         training says that it has learnt the training images by heart.
         """
         kept = list(batches)
-        noise = torch.Generator(self.model.device).manual_seed(self.config.seed + 1)
+        random = torch.Generator(self.model.device).manual_seed(self.config.seed + 1)
         averaged, player = self.average.averaged, self.model.discriminator.eval()
         sums = torch.zeros(3, dtype=torch.float64)
         for batch in kept:
             x, y = self._images(batch)
             real = player(x, y)
-            fake = player(averaged.generator(averaged.latents(len(x), generator=noise), y), y)
+            fake = player(averaged.generator(averaged.latents(len(x), generator=random), y), y)
             sums += torch.stack([real.double().sum(), fake.double().sum(), (real > fake).double().sum()]).cpu()
         player.train()
         means = (sums / sum(len(batch.images) for batch in kept)).tolist()
-        figures = dict(zip(("real_logit", "fake_logit", "accuracy"), means, strict=True))
-        return figures | (dict(self.measure(averaged, kept)) if self.measure else {})
+        metrics = dict(zip(("real_logit", "fake_logit", "accuracy"), means, strict=True))
+        return metrics | (dict(self.measure(averaged, kept)) if self.measure else {})
 
     def _images(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """x in [-1, 1], ``(B, C, H, W)``, and the classes where the model has some."""

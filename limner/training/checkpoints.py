@@ -1,7 +1,7 @@
 """What a run leaves on the disk: weights to use, and the state to go on from. No pickles.
 
 ``model.safetensors`` holds the best weights and their moving average (``weights.*``, ``ema.*``) with the step and the
-validation figure that chose them in its header. ``state.safetensors`` holds everything that a resumed run needs,
+validation metric that chose them in its header. ``state.safetensors`` holds everything that a resumed run needs,
 numbers included, in one file, so that a kill between two files can never leave halves that do not fit;
 ``state.json`` repeats the numbers for people.
 """

@@ -1,7 +1,7 @@
-"""The doctor: what is wrong with a GAN's training, read from the figures of its steps, and what to do about it.
+"""The doctor: what is wrong with a GAN's training, read from the metrics of its steps, and what to do about it.
 
 Steps are averaged in blocks of ``BLOCK``, and a rule looks at the last ``WINDOW`` of them. A failure is named when
-every block of the window is beyond its limit, and stays named while the window's mean is beyond a laxer one: figures
+every block of the window is beyond its limit, and stays named while the window's mean is beyond a laxer one: metrics
 that waver about a limit neither accuse a healthy run nor flicker. All limits stand below, with their reasons; what they
 were tried on is in docs/notes/gan.md.
 """
@@ -65,7 +65,7 @@ class Diagnosis:
 
     Attributes:
         name: Of the failure.
-        observed: The figure that shows it.
+        observed: The metric that shows it.
         remedy: What to do.
     """
 
@@ -85,16 +85,16 @@ class Doctor:
     def __init__(self, objective: str, batch_size: int) -> None:
         self.objective, self.batch_size = objective, batch_size
         self.standing: tuple[Diagnosis, ...] = ()
-        self._latest: dict[str, float] = {}  # of each figure: the generator's are not there at each step
+        self._latest: dict[str, float] = {}  # of each metric: the generator's are not there at each step
         self._steps: list[Block] = []
         self._window: deque[Block] = deque(maxlen=WINDOW)
 
-    def see(self, figures: Mapping[str, float], step: int) -> bool:
-        """Take in the figures of ``step`` (from 1); whether other failures stand now.
+    def see(self, metrics: Mapping[str, float], step: int) -> bool:
+        """Take in the metrics of ``step`` (from 1); whether other failures stand now.
 
         Figures that a step lacks, as those of the generator where only the discriminator moved, are the last known.
         """
-        self._latest |= figures
+        self._latest |= metrics
         self._steps.append(dict(self._latest))
         if len(self._steps) < BLOCK:
             return False
@@ -125,7 +125,7 @@ class Doctor:
 
 
 def block(steps: Sequence[Block]) -> dict[str, float]:
-    """Means of the figures of some steps that have them, and standard deviations.
+    """Means of the metrics of some steps that have them, and standard deviations.
 
     ``accuracy_deviation``, and ``loss_deviation``, of the discriminator's loss as a part of its mean size.
     """
@@ -150,7 +150,7 @@ def diagnose(
     """What the last blocks show, gravest first.
 
     Args:
-        window: Blocks of figures as ``block`` makes them, oldest first, each with the ``step`` at its end.
+        window: Blocks of metrics as ``block`` makes them, oldest first, each with the ``step`` at its end.
         objective: Name of the loss.
         batch_size: Images in a step.
         standing: Names of the failures that were found before.

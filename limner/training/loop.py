@@ -32,7 +32,7 @@ from limner.training.schedules import Schedule, replan
 
 __all__ = ["Hooks", "Outcome", "Progress", "train"]
 
-LOG_PART = 0.01  # of the run between two lines of training figures in the journal
+LOG_PART = 0.01  # of the run between two lines of training metrics in the journal
 EVALUATIONS_PART = 0.2  # of a time budget that evaluations may take, but for the last
 
 
@@ -45,7 +45,7 @@ class Progress:
     fraction: float  # of the run
     seconds_left: float
     images_per_second: float
-    train: Mapping[str, float]  # the objective's figures, smoothed: nats an image, or both players' losses and logits
+    train: Mapping[str, float]  # the objective's metrics, smoothed: nats an image, or both players' losses and logits
     validation: Mapping[str, float] | None  # of the last evaluation
     diagnoses: tuple[Diagnosis, ...] = ()
 
@@ -120,9 +120,9 @@ class _Run:
             steps = max(1, round(config.epochs * self.batches.steps_per_epoch))
             self.schedule = Schedule.of_steps(steps, config.warmup_steps, config.cooldown)
         self.step, self.seconds_before, self.evaluations, self.evaluating = 0, 0.0, 0, 0.0
-        self.smallest, self.saved_step = math.inf, -1  # the smallest of the figures that choose the weights
+        self.smallest, self.saved_step = math.inf, -1  # the smallest of the metrics that choose the weights
         self.validated: dict[str, float] | None = None
-        self.log: dict[str, tuple[float, int]] = {}  # figures since the last line in the journal: sum, how many
+        self.log: dict[str, tuple[float, int]] = {}  # metrics since the last line in the journal: sum, how many
         self.next_log = LOG_PART
         self.recent: deque[tuple[float, int]] = deque(maxlen=50)  # (time, step)
 
@@ -186,8 +186,8 @@ class _Run:
         part = self._elapsed() / self.budget if self.budget else self._fraction()
         return part * self.config.evaluations >= self.evaluations + 1
 
-    def _log(self, figures: dict[str, float], factor: float) -> None:
-        for name, value in figures.items():
+    def _log(self, metrics: dict[str, float], factor: float) -> None:
+        for name, value in metrics.items():
             total, n = self.log.get(name, (0.0, 0))
             self.log[name] = (total + value, n + 1)
         now = time.perf_counter()
@@ -211,7 +211,7 @@ class _Run:
             self.log, self.next_log = {}, self._fraction() + LOG_PART
         if now - self.shown > 0.2:
             self.shown = now
-            for name, value in figures.items():
+            for name, value in metrics.items():
                 self.smoothed[name] = 0.9 * self.smoothed.get(name, value) + 0.1 * value
             self._show()
 
@@ -241,14 +241,15 @@ class _Run:
                 f"validation at step {self.step} gave {bad[-1]} = {self.validated[bad[-1]]}; the last good checkpoint "
                 "is kept: resume from it with a lower rate (--set learning_rate=...)"
             )
-        average, figure = self.objective.average.averaged, self.objective.figure
-        value = math.inf if figure is None else self.validated[figure]
-        kept = value <= self.smallest * (1 + self.objective.noise)  # of equals the later: a replayed one is kept again
+        average, metric = self.objective.average.averaged, self.objective.metric
+        value = math.inf if metric is None else self.validated[metric]
+        # Of equals the later: a replayed one is kept again.
+        kept = value <= self.smallest * (1 + self.objective.tolerance)
         record = {"seconds": round(self._elapsed(), 3), "validation": self.validated, "kept": kept}
         self.journal.write(self.step, record)
         if kept:
             self.smallest = min(value, self.smallest)
-            chosen = {} if figure is None else {f"validation_{figure}": value, "smallest": self.smallest}
+            chosen = {} if metric is None else {f"validation_{metric}": value, "smallest": self.smallest}
             save_model(self.folder, self.objective.model, average, {"step": self.step} | chosen)
         self.hooks.evaluated(self.step, average)
         self.recent.clear()
@@ -276,7 +277,7 @@ class _Run:
     def _restore(self) -> None:
         path = self.folder / STATE
         tensors, numbers = read_tensors(path)
-        # The best weights carry their own figure: true of that file whenever a kill came.
+        # The best weights carry their own metric: true of that file whenever a kill came.
         best = read_tensors(self.folder / MODEL)[1] if (self.folder / MODEL).is_file() else {}
         try:
             self.step, self.seconds_before = int(numbers["step"]), float(numbers["seconds"])

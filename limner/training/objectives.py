@@ -38,9 +38,9 @@ class Objective(ABC, Generic[M]):
     """What the loop drives.
 
     Attributes:
-        figure: The validation figure that chooses the weights to keep, the smaller the better; None: the last are kept.
-        noise: How far, as a fraction, a figure may exceed the smallest before it is worse: the later weights are kept
-            up to there.
+        metric: The validation metric that chooses the weights to keep, the smaller the better; None: the last are kept.
+        tolerance: How far, as a fraction, it may exceed the smallest before it is worse: the later weights are kept up
+            to there.
         patience: Steps in a row that are skipped where the loss is finite and its gradient is not.
         doctor: Says what is wrong with the run; None where there is none.
         model: What is trained.
@@ -53,8 +53,8 @@ class Objective(ABC, Generic[M]):
         optimizers: By the names of their state.
     """
 
-    figure: str | None = None
-    noise: float = 0.0
+    metric: str | None = None
+    tolerance: float = 0.0
     patience: int = 0
     doctor: Doctor | None = None
 
@@ -74,7 +74,7 @@ class Objective(ABC, Generic[M]):
 
     @abstractmethod
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Figures of the averaged weights on ``batches``, ``figure`` among them; the same at each call."""
+        """Metrics of the averaged weights on ``batches``, ``metric`` among them; the same at each call."""
 
     @property
     def diagnoses(self) -> tuple[Diagnosis, ...]:
@@ -165,11 +165,11 @@ class SingleLoss(Objective[Model]):
         fabric: Device, precision and processes.
     """
 
-    figure: str
+    metric: str
     patience = 3
 
     def __init__(self, model: Model, config: TrainingConfig, fabric: Fabric) -> None:
-        self.figure = "nats" if isinstance(model, Scores) else "error"
+        self.metric = "nats" if isinstance(model, Scores) else "error"
         self.module = fabric.setup_module(model.train())
         self.optimizer = Optimizers(model, config)  # after the model is where it stays
         super().__init__(model, config, fabric, {"optimizer": self.optimizer})
@@ -187,7 +187,7 @@ class SingleLoss(Objective[Model]):
         norm = self.descend(loss, self.optimizer, factor, step)
         self.average.update(step)
         size = {"gradient_norm": norm} if math.isfinite(norm) else {"skipped": 1.0}
-        return {self.figure: sum(means.values())} | means | size
+        return {self.metric: sum(means.values())} | means | size
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The mean over the batch of the sum of all terms, and each term's mean."""
@@ -216,7 +216,7 @@ class SingleLoss(Objective[Model]):
                 sums[name] = sums.get(name, 0.0) + float(term.double().sum())
             n += len(batch.images)
         means = {name: total / n for name, total in sums.items()}
-        return {self.figure: sum(means.values())} | means
+        return {self.metric: sum(means.values())} | means
 
 
 def check_finite(means: Mapping[str, float], step: int) -> None:
