@@ -77,3 +77,35 @@ def test_a_broken_plug_in_is_one_line(tmp_path, entry):
     assert [f["name"] for f in json.loads(done.stdout)] == list(families())
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("limner: the family 'broken' is left out: ")
+
+
+def test_a_family_of_another_package_has_all_commands(tmp_path):
+    """``examples/own_family``, as pip would install it: trained, sampled, evaluated, compared, reported."""
+    environment = plugged(tmp_path, "independent-pixels = independent_pixels:FAMILY")
+    small = "sample_images=4 precision=float32 batch_size=64"
+    commands = [
+        "models --json",
+        f"train independent-pixels --data digits --name alone --epochs 6 --quiet --set {small}",
+        "evaluate alone --json",
+        "sample alone -n 4 --out x.png --quiet",
+        "compare alone --out c.html",
+    ]
+    code = f"from limner.cli import main\nfor words in {commands}: main(words.split())"  # one process: one start
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    listed, report, record, *_ = done.stdout.splitlines()
+    assert "independent-pixels" in [f["name"] for f in json.loads(listed)]
+    assert report == str(tmp_path / "runs" / "alone" / "report.html")
+    record = json.loads(record)
+    assert (record["bound"], record["n"]) == ("exact", 250)
+    assert record["nats_per_image"] < 64 * 2.2  # ln 17 = 2.83 where nothing is learned
+    assert all((tmp_path / name).is_file() for name in ("x.png", "c.html", "runs/alone/report.html"))
+    assert "independent-pixels" in (tmp_path / "runs" / "alone" / "README.md").read_text("utf-8")
+
+
+def test_the_examples_package_names_its_family():
+    """What pip reads is what the test above writes."""
+    text = (ROOT / "examples" / "own_family" / "pyproject.toml").read_text("utf-8")
+    assert '[project.entry-points."limner.families"]\nindependent-pixels = "independent_pixels:FAMILY"\n' in text

@@ -87,6 +87,8 @@ class Autoregressive(Tractable):
 
     patch: int = 1
     """Side of the squares of pixels that are drawn one after another; within one, raster order."""
+    raster: bool = True
+    """Whether the pixels are drawn in raster order, as completion and all that draws row by row needs."""
     context: int = 0
     """Features of what else ``logits`` are told of each pixel."""
     streams: ClassVar[bool] = False
@@ -145,6 +147,17 @@ class Autoregressive(Tractable):
         """
         known = {} if context is None else {"context": context}
         return self.distribution(self.logits(self.intensities(k), labels, **known), k)
+
+    def check_raster(self) -> None:
+        """See that the pixels are drawn in raster order.
+
+        Raises:
+            LimnerError: They are not.
+        """
+        if not self.raster:
+            raise LimnerError(
+                f"this {type(self).__name__} draws its pixels in other orders than the raster order, which this needs"
+            )
 
     def checked_context(self, context: Tensor | None, n: int) -> Tensor | None:
         """The context of ``n`` images, on the model's device.

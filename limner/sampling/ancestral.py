@@ -57,7 +57,9 @@ def sample(
         if known is not None:
             raise LimnerError("a multi-scale model draws the small image first: no pixels of the large one are known")
         return _scale_by_scale(model, n, generator, labels, on_row, batch_size, method)
-    if not isinstance(model, Autoregressive):
+    if isinstance(model, Autoregressive) and (method != "auto" or known is not None):
+        model.check_raster()
+    if not isinstance(model, Autoregressive) or not model.raster:
         if known is not None or context is not None:
             raise LimnerError(f"{type(model).__name__} draws all pixels at once: no known ones, no context")
         return torch.cat(

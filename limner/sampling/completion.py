@@ -108,6 +108,7 @@ def complete(
         LimnerError: The image or mask does not fit the model, nothing is missing, a number is out of range, or Gibbs
             passes are asked of a model with many levels.
     """
+    model.check_raster()
     _, h, w = model.shape
     if image.shape != model.shape or missing.dtype != torch.bool or missing.shape != (h, w):
         raise LimnerError(

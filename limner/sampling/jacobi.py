@@ -55,6 +55,7 @@ def jacobi(
     Raises:
         LimnerError: Labels or known images that the model does not know, or a context that it does not take.
     """
+    model.check_raster()
     c, h, w = model.shape
     labels, context = model.drawn_labels(n, generator, labels), model.checked_context(context, n)
     uniforms = torch.rand(n, c, h, w, generator=generator, dtype=torch.float64).to(model.device)

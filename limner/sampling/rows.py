@@ -48,6 +48,7 @@ class RowSampler(ABC):
         known: Known | None = None,
         context: Tensor | None = None,
     ) -> None:
+        model.check_raster()
         c, h, w = model.shape
         self.model, self.row = model, 0
         self.labels, self.context = model.drawn_labels(n, generator, labels), model.checked_context(context, n)
