@@ -6,6 +6,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 # Tests and demo use both cores once: pytest-xdist workers each take one thread.
 WORKERS ?= 2
+# What is tested once more as if numba were not installed: limner must work without it.
+PLAIN := tests/test_models.py tests/sampling tests/nn/test_recurrent.py
 
 .PHONY: demo test lint types tests clean
 
@@ -23,6 +25,7 @@ types: $(VENV)/dev.installed
 
 tests: $(VENV)/dev.installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --durations=8
+	LIMNER_HIDE_NUMBA=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) $(PLAIN)
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "limner needs Python 3.10 or newer: make PYTHON=/path/to/python3 ...")'

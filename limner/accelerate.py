@@ -15,7 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Hooks", "hooks"]
+__all__ = ["Hooks", "hooks", "on_compile"]
+
+_tell: list[Callable[[], None]] = []
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,14 @@ def hooks() -> Hooks | None:
     return None if os.environ.get("LIMNER_ACCELERATE", "1") == "0" else _loaded()
 
 
+def on_compile(tell: Callable[[], None]) -> None:
+    """Have ``tell`` called when a loop is compiled for the first time on this machine, which takes some seconds."""
+    _tell[:] = [tell]
+
+
 @functools.cache
 def _loaded() -> Hooks | None:
     if importlib.util.find_spec("numba") is None:
         return None
-    found: Hooks = importlib.import_module("limner.fast").hooks()
+    found: Hooks = importlib.import_module("limner.fast").hooks(lambda: [tell() for tell in _tell])
     return found

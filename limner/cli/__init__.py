@@ -16,10 +16,15 @@ from typing import Any, NoReturn
 
 import tyro
 
+from limner.accelerate import on_compile
 from limner.cli.commands import COMMANDS
 from limner.errors import LimnerError
 
 __all__ = ["main"]
+
+COMPILING = (
+    "compiling once: some seconds the first time on this machine, kept on disk (LIMNER_ACCELERATE=0 does without)"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -30,7 +35,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         try:
-            _parse(_gather_settings(list(sys.argv[1:] if argv is None else argv)))()
+            words = list(sys.argv[1:] if argv is None else argv)
+            if "--quiet" not in words:
+                on_compile(functools.partial(print, COMPILING, file=sys.stderr, flush=True))
+            _parse(_gather_settings(words))()
         finally:
             sys.stdout.flush()  # also of --help, which ends in a SystemExit: nobody may be reading
     except LimnerError as error:
