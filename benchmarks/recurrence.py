@@ -24,7 +24,7 @@ from torch import Tensor
 
 from benchmarks.sampling import BINARY, identical, measure, shaken
 from limner.models import family
-from limner.models.pixelrnn import PixelRNN, Recurrent
+from limner.models.pixelrnn import PixelRNN, RecurrentLayer
 from limner.sampling.methods import row_methods
 from limner.training.memory import keep_freed_memory
 
@@ -46,7 +46,7 @@ def step(model: PixelRNN, images: Tensor) -> None:
     model.zero_grad(set_to_none=True)
 
 
-def core(layer: Recurrent, inputs: Tensor) -> None:
+def core(layer: RecurrentLayer, inputs: Tensor) -> None:
     """The recurrence of one layer alone, there and back."""
     layer.states(inputs).sum().backward()
     inputs.grad = layer.state.grad = None
@@ -85,7 +85,7 @@ def main() -> None:
                 row: dict[str, Any] = {"model": name, "hidden": hidden, "layers": layers, "batch": batch}
                 images = 255 * torch.randint(levels, (batch, c, h, w), dtype=torch.uint8)
                 layer = model.layers[0]
-                assert isinstance(layer, Recurrent)
+                assert isinstance(layer, RecurrentLayer)
                 inputs = torch.randn(h, w, batch, len(layer.input.weight), requires_grad=True)
                 for part, run in (("step", partial(step, model, images)), ("core", partial(core, layer, inputs))):
                     compiled, plain = both(run, arguments.repeats)

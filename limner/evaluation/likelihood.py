@@ -105,7 +105,7 @@ def measure_likelihood(
     conditional: list[Tensor] = []
     done, total = 0, len(split) if limit is None else min(limit, len(split))
     if isinstance(model, Bounded):
-        batch_size = max(batch_size, model.decoded_together // SAMPLES)
+        batch_size = max(batch_size, model.samples_per_pass // SAMPLES)
     for batch in sequential(split, batch_size, limit):
         given_class = None  # ln p(x|y), (B, classes)
         if isinstance(model, Bounded):

@@ -142,23 +142,23 @@ def _emit(
     address, stride, inputs = (b.load(b.gep(entry, [_number(i)])) for i in range(3))
     rows_at = [b.add(address, b.mul(stride, b.add(first, _number(r)))) for r in range(rows)]
     inputs_at = [b.inttoptr(a, kind.element.as_pointer()) for a in rows_at]
-    together = max(1, 8 // len(cells)) if rows == 1 else 1
+    unrolled = max(1, 8 // len(cells)) if rows == 1 else 1
     before_tap = sums
     state, left = [_number(0), at_tap, *[zero] * len(cells)], each_tap
-    if together > 1:
+    if unrolled > 1:
         several, merge = b.append_basic_block("several"), b.append_basic_block("merge")
-        whole = b.and_(inputs, _number(-together))
-        spread = [_number(0), at_tap, *[zero] * (len(cells) * together)]
+        whole = b.and_(inputs, _number(-unrolled))
+        spread = [_number(0), at_tap, *[zero] * (len(cells) * unrolled)]
         b.cbranch(b.icmp_signed(">", whole, _number(0)), several, merge)
 
         b.position_at_end(several)
         inner = phis(each_tap, spread)
         k, at_k, *sums = inner
         more = []
-        for u in range(together):
+        for u in range(unrolled):
             mine = sums[u * len(cells) : (u + 1) * len(cells)]
             more += products(b.add(k, _number(u)), b.add(at_k, _number(u * width)), mine)
-        after = [b.add(k, _number(together)), b.add(at_k, _number(together * width)), *more]
+        after = [b.add(k, _number(unrolled)), b.add(at_k, _number(unrolled * width)), *more]
         incoming(inner, several, after)
         b.cbranch(b.icmp_signed("<", after[0], whole), several, merge)
 
@@ -166,7 +166,7 @@ def _emit(
         merged = phis(each_tap, spread)
         incoming(merged, several, after)
         k, at_k, *sums = merged
-        for u in range(1, together):
+        for u in range(1, unrolled):
             mine = sums[u * len(cells) : (u + 1) * len(cells)]
             sums[: len(cells)] = [b.fadd(x, y) for x, y in zip(sums[: len(cells)], mine, strict=True)]
         state, left = [k, at_k, *sums[: len(cells)]], merge
@@ -183,7 +183,7 @@ def _emit(
 
     b.position_at_end(next_tap)
     ends = phis(each_k, after[1:])
-    if together > 1:
+    if unrolled > 1:
         incoming(ends, merge, state[1:])
     ends[1:] = [b.fadd(x, y) for x, y in zip(before_tap, ends[1:], strict=True)]
     t_next = b.add(t, _number(1))

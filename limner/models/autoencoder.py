@@ -1,6 +1,6 @@
 r"""Autoencoder (Hinton and Salakhutdinov 2006, Science 313) and denoising autoencoder (Vincent et al. 2008, ICML).
 
-An encoder makes a short code of an image, a decoder an image of the code, and training lets the two be alike:
+An encoder f makes a short code of an image, a decoder g an image of the code, and training makes the two alike:
 
 .. math:: z = f(\tilde x), \quad \hat x = g(z), \quad \min_{f, g} \| x - \hat x \|^2
 
@@ -80,16 +80,19 @@ class Autoencoder(Model):
             self.encoder = ConvEncoder(shape, config.features, config.latent)
             self.decoder = ConvDecoder(config.latent, config.features, shape)
 
-    def unit(self, images: Tensor) -> Tensor:
-        """Intensities in [0, 1] of uint8 images ``(B, C, H, W)``, the same shape."""
+    def unit_intensities(self, images: Tensor) -> Tensor:
+        """x in [0, 1] of uint8 images ``(B, C, H, W)``, the same shape."""
         return self.checked_levels(images).to(self.dtype) / (self.levels - 1)
 
-    def errors(self, x: Tensor, given: Tensor) -> dict[str, Tensor]:
-        """Of images x where the encoder is given ``given``, both of intensities in [0, 1], each ``(B, C, H, W)``.
+    def errors(self, x: Tensor, x_given: Tensor) -> dict[str, Tensor]:
+        """``squared_error`` (x − x̂)² and, where images are binary, ``cross_entropy`` −x ln x̂ − (1 − x) ln(1 − x̂).
 
-        ``squared_error`` (x − x̂)² and, where images are binary, ``cross_entropy`` −x ln x̂ − (1 − x) ln(1 − x̂).
+        Args:
+            x: Intensities in [0, 1], ``(B, C, H, W)``, as each error is.
+            x_given: x̃, what the encoder is given, likewise.
         """
-        logits = at_least_float32(self.decoder(self.encoder(2 * given - 1)))
+        z = self.encoder(2 * x_given - 1)  # z = f(x̃)
+        logits = at_least_float32(self.decoder(z))  # x̂ = g(z) = σ(logits)
         errors = {"squared_error": (x - torch.sigmoid(logits)).square()}
         if self.error == "cross-entropy" or self.levels == 2:
             errors["cross_entropy"] = F.binary_cross_entropy_with_logits(logits, x.to(logits), reduction="none")
@@ -99,9 +102,10 @@ class Autoencoder(Model):
         self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """The error that is minimised, summed over an image's values, ``(B,)``, by its name."""
-        x = self.unit(images)
+        x = self.unit_intensities(images)
+        errors = self.errors(x, self.corrupted(x, generator))
         name = "squared_error" if self.error == "squared" else "cross_entropy"
-        return {name: self.errors(x, self.corrupted(x, generator))[name].flatten(1).sum(1)}
+        return {name: errors[name].flatten(1).sum(1)}  # ‖x − x̂‖²
 
     def corrupted(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Intensities in [0, 1] ``(B, C, H, W)`` as the encoder is given them in training, the same shape."""
@@ -112,20 +116,20 @@ class Autoencoder(Model):
             case "gaussian":
                 return x + level * standard_normal(tuple(x.shape), generator, x.device).to(x)
             case "affine":
-                moved = torch.eye(2, 3).to(x) + level * (2 * uniform((len(x), 2, 3), generator, x.device).to(x) - 1)
-                places = F.affine_grid(moved, list(x.shape), align_corners=False)
-                return F.grid_sample(x, places, padding_mode="border", align_corners=False)
+                change = 2 * uniform((len(x), 2, 3), generator, x.device).to(x) - 1
+                grid = F.affine_grid(torch.eye(2, 3).to(x) + level * change, list(x.shape), align_corners=False)
+                return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
         u = uniform(tuple(x.shape), generator, x.device)
-        destroyed = torch.zeros_like(x) if self.config.corruption == "masking" else (u < level / 2).to(x)
-        return torch.where(u < level, destroyed, x)
+        value = torch.zeros_like(x) if self.config.corruption == "masking" else (u < level / 2).to(x)
+        return torch.where(u < level, value, x)
 
     def reconstruction_errors(self, images: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """See ``ReconstructionErrors``; the corruption is drawn from ``generator``."""
-        x = self.eval().unit(images)
+        x = self.eval().unit_intensities(images)
         errors = self.errors(x, x)
         if self.config.corruption != "none":
-            given = self.corrupted(x, generator)
-            errors |= {"corrupted": (x - given).square(), "denoised": self.errors(x, given)["squared_error"]}
+            x_given = self.corrupted(x, generator)
+            errors |= {"corrupted": (x - x_given).square(), "denoised": self.errors(x, x_given)["squared_error"]}
         return errors
 
     def features(self, images: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 r"""Fully visible belief networks: :math:`p(x) = \prod_i p(x_i \mid x_1, \ldots, x_{i-1})`.
 
 Raster order, and R, then G given R, then B given R and G within a pixel. Given a class y each factor is
-:math:`p(x_i \mid x_{<i}, y)`, and without one :math:`p(x) = \frac{1}{K} \sum_y p(x \mid y)`.
+:math:`p(x_i \mid x_{<i}, y)`, and without one p(x) is the mean of p(x|y) over the classes.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ __all__ = ["Autoregressive", "ClassBias", "Tractable"]
 
 
 class Tractable(Explicit):
-    """A model of exact ln p(x), or of ln p(x|y) with K classes y.
+    """A model of exact ln p(x), or of ln p(x|y) of classes y.
 
     Args:
         config: Its sizes.
         shape: ``(C, H, W)``.
         levels: Values of a pixel, L.
-        classes: K, or 0 for an unconditional model.
+        classes: How many, or 0 for an unconditional model.
     """
 
     bound: ClassVar[Bound] = "exact"
@@ -47,7 +47,7 @@ class Tractable(Explicit):
     ) -> Tensor:
         """ln p(x|y) of uint8 images ``(B, C, H, W)`` of classes ``labels`` int64 ``(B,)``, exact, nats ``(B,)``.
 
-        Without labels: ln p(x), of a conditional model ln 1/K Σ_y p(x|y) from K passes. Nothing is drawn.
+        Without labels: ln p(x), of a conditional model by a pass for each class. Nothing is drawn.
 
         Raises:
             LimnerError: Images of another shape or other levels than the model's, or labels it does not know.
@@ -59,7 +59,7 @@ class Tractable(Explicit):
         return self._log_prob(k, labels)
 
     def class_log_probs(self, images: Tensor) -> Tensor:
-        """ln p(x|y) of uint8 images ``(B, C, H, W)`` for each class y of a conditional model, nats ``(B, K)``.
+        """ln p(x|y) of uint8 images ``(B, C, H, W)`` for each class y of a conditional model, nats ``(B, classes)``.
 
         Raises:
             LimnerError: Images of another shape or other levels than the model's.
@@ -82,7 +82,7 @@ class Autoregressive(Tractable):
         shape: ``(C, H, W)``.
         levels: Values of a pixel, L.
         head: The distribution of a channel; None where the model has a ``distribution`` of its own.
-        classes: K, or 0 for an unconditional model.
+        classes: How many, or 0 for an unconditional model.
     """
 
     patch: int = 1
@@ -227,7 +227,7 @@ class ClassBias(nn.Module):
     """A bias of each feature map that depends on the class (1606.05328, equation 4); none without classes.
 
     Args:
-        classes: K, or 0.
+        classes: How many, or 0.
         features: Feature maps.
     """
 

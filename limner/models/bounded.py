@@ -71,20 +71,20 @@ class Bounded(Explicit):
         self.classes = config.classes
 
     @abstractmethod
-    def infer(self, k: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
-        """What q(z|x) needs of levels ``k`` int64 ``(B, C, H, W)``: tensors ``(B, ...)``, computed once an image."""
+    def infer(self, levels: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
+        """What q(z|x) needs of ``levels`` int64 ``(B, C, H, W)``: tensors ``(B, ...)``, computed once an image."""
 
     @abstractmethod
     def weights(
-        self, k: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, samples: int, draw: Draw
+        self, levels: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, num_samples: int, draw: Draw
     ) -> Weights:
-        """``samples`` z ~ q(z|x) for each image, and what the bounds are made of.
+        """``num_samples`` z ~ q(z|x) for each image, and what the bounds are made of.
 
         Args:
-            k: Levels int64 ``(B, C, H, W)``.
+            levels: Of the images, int64 ``(B, C, H, W)``.
             inferred: What ``infer`` gave.
             labels: Classes int64 ``(B,)`` of a conditional model.
-            samples: S.
+            num_samples: S.
             draw: The only source of noise.
         """
 
@@ -147,8 +147,8 @@ class Bounded(Explicit):
         """
         if self.config.importance_samples > 1 or (self.classes and labels is None):
             return {"nll": -self.log_prob(images, labels=labels, generator=generator)}
-        k = self.checked_levels(images)
-        w = self._drawn_weights(k, self.checked_labels(labels, len(k)), generator)
+        levels = self.checked_levels(images)
+        w = self._drawn_weights(levels, self.checked_labels(labels, len(levels)), generator)
         return self.elbo_terms(-w.log_x[0], w.kl[:, 0])
 
     def elbo_terms(self, reconstruction: Tensor, kl: Tensor) -> dict[str, Tensor]:
@@ -174,37 +174,38 @@ class Bounded(Explicit):
         Raises:
             LimnerError: Images of another shape or other levels than the model's, or labels it does not know.
         """
-        k = self.checked_levels(images)
-        labels = self.checked_labels(labels, len(k))
-        ys = self._each_class(k) if labels is None else [labels]
-        bounds = torch.stack([self._drawn_weights(k, y, generator).bound for y in ys])
+        levels = self.checked_levels(images)
+        labels = self.checked_labels(labels, len(levels))
+        ys = self._each_class(levels) if labels is None else [labels]
+        bounds = torch.stack([self._drawn_weights(levels, y, generator).bound for y in ys])
         return torch.logsumexp(bounds, 0) - math.log(len(ys))
 
     @torch.no_grad()
-    def importance_bound(self, images: Tensor, samples: int, *, seed: int = 0, first: int = 0) -> ImportanceBound:
-        """The ``samples``-sample bound (IWAE equation 8) of uint8 images ``(B, C, H, W)``.
+    def importance_bound(self, images: Tensor, num_samples: int, *, seed: int = 0, first: int = 0) -> ImportanceBound:
+        """The bound of ``num_samples`` samples (IWAE equation 8) of uint8 images ``(B, C, H, W)``.
 
-        A limited number of samples goes through the decoder together, so that memory does not grow with K; the weights
-        are kept as running log-sums. Of a conditional model: of ln p(x) = ln 1/C Σ_y p(x|y), and of each class.
+        A limited number of samples goes through the decoder in one pass, so that memory does not grow with K; the
+        weights are kept as running log-sums. Of a conditional model: of ln p(x), where p(x) is the mean of p(x|y) over
+        the classes, and of each class.
 
         Args:
             images: The images.
-            samples: K.
+            num_samples: K.
             seed: Of the noise, which is a function of it, of the image's index, and of the sample.
             first: Index of the first image.
 
         Raises:
             LimnerError: Images of another shape or other levels than the model's.
         """
-        k = self.checked_levels(images)
-        together = max(1, self.decoded_together // min(samples, SAMPLES))
-        names, parts = [f"{seed}/{first + i}" for i in range(len(k))], []
-        for at, part in zip(range(0, len(k), together), k.split(together), strict=True):
-            own = names[at : at + together]
+        levels = self.checked_levels(images)
+        images_per_pass = max(1, self.samples_per_pass // min(num_samples, SAMPLES))
+        names, parts = [f"{seed}/{first + i}" for i in range(len(levels))], []
+        for at, part in zip(range(0, len(levels), images_per_pass), levels.split(images_per_pass), strict=True):
+            own = names[at : at + images_per_pass]
             each = [(y, own if y is None else [f"{name}/{int(y[0])}" for name in own]) for y in self._each_class(part)]
-            parts.append(torch.stack([self._log_sums(part, y, samples, noises) for y, noises in each]))
+            parts.append(torch.stack([self._log_sums(part, y, num_samples, noises) for y, noises in each]))
         log_w, log_w2, elbo = torch.cat(parts, 2).unbind(1)  # each (classes, B)
-        given_class = log_w - math.log(samples) if samples > 1 else elbo
+        given_class = log_w - math.log(num_samples) if num_samples > 1 else elbo
         return ImportanceBound(
             log_prob=torch.logsumexp(given_class, 0) - math.log(len(elbo)),
             elbo=torch.logsumexp(elbo, 0) - math.log(len(elbo)),
@@ -213,8 +214,8 @@ class Bounded(Explicit):
         )
 
     @property
-    def decoded_together(self) -> int:
-        """Samples that are decoded together when a bound is measured, by ``DECODED_BYTES``."""
+    def samples_per_pass(self) -> int:
+        """Samples that go through the decoder in one pass when a bound is measured, by ``DECODED_BYTES``."""
         room = DECODED_BYTES.get(self.device.type, DECODED_BYTES["cpu"])
         return max(1, room // (self.decoded_values * self.dtype.itemsize))
 
@@ -223,12 +224,12 @@ class Bounded(Explicit):
         """The class int64 ``(B,)`` whose ELBO, at the mean of q(z|x, y), is largest; None without classes."""
         if not self.classes:
             return None
-        k = self.checked_levels(images)
+        levels = self.checked_levels(images)
 
         def noiseless(s: int, shape: tuple[int, ...]) -> Tensor:
-            return torch.zeros(s, len(k), *shape, device=k.device)
+            return torch.zeros(s, len(levels), *shape, device=levels.device)
 
-        weights = [self.weights(k, self.infer(k, y), y, 1, noiseless) for y in self._each_class(k)]
+        weights = [self.weights(levels, self.infer(levels, y), y, 1, noiseless) for y in self._each_class(levels)]
         return torch.stack([w.bound for w in weights]).argmax(0)
 
     def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -236,19 +237,19 @@ class Bounded(Explicit):
         labels = self.likeliest(images) if labels is None else labels
         return self.decode(self.encode(images, labels), labels)
 
-    def _each_class(self, k: Tensor) -> list[Tensor | None]:
+    def _each_class(self, levels: Tensor) -> list[Tensor | None]:
         """The labels ``(B,)`` of each class; ``[None]`` without classes."""
-        return [torch.full_like(k[:, 0, 0, 0], y) for y in range(self.classes)] or [None]
+        return [torch.full_like(levels[:, 0, 0, 0], y) for y in range(self.classes)] or [None]
 
-    def _drawn_weights(self, k: Tensor, labels: Tensor | None, generator: torch.Generator | None) -> Weights:
+    def _drawn_weights(self, levels: Tensor, labels: Tensor | None, generator: torch.Generator | None) -> Weights:
         """Of as many samples as the training bound has."""
 
         def draw(s: int, shape: tuple[int, ...]) -> Tensor:
-            return standard_normal((s, len(k), *shape), generator, k.device)
+            return standard_normal((s, len(levels), *shape), generator, levels.device)
 
-        return self.weights(k, self.infer(k, labels), labels, self.config.importance_samples, draw)
+        return self.weights(levels, self.infer(levels, labels), labels, self.config.importance_samples, draw)
 
-    def _log_sums(self, k: Tensor, y: Tensor | None, samples: int, names: Sequence[str]) -> Tensor:
+    def _log_sums(self, levels: Tensor, y: Tensor | None, num_samples: int, names: Sequence[str]) -> Tensor:
         """``log_sums`` of samples whose noise has ``names``, ``(3, B)``."""
-        draw, inferred = own_noise(names, k.device), self.infer(k, y)
-        return log_sums(lambda s: self.weights(k, inferred, y, s, draw), samples)
+        draw, inferred = own_noise(names, levels.device), self.infer(levels, y)
+        return log_sums(lambda s: self.weights(levels, inferred, y, s, draw), num_samples)

@@ -10,7 +10,7 @@ and K samples tighten it (1509.00519, equation 8):
 
 The gradient of the latter is :math:`E \sum_k \tilde w_k ∇ \ln w_k` with normalised weights (equation 13). The doubly
 reparameterized gradient (1810.04152; K = 1: 1703.09194) has the same mean without the noise of q's score. Given a class
-y everything is of p(x|y); without one :math:`p(x) = \frac{1}{C} \sum_y p(x \mid y)` over C classes.
+y everything is of p(x|y); without one p(x) is the mean of p(x|y) over the classes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 SAMPLES = 50
 """Samples whose noise is drawn at a time: a constant, as an image's noise must not depend on its neighbours."""
 DECODED_BYTES = {"cpu": 2**24, "cuda": 2**30}
-"""Bound on the largest map of all samples that are decoded together when a bound is measured."""
+"""Bound on the largest map of all samples that go through the decoder in one pass when a bound is measured."""
 
 Draw = Callable[[int, tuple[int, ...]], Tensor]
 """``draw(S, shape)``: standard normal numbers of S samples of each image, ``(S, B, *shape)``."""
@@ -118,23 +118,23 @@ def own_noise(names: Sequence[str], device: torch.device) -> Draw:
     return draw
 
 
-def log_sums(weigh: Callable[[int], Weights], samples: int) -> Tensor:
-    """ln Σ w, ln Σ w² and the ELBO over ``samples`` samples, nats float64 ``(3, B)``.
+def log_sums(weigh: Callable[[int], Weights], num_samples: int) -> Tensor:
+    """ln Σ w, ln Σ w² and the ELBO over ``num_samples`` samples, nats float64 ``(3, B)``.
 
     Args:
         weigh: So many samples more.
-        samples: K, of which ``SAMPLES`` are weighed at a time.
+        num_samples: K, of which ``SAMPLES`` are weighed at a time.
     """
     log_w: list[Tensor] = []
     log_w2: list[Tensor] = []
     elbo = torch.zeros((), dtype=torch.float64)
-    for start in range(0, samples, SAMPLES):
-        s = min(SAMPLES, samples - start)
+    for start in range(0, num_samples, SAMPLES):
+        s = min(SAMPLES, num_samples - start)
         w = weigh(s)
         log = w.log_x.double() + w.log_ratio.double()
         log_w.append(torch.logsumexp(log, 0))
         log_w2.append(torch.logsumexp(2 * log, 0))
-        elbo = elbo + (w.log_x.double().mean(0) - w.total_kl.double()) * (s / samples)
+        elbo = elbo + (w.log_x.double().mean(0) - w.total_kl.double()) * (s / num_samples)
     return torch.stack([*(torch.logsumexp(torch.stack(parts), 0) for parts in (log_w, log_w2)), elbo])
 
 

@@ -35,7 +35,7 @@ from limner.models.heads import HeadConfig, PixelHead
 from limner.models.importance import Draw, Weights, gaussian_kl
 from limner.models.recipes import DEMO, MUON, Recipe
 from limner.nn.coders import halvings
-from limner.nn.ladder import Gather, Inner, Size, Spread, Unit
+from limner.nn.ladder import Bottleneck, Gather, ResidualBlock, Size, Spread
 from limner.ranges import Decay, Positive
 
 __all__ = ["LadderVAE", "LadderVAEConfig"]
@@ -57,8 +57,8 @@ class LadderVAEConfig(BoundedConfig, HeadConfig):
     """Probability that a feature map is dropped in training, before the last filters of each block."""
 
 
-class Layer(nn.Module):
-    """One stochastic layer of the pass down.
+class StochasticLayer(nn.Module):
+    """One stochastic layer of the pass down: p(z_l | z_<l) and q(z_l | z_<l, x).
 
     Args:
         features: Feature maps F.
@@ -71,34 +71,35 @@ class Layer(nn.Module):
         super().__init__()
         self.shape = (latent, *size)
         width = (features + 1) // 2
-        self.unit = Unit(features, size, dropout)
+        self.unit = ResidualBlock(features, size, dropout)
         self.prior = nn.Conv2d(features, 2 * latent, 1)
         self.above = nn.Conv2d(features, width, 1)
         self.below = nn.Conv2d(features, width, 1)
-        self.posterior = Inner(width, 2 * latent, size, dropout)
+        self.posterior = Bottleneck(width, 2 * latent, size, dropout)
         self.join = nn.Conv2d(latent, features, 1)
 
-    def relative(self, h: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Δμ and ln Δσ ``(N, Z, H, W)`` of the posterior.
+    def relative_posterior(self, h: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Δμ and ln Δσ of q(z_l | z_<l, x), each ``(N, Z, H, W)``.
 
         Args:
             h: Activated features of what lies above, ``(N, F, H, W)``, N = S·B.
             seen: ``below`` of the maps of the pass up, ``(B, F/2, H, W)``.
         """
         above = self.above(h).unflatten(0, (-1, len(seen)))  # (S, B, F/2, H, W)
-        return _normal(self.posterior((above + seen).flatten(0, 1)))
+        return _mean_and_log_std(self.posterior((above + seen).flatten(0, 1)))
 
-    def forward(self, h: Tensor, choose: Choose) -> Tensor:
-        """h ``(N, F, H, W)`` → h with z = μ + σ ε let in, of the ε that ``choose`` gives."""
+    def forward(self, h: Tensor, epsilon_of: EpsilonOf) -> Tensor:
+        """h ``(N, F, H, W)`` → h with z let in."""
         h = self.unit(h)
         activated = F.silu(h)
-        mean, log_std = _normal(self.prior(activated))
-        z = mean + torch.exp(log_std) * choose(self, activated)
+        mean, log_std = _mean_and_log_std(self.prior(activated))  # p(z_l | z_<l) = N(μ, σ²)
+        z = mean + torch.exp(log_std) * epsilon_of(self, activated)  # z_l = μ + σ ε_l
         return h + self.join(z)
 
 
-Choose = Callable[[Layer, Tensor], Tensor]
-"""Of a layer and its activated features ``(N, F, H, W)``: ε ``(N, Z, H, W)``."""
+EpsilonOf = Callable[[StochasticLayer, Tensor], Tensor]
+"""ε ``(N, Z, H, W)`` of a layer and its activated features ``(N, F, H, W)``: drawn from its prior or its posterior, or
+the posterior's mean."""
 
 
 class LadderVAE(Bounded):
@@ -122,7 +123,7 @@ class LadderVAE(Bounded):
         self.first = nn.Conv2d(c, maps[0], 2 * p + 1, stride=p, padding=p)
         self.seen_label = ClassBias(config.classes, maps[0])
         self.up = nn.ModuleList(
-            nn.Sequential(*(Unit(m, size, drop) for _ in range(config.layers)))
+            nn.Sequential(*(ResidualBlock(m, size, drop) for _ in range(config.layers)))
             for m, size in zip(maps, sizes, strict=True)
         )
         self.coarser = nn.ModuleList()
@@ -134,7 +135,7 @@ class LadderVAE(Bounded):
         self.start = nn.Parameter(torch.zeros(maps[-1], 1, 1))
         self.drawn_label = ClassBias(config.classes, maps[-1])
         self.down = nn.ModuleList(
-            Layer(config.features * 2**i, config.latent * 2**i, sizes[i], drop)
+            StochasticLayer(config.features * 2**i, config.latent * 2**i, sizes[i], drop)
             for i in reversed(range(len(sizes)))
             for _ in range(config.layers)
         )
@@ -144,38 +145,43 @@ class LadderVAE(Bounded):
         self.decoded_values = maps[0] * math.prod(sizes[0])
 
     @property
-    def stack(self) -> list[Layer]:
-        """The stochastic layers from the top down."""
-        return cast("list[Layer]", list(self.down))
+    def stochastic_layers(self) -> list[StochasticLayer]:
+        """From the top down."""
+        return cast("list[StochasticLayer]", list(self.down))
 
     def muon_parameters(self) -> dict[str, int]:
         """The weights that Muon takes: the filters of the blocks and between them."""
         parts = ("up", "coarser", "down", "finer")
         return {n: 1 for n, p in self.named_parameters() if p.dim() >= 2 and n.startswith(parts)}
 
-    def maps(self, k: Tensor, labels: Tensor | None) -> list[Tensor]:
-        """The pass up: activated maps ``(B, F, H, W)`` from the finest size to the coarsest, of levels ``k``."""
-        x = self.seen_label(self.first(self.intensities(k).to(memory_format=torch.channels_last)), labels)
-        found: list[Tensor] = []
-        for i, units in enumerate(self.up):
-            x = units(self.coarser[i - 1](found[-1]) if i else x)
-            found.append(F.silu(x))
-        return found
+    def maps(self, levels: Tensor, labels: Tensor | None) -> list[Tensor]:
+        """The pass up: activated maps ``(B, F, H, W)`` from the finest size to the coarsest.
 
-    def infer(self, k: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
+        Args:
+            levels: Of the image, int64 ``(B, C, H, W)``.
+            labels: Classes int64 ``(B,)`` of a conditional model.
+        """
+        x = self.seen_label(self.first(self.intensities(levels).to(memory_format=torch.channels_last)), labels)
+        maps: list[Tensor] = []
+        for i, blocks in enumerate(self.up):
+            x = blocks(self.coarser[i - 1](maps[-1]) if i else x)
+            maps.append(F.silu(x))
+        return maps
+
+    def infer(self, levels: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
         """What each layer sees of the image, ``(B, F/2, H, W)``, from the top down."""
-        maps = self.maps(k, labels)[::-1]
-        return tuple(layer.below(maps[i // self.config.layers]) for i, layer in enumerate(self.stack))
+        maps = self.maps(levels, labels)[::-1]
+        return tuple(layer.below(maps[i // self.config.layers]) for i, layer in enumerate(self.stochastic_layers))
 
-    def descend(self, choose: Choose, n: int, labels: Tensor | None) -> Tensor:
-        """The pass down: the parameters of p(x|z), ``(n, P, H, W)``, of the ε that ``choose`` gives to each layer."""
+    def descend(self, epsilon_of: EpsilonOf, n: int, labels: Tensor | None) -> Tensor:
+        """The pass down: the parameters of p(x|z), ``(n, P, H, W)``, of the ε that each layer is given."""
         h = self.drawn_label(self.start.expand(n, -1, -1, -1), labels)
         for i, layer in enumerate(self.down):
-            turn, within = divmod(i, self.config.layers)
-            if turn and not within:
-                rows, columns = self.sizes[-1 - turn]  # where a side is odd, what was doubled is one too many
-                h = self.finer[turn - 1](F.silu(h))[:, :, :rows, :columns].to(memory_format=torch.channels_last)
-            h = layer(h, choose)
+            scale, within = divmod(i, self.config.layers)
+            if scale and within == 0:  # the first layer of a finer size
+                rows, columns = self.sizes[-1 - scale]  # where a side is odd, what was doubled is one too many
+                h = self.finer[scale - 1](F.silu(h))[:, :, :rows, :columns].to(memory_format=torch.channels_last)
+            h = layer(h, epsilon_of)
         _, rows, columns = self.shape
         return F.pixel_shuffle(self.out(F.silu(h)), self.config.patch)[:, :, :rows, :columns]
 
@@ -186,40 +192,40 @@ class LadderVAE(Bounded):
 
     def _parts(self, z: Tensor) -> Iterator[Tensor]:
         """Of codes ``(N, latent)`` what each layer has, ``(N, Z, H, W)``, from the top down."""
-        parts = z.split([math.prod(layer.shape) for layer in self.stack], 1)
-        return (part.unflatten(1, layer.shape) for part, layer in zip(parts, self.stack, strict=True))
+        parts = z.split([math.prod(layer.shape) for layer in self.stochastic_layers], 1)
+        return (part.unflatten(1, layer.shape) for part, layer in zip(parts, self.stochastic_layers, strict=True))
 
     def weights(
         self,
-        k: Tensor,
+        levels: Tensor,
         inferred: tuple[Tensor, ...],
         labels: Tensor | None,
-        samples: int,
+        num_samples: int,
         draw: Draw,
     ) -> Weights:
         """See ``Bounded.weights``: the groups of the KL are the layers from the top down."""
-        b = len(k)
-        seen = iter(inferred)
+        b, seen = len(levels), iter(inferred)
         kl: list[Tensor] = []
         log_ratio: list[Tensor] = []
 
-        def choose(layer: Layer, h: Tensor) -> Tensor:
-            mean, log_std = layer.relative(h, next(seen))
+        def from_posterior(layer: StochasticLayer, h: Tensor) -> Tensor:
+            mean, log_std = layer.relative_posterior(h, next(seen))  # q(ε|x) = N(Δμ, Δσ²)
             maps, rows, columns = layer.shape  # the noise in the maps' order in memory
-            noise = draw(samples, (rows, columns, maps)).flatten(0, 1).permute(0, 3, 1, 2).to(mean)
+            noise = draw(num_samples, (rows, columns, maps)).flatten(0, 1).permute(0, 3, 1, 2).to(mean)
             epsilon = mean + torch.exp(log_std) * noise
             # ln p(ε) - ln q(ε|x): the 2π of both cancel, and the σ by which both are shorter than those of z.
-            log_ratio.append((0.5 * (noise**2 - epsilon**2) + log_std).flatten(1).sum(1).view(samples, b))
-            kl.append(gaussian_kl(mean, log_std).flatten(1).sum(1).view(samples, b))
+            log_ratio.append((0.5 * (noise**2 - epsilon**2) + log_std).flatten(1).sum(1).view(num_samples, b))
+            kl.append(gaussian_kl(mean, log_std).flatten(1).sum(1).view(num_samples, b))
             return epsilon
 
-        p = self.head(self.descend(choose, samples * b, None if labels is None else labels.repeat(samples)))
-        log_x = p.log_prob(k.repeat(samples, 1, 1, 1)).flatten(1).sum(1).view(samples, b)
+        labels = None if labels is None else labels.repeat(num_samples)
+        p = self.head(self.descend(from_posterior, num_samples * b, labels))  # p(x|z)
+        log_x = p.log_prob(levels.repeat(num_samples, 1, 1, 1)).flatten(1).sum(1).view(num_samples, b)
         return Weights(log_x, torch.stack(log_ratio).sum(0), torch.stack(kl))
 
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """``n`` codes ε ~ N(0, I), ``(n, latent)``."""
-        size = sum(math.prod(layer.shape) for layer in self.stack)
+        size = sum(math.prod(layer.shape) for layer in self.stochastic_layers)
         return standard_normal((n, size), generator, self.device).to(self.dtype)
 
     def features(self, images: Tensor) -> Tensor:
@@ -233,21 +239,21 @@ class LadderVAE(Bounded):
 
         Of a conditional model without labels: of the ``likeliest`` class.
         """
-        k = self.checked_levels(images)
-        labels = self.likeliest(images) if labels is None else self.checked_labels(labels, len(k))
-        seen = iter(self.infer(k, labels))
+        levels = self.checked_levels(images)
+        labels = self.likeliest(images) if labels is None else self.checked_labels(labels, len(levels))
+        seen = iter(self.infer(levels, labels))
         code: list[Tensor] = []
 
-        def choose(layer: Layer, h: Tensor) -> Tensor:
-            mean, _ = layer.relative(h, next(seen))
+        def posterior_mean(layer: StochasticLayer, h: Tensor) -> Tensor:
+            mean, _ = layer.relative_posterior(h, next(seen))
             code.append(mean.flatten(1))
             return mean
 
-        self.descend(choose, len(k), labels)
+        self.descend(posterior_mean, len(levels), labels)
         return torch.cat(code, 1)
 
 
-def _normal(x: Tensor) -> tuple[Tensor, Tensor]:
+def _mean_and_log_std(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and ln σ, bounded to ±7, of ``(N, 2Z, H, W)``."""
     mean, log_std = at_least_float32(x).chunk(2, 1)
     return mean, 7 * torch.tanh(log_std / 7)

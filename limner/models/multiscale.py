@@ -101,16 +101,16 @@ class MultiScalePixelRNN(Tractable):
                 f"smallest (factor={f}); take fewer scales"
             )
         smaller = (channels, -(-h // f), -(-w // f))
-        network: type[PixelRNN] = DiagonalBiLSTM if config.network == "diagonal" else RowLSTM
+        pixelrnn: type[PixelRNN] = DiagonalBiLSTM if config.network == "diagonal" else RowLSTM
         self.small: PixelRNN | MultiScalePixelRNN
         if config.scales > 2:
             self.small = MultiScalePixelRNN(replace(config, scales=config.scales - 1), smaller, levels)
         else:
-            self.small = network(
+            self.small = pixelrnn(
                 replace(config, hidden=config.small_hidden, layers=config.small_layers), smaller, levels
             )
         self.upsampling = Upsampling(channels, config.context, f)
-        self.large = network(config, shape, levels, config.context)
+        self.large = pixelrnn(config, shape, levels, config.context)
         given = torch.zeros(h, w, dtype=torch.bool)
         given[::f, ::f] = True
         self.register_buffer("given", given, persistent=False)
@@ -142,8 +142,9 @@ class MultiScalePixelRNN(Tractable):
         return self.large.conditionals(k, labels, self.context(self.smaller(k)))
 
     def _log_prob(self, k: Tensor, labels: Tensor | None) -> Tensor:
-        between = self.conditionals(k, labels).log_prob(k).double().masked_fill(self.given, 0.0)
-        return self.small._log_prob(self.smaller(k), labels) + between.flatten(1).sum(1)
+        small = self.small._log_prob(self.smaller(k), labels)  # ln p(s)
+        between = self.conditionals(k, labels).log_prob(k).double().masked_fill(self.given, 0.0)  # i ∉ s
+        return small + between.flatten(1).sum(1)
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:

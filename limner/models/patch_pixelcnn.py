@@ -72,11 +72,11 @@ class PatchBlock(nn.Module):
 
     def __init__(self, config: PatchPixelCNNConfig) -> None:
         super().__init__()
-        inner = config.expansion * config.features
-        self.convolve = MaskedConv2d(config.features, inner, config.kernel, "B")
-        self.label = ClassBias(config.classes, inner)
+        width = config.expansion * config.features
+        self.convolve = MaskedConv2d(config.features, width, config.kernel, "B")
+        self.label = ClassBias(config.classes, width)
         self.dropout = nn.Dropout(config.dropout)
-        self.out = nn.Conv2d(inner, config.features, 1)
+        self.out = nn.Conv2d(width, config.features, 1)
         nn.init.zeros_(self.out.weight)  # each block starts as the identity
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -103,8 +103,8 @@ class PatchPixelCNN(Autoregressive):
     def __init__(self, config: PatchPixelCNNConfig, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__(config, shape, levels, None, config.classes)
         c, h, w = shape
-        small = levels ** (4 * c) <= 256 and h % 2 == w % 2 == 0
-        self.patch, f = config.patch or (2 if small else 1), config.features
+        f, pairs = config.features, levels ** (4 * c) <= 256 and h % 2 == w % 2 == 0
+        self.patch = config.patch or (2 if pairs else 1)
         if h % self.patch or w % self.patch:
             raise LimnerError(f"patch={self.patch}: patches of this side do not tile images of {h}×{w} pixels")
         self.values = c * self.patch**2
@@ -132,8 +132,8 @@ class PatchPixelCNN(Autoregressive):
 
     def muon_parameters(self) -> dict[str, int]:
         """The weights that Muon takes: the kernels of the blocks and of the first layer of the head."""
-        inner = [n for n, p in self.named_parameters() if p.dim() == 4 and n.startswith(("blocks", "head_1"))]
-        return dict.fromkeys(inner, 1)
+        kernels = [n for n, p in self.named_parameters() if p.dim() == 4 and n.startswith(("blocks", "head_1"))]
+        return dict.fromkeys(kernels, 1)
 
     def patches(self, k: Tensor) -> Tensor:
         """Levels ``(B, C, H, W)`` as the values of each patch in their order, int64 ``(B, values, H/p, W/p)``."""
@@ -186,10 +186,10 @@ class PatchPixelCNN(Autoregressive):
             parameters = parameters.float()
         parameters = parameters.reshape(b, self.symbols, rows, columns)
         logits = []
-        for t in range(self.values):
-            own = parameters.unflatten(1, (self.levels, -1))  # (B, L, symbols of the values after t, ...)
-            logits.append(own.logsumexp(2))
-            parameters = own.gather(1, values[:, t, None, None].expand_as(own[:, :1])).squeeze(1)
+        for t in range(self.values):  # the equation above
+            joint = parameters.unflatten(1, (self.levels, -1))  # (B, L, symbols of the values after t, ...)
+            logits.append(joint.logsumexp(2))  # x_{>t} summed out
+            parameters = joint.gather(1, values[:, t, None, None].expand_as(joint[:, :1])).squeeze(1)  # given x_t
         return Categorical(self.pixels(torch.stack(logits, 1)))
 
     def _log_prob(self, k: Tensor, labels: Tensor | None) -> Tensor:

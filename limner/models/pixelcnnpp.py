@@ -27,7 +27,7 @@ from limner.models.families import Family
 from limner.models.recipes import DEMO, Recipe, TrainingConfig
 from limner.ranges import Decay, NotNegative, Positive
 
-__all__ = ["PixelCNNPP", "PixelCNNPPConfig", "Resnet", "ShiftedConv2d", "Step", "concat_elu"]
+__all__ = ["GatedResidualBlock", "PixelCNNPP", "PixelCNNPPConfig", "ShiftedConv2d", "TwoStreamBlock", "concat_elu"]
 
 
 @dataclass(frozen=True)
@@ -72,43 +72,43 @@ class ShiftedConv2d(nn.Conv2d):
         return super().forward(F.pad(x, self.border))
 
 
-class Resnet(nn.Module):
-    """One block of one stream.
+class GatedResidualBlock(nn.Module):
+    """One block of one stream: the equation above.
 
     Args:
         config: The model's.
         kernel: (2, 3) of the down stream, (2, 2) of the right stream.
-        aside: Feature maps that come from elsewhere: the other stream, the mirror block.
+        shortcut: Feature maps that come from elsewhere: the other stream, the mirror block; or 0.
     """
 
-    def __init__(self, config: PixelCNNPPConfig, kernel: tuple[int, int], aside: int) -> None:
+    def __init__(self, config: PixelCNNPPConfig, kernel: tuple[int, int], shortcut: int) -> None:
         super().__init__()
         p = config.features
         self.first = ShiftedConv2d(2 * p, p, kernel)
-        self.link = nn.Conv2d(2 * aside, p, 1) if aside else None
+        self.link = nn.Conv2d(2 * shortcut, p, 1) if shortcut else None
         self.dropout = nn.Dropout(config.dropout)
         self.second = ShiftedConv2d(2 * p, 2 * p, kernel)
         self.label = ClassBias(config.classes, 2 * p)
         nn.init.zeros_(self.second.weight)  # the block starts as the identity
 
-    def forward(self, x: Tensor, aside: Tensor | None, labels: Tensor | None) -> Tensor:
-        """``x`` ``(B, p, H, W)`` and ``aside`` ``(B, aside, H, W)`` → ``(B, p, H, W)``."""
+    def forward(self, x: Tensor, shortcut: Tensor | None, labels: Tensor | None) -> Tensor:
+        """``x`` ``(B, p, H, W)`` and ``shortcut`` ``(B, ·, H, W)`` → ``(B, p, H, W)``."""
         y = self.first(concat_elu(x))
-        if self.link is not None and aside is not None:
-            y = y + self.link(concat_elu(aside))
+        if self.link is not None and shortcut is not None:
+            y = y + self.link(concat_elu(shortcut))
         y = self.label(self.second(self.dropout(concat_elu(y))), labels)
         a, b = y.chunk(2, 1)
         return x + a * torch.sigmoid(b)
 
 
-class Step(nn.Module):
-    """A block of each stream; on the way up with shortcuts from the mirror step."""
+class TwoStreamBlock(nn.Module):
+    """A block of each stream; on the way up with shortcuts from the mirror block."""
 
     def __init__(self, config: PixelCNNPPConfig, *, shortcut: bool) -> None:
         super().__init__()
         p = config.features
-        self.down = Resnet(config, (2, 3), aside=p if shortcut else 0)
-        self.right = Resnet(config, (2, 2), aside=2 * p if shortcut else p)
+        self.down = GatedResidualBlock(config, (2, 3), shortcut=p if shortcut else 0)
+        self.right = GatedResidualBlock(config, (2, 2), shortcut=2 * p if shortcut else p)
 
     def forward(
         self, d: Tensor, r: Tensor, labels: Tensor | None, mirror: tuple[Tensor, Tensor] | None = None
@@ -137,10 +137,10 @@ class PixelCNNPP(Autoregressive):
         self.first_down = ShiftedConv2d(c + 1, p, (2, 3), up=2)  # the two rows above
         self.first_above = ShiftedConv2d(c + 1, p, (1, 3))  # the row above
         self.first_left = ShiftedConv2d(c + 1, p, (2, 1))  # the pixel to the left, and the one above that
-        self.descent = nn.ModuleList(Step(config, shortcut=False) for _ in range(sizes * config.blocks))
+        self.descent = nn.ModuleList(TwoStreamBlock(config, shortcut=False) for _ in range(sizes * config.blocks))
         self.halve_down = nn.ModuleList(ShiftedConv2d(p, p, (2, 3), stride=2) for _ in range(config.halvings))
         self.halve_right = nn.ModuleList(ShiftedConv2d(p, p, (2, 2), stride=2) for _ in range(config.halvings))
-        self.ascent = nn.ModuleList(Step(config, shortcut=True) for _ in range(sizes * config.blocks))
+        self.ascent = nn.ModuleList(TwoStreamBlock(config, shortcut=True) for _ in range(sizes * config.blocks))
         # A pixel becomes 2×2, a linear map of its own for each of the four.
         self.double_down = nn.ModuleList(nn.ConvTranspose2d(p, p, 2, 2) for _ in range(config.halvings))
         self.double_right = nn.ModuleList(nn.ConvTranspose2d(p, p, 2, 2) for _ in range(config.halvings))
@@ -153,18 +153,18 @@ class PixelCNNPP(Autoregressive):
         d = self.first_down(x)
         r = self.first_above(x) + self.first_left(x)
         mirrors: list[tuple[Tensor, Tensor]] = []
-        for i, step in enumerate(self.descent):
-            turn, within = divmod(i, self.config.blocks)
-            if turn and not within:
-                d, r = self.halve_down[turn - 1](d), self.halve_right[turn - 1](r)
-            d, r = step(d, r, labels)
+        for i, block in enumerate(self.descent):
+            scale, within = divmod(i, self.config.blocks)
+            if scale and within == 0:  # the first block of a smaller size
+                d, r = self.halve_down[scale - 1](d), self.halve_right[scale - 1](r)
+            d, r = block(d, r, labels)
             mirrors.append((d, r))
-        for i, step in enumerate(self.ascent):
-            turn, within = divmod(i, self.config.blocks)
-            if turn and not within:
+        for i, block in enumerate(self.ascent):
+            scale, within = divmod(i, self.config.blocks)
+            if scale and within == 0:  # the first block of a larger size
                 h, w = mirrors[-1][0].shape[2:]  # where a side was odd, what was doubled is one too many
-                d, r = self.double_down[turn - 1](d)[:, :, :h, :w], self.double_right[turn - 1](r)[:, :, :h, :w]
-            d, r = step(d, r, labels, mirrors.pop())
+                d, r = self.double_down[scale - 1](d)[:, :, :h, :w], self.double_right[scale - 1](r)[:, :, :h, :w]
+            d, r = block(d, r, labels, mirrors.pop())
         return concat_elu(r)
 
     def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -37,6 +37,7 @@ __all__ = [
     "DiagonalBiLSTMConfig",
     "DiagonalLayer",
     "PixelRNN",
+    "RecurrentLayer",
     "RowLSTM",
     "RowLSTMConfig",
     "RowLayer",
@@ -74,7 +75,7 @@ class RowLSTMConfig(DiagonalBiLSTMConfig):
         odd(kernel=self.kernel)
 
 
-class Recurrent(nn.Module):
+class RecurrentLayer(nn.Module):
     """A layer of an LSTM over pixels, ``(H, W, B, 2h)`` → the same, with its residual connection (figure 5 right).
 
     Args:
@@ -104,8 +105,8 @@ class Recurrent(nn.Module):
         self.state = nn.Parameter(torch.empty(count, 4 * h, taps * h))  # K^ss, which needs no mask
         self.label = nn.Parameter(torch.zeros(config.classes, 4 * count * h)) if config.classes else None
         self.context = nn.Linear(context, 4 * count * h, bias=False) if context else None
-        own = first and directions[-1].lower
-        self.pixels = nn.Parameter(torch.zeros(4 * h, channels)) if own else None  # of the last direction; no mask
+        reads_pixels = first and directions[-1].lower
+        self.pixels = nn.Parameter(torch.zeros(4 * h, channels)) if reads_pixels else None  # last direction; no mask
         self.out = MaskedLinear(h, 2 * h, channels)
         for weight in (self.input.weight, self.state):
             bound = weight.shape[-1] ** -0.5
@@ -126,8 +127,8 @@ class Recurrent(nn.Module):
             inputs = self.input(x)
         else:
             weight = self.input.masked_weight()
-            own = F.pad(self.pixels, (0, 0, len(weight) - len(self.pixels), 0))
-            inputs = F.linear(torch.cat([x, pixels], -1), torch.cat([weight, own], 1), self.input.bias)
+            of_pixels = F.pad(self.pixels, (0, 0, len(weight) - len(self.pixels), 0))  # 0 for the other directions
+            inputs = F.linear(torch.cat([x, pixels], -1), torch.cat([weight, of_pixels], 1), self.input.bias)
         if self.label is not None:
             inputs = inputs + self.label[labels]
         if self.context is not None:
@@ -144,7 +145,7 @@ class Recurrent(nn.Module):
         """Hidden states ``(H, W, B, h)`` from the input-to-state share ``(H, W, B, 4·D·h)`` of all gates."""
 
 
-class RowLayer(Recurrent):
+class RowLayer(RecurrentLayer):
     """The Row LSTM."""
 
     def __init__(self, config: RowLSTMConfig, channels: int, context: int, *, first: bool) -> None:
@@ -155,7 +156,7 @@ class RowLayer(Recurrent):
         return row_lstm(inputs, self.state[0])
 
 
-class DiagonalLayer(Recurrent):
+class DiagonalLayer(RecurrentLayer):
     """The Diagonal BiLSTM."""
 
     def __init__(self, config: DiagonalBiLSTMConfig, channels: int, context: int, *, first: bool) -> None:

@@ -130,12 +130,12 @@ class VAE(Bounded):
             return self._doubly_reparameterized_terms(images, generator, labels)
         if self.config.importance_samples > 1 or (self.classes and labels is None):
             return super().loss_terms(images, generator, labels)
-        k = self.checked_levels(images)
-        labels = self.checked_labels(labels, len(k))
-        mean, log_std = self.posterior(self.intensities(k), labels)  # q(z|x) = N(μ, σ²)
-        noise = standard_normal(mean.shape, generator, k.device).to(mean)
+        levels = self.checked_levels(images)
+        labels = self.checked_labels(labels, len(levels))
+        mean, log_std = self.posterior(self.intensities(levels), labels)  # q(z|x) = N(μ, σ²)
+        noise = standard_normal(mean.shape, generator, levels.device).to(mean)
         z = mean + torch.exp(log_std) * noise  # z ~ q(z|x), reparameterized
-        reconstruction = -self._likelihood(z, labels).log_prob(k).flatten(1).sum(1)  # -ln p(x|z)
+        reconstruction = -self._likelihood(z, labels).log_prob(levels).flatten(1).sum(1)  # -ln p(x|z)
         prior = self.prior()
         if prior is None:
             kl = gaussian_kl(mean, log_std).T  # KL(q ‖ N(0, I)), (latent, B)
@@ -155,23 +155,23 @@ class VAE(Bounded):
             return GaussianMixture(torch.full_like(mean[:, 0], -math.log(m)), mean, log_std)
         return None
 
-    def infer(self, k: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    def infer(self, levels: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """μ and ln σ of q(z|x), each ``(B, latent)``."""
-        return self.posterior(self.intensities(k), labels)
+        return self.posterior(self.intensities(levels), labels)
 
     def weights(
-        self, k: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, samples: int, draw: Draw
+        self, levels: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, num_samples: int, draw: Draw
     ) -> Weights:
         """See ``Bounded``; the groups of latents are the dimensions of z."""
         mean, log_std = inferred
-        noise = draw(samples, mean.shape[1:]).to(mean)
-        return self._weigh(k, labels, mean + torch.exp(log_std) * noise, noise, mean, log_std)
+        noise = draw(num_samples, mean.shape[1:]).to(mean)
+        return self._weigh(levels, labels, mean + torch.exp(log_std) * noise, noise, mean, log_std)
 
     def _weigh(
-        self, k: Tensor, labels: Tensor | None, z: Tensor, noise: Tensor, mean: Tensor, log_std: Tensor
+        self, levels: Tensor, labels: Tensor | None, z: Tensor, noise: Tensor, mean: Tensor, log_std: Tensor
     ) -> Weights:
         """Of codes ``z`` ``(S, B, latent)``, which are ``noise`` away from the mean, in σ."""
-        log_x = self.log_likelihood(k, z, labels)
+        log_x = self.log_likelihood(levels, z, labels)
         prior = self.prior()
         if prior is None:  # the 2π of ln p(z) - ln q(z|x) cancel
             log_ratio = 0.5 * (noise**2 - z**2) + log_std
@@ -179,22 +179,22 @@ class VAE(Bounded):
         log_ratio = prior.log_prob(z) - log_normal(noise, log_std)
         return Weights(log_x, log_ratio, -log_ratio.unsqueeze(0))
 
-    def log_likelihood(self, k: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
+    def log_likelihood(self, levels: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """ln p(x|z), nats ``(S, B)``, of levels int64 ``(B, C, H, W)`` given codes ``(S, B, latent)``."""
         p = self.likelihood(z.flatten(0, 1), None if labels is None else labels.repeat(len(z)))  # of (S·B, C, H, W)
         if isinstance(p, Bernoulli):  # images need not be repeated
-            return Bernoulli(p.logits.unflatten(0, z.shape[:2])).log_prob(k).flatten(2).sum(2)
-        return p.log_prob(k.repeat(len(z), 1, 1, 1)).flatten(1).sum(1).view(z.shape[:2])
+            return Bernoulli(p.logits.unflatten(0, z.shape[:2])).log_prob(levels).flatten(2).sum(2)
+        return p.log_prob(levels.repeat(len(z), 1, 1, 1)).flatten(1).sum(1).view(z.shape[:2])
 
     def _doubly_reparameterized_terms(
         self, images: Tensor, generator: torch.Generator | None, labels: Tensor | None
     ) -> dict[str, Tensor]:
-        k = self.checked_levels(images)
-        labels = self.checked_labels(labels, len(k))
-        mean, log_std = self.infer(k, labels)
-        noise = standard_normal((self.config.importance_samples, *mean.shape), generator, k.device).to(mean)
+        levels = self.checked_levels(images)
+        labels = self.checked_labels(labels, len(levels))
+        mean, log_std = self.infer(levels, labels)
+        noise = standard_normal((self.config.importance_samples, *mean.shape), generator, levels.device).to(mean)
         w, bound = doubly_reparameterized(
-            lambda *at: self._weigh(k, labels, *at), mean, log_std, noise, sampled_kl=self.config.prior != "normal"
+            lambda *at: self._weigh(levels, labels, *at), mean, log_std, noise, sampled_kl=self.config.prior != "normal"
         )
         return {"nll": -bound} if len(noise) > 1 else self.elbo_terms(-w.log_x[0], w.kl[:, 0])
 

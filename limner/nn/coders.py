@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 Shape = tuple[int, int, int]
-FEW = 8
+FEW_MAPS = 8
 """Maps up to which ``convolution_of_doubled`` is the faster way (docs/notes/training.md)."""
 
 
@@ -128,7 +128,7 @@ class ConvDecoder(nn.Module):
         x = F.gelu(x)  # before the last of them: a quarter of the numbers
         if not sizes:
             return self.out(x)
-        if sizes[-1] == (2 * x.shape[2], 2 * x.shape[3]) and self.out.out_channels <= FEW:
+        if sizes[-1] == (2 * x.shape[2], 2 * x.shape[3]) and self.out.out_channels <= FEW_MAPS:
             return convolution_of_doubled(x, self.out)
         return self.out(F.interpolate(x, size=sizes[-1]))
 

@@ -5,31 +5,34 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Gather", "Inner", "Size", "Spread", "Unit"]
+__all__ = ["Bottleneck", "Gather", "ResidualBlock", "Size", "Spread"]
 
 Size = tuple[int, int]
 
 
-class Inner(nn.Sequential):
-    """3×3 filters (1×1 on a map of one place), then 1×1 filters that begin at zero: ``(B, in, H, W)`` → out maps."""
+class Bottleneck(nn.Sequential):
+    """The narrow part of a block, ``(B, in, H, W)`` → ``(B, out, H, W)``.
+
+    3×3 filters (1×1 on a map of one place), then 1×1 filters that start at zero.
+    """
 
     def __init__(self, inputs: int, outputs: int, size: Size, dropout: float) -> None:
         kernel = 1 if size == (1, 1) else 3
         middle = nn.Conv2d(inputs, inputs, kernel, padding=kernel // 2)
         last = nn.Conv2d(inputs, outputs, 1)
-        for zeros in last.parameters():
-            nn.init.zeros_(zeros)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)  # each block starts as the identity
         super().__init__(nn.SiLU(), middle, nn.SiLU(), nn.Dropout2d(dropout), last)
 
 
-class Unit(nn.Module):
-    """A residual block, half as wide within."""
+class ResidualBlock(nn.Module):
+    """F → F/2 (1×1), F/2 → F/2 (3×3), F/2 → F (1×1), added to the input (after arXiv 2011.10650)."""
 
     def __init__(self, features: int, size: Size, dropout: float) -> None:
         super().__init__()
         width = (features + 1) // 2
         self.narrow = nn.Conv2d(features, width, 1)
-        self.inner = Inner(width, features, size, dropout)
+        self.inner = Bottleneck(width, features, size, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, F, H, W)`` → the same shape."""

@@ -112,7 +112,7 @@ def test_a_denoiser_comes_near_the_posterior_mean_and_no_nearer():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    x = model.unit(images.repeat(20_000, 1, 1, 1))
+    x = model.unit_intensities(images.repeat(20_000, 1, 1, 1))
     given = model.corrupted(x, generator)
     a, b = x[0].flatten(), x[1].flatten()
     logit = (given.flatten(1) @ (a - b) - (a @ a - b @ b) / 2) / sigma**2

@@ -44,11 +44,10 @@ def exact_log_prob(model, k, labels=None):
 def normals(model, images, samples=3):
     """Of one pass down for each of S·B: p(z_l | z_<l), q(z_l | z_<l, x) and z_l of each layer; and the weights."""
     found = {"prior": [], "posterior": [], "z": []}
-    hooks = [layer.prior.register_forward_hook(lambda m, i, o: found["prior"].append(o)) for layer in model.stack]
-    hooks += [
-        layer.posterior.register_forward_hook(lambda m, i, o: found["posterior"].append(o)) for layer in model.stack
-    ]
-    hooks += [layer.join.register_forward_hook(lambda m, i, o: found["z"].append(i[0])) for layer in model.stack]
+    layers = model.stochastic_layers
+    hooks = [layer.prior.register_forward_hook(lambda m, i, o: found["prior"].append(o)) for layer in layers]
+    hooks += [layer.posterior.register_forward_hook(lambda m, i, o: found["posterior"].append(o)) for layer in layers]
+    hooks += [layer.join.register_forward_hook(lambda m, i, o: found["z"].append(i[0])) for layer in layers]
     generator = torch.Generator().manual_seed(3)
     k = model.checked_levels(images)
 
@@ -135,7 +134,7 @@ def test_a_code_is_what_the_layers_share_without_noise():
     images = random_images(3, 2, 7, 5, levels=5)
     k = model.checked_levels(images)
     code = model.encode(images)
-    assert code.shape == model.latents(3).shape == (3, sum(math.prod(layer.shape) for layer in model.stack))
+    assert code.shape == model.latents(3).shape == (3, sum(math.prod(layer.shape) for layer in model.stochastic_layers))
     still = model.weights(k, model.infer(k, None), None, 1, lambda s, shape: torch.zeros(s, 3, *shape))
     assert still.log_x[0] == pytest.approx(model.likelihood(code).log_prob(k).flatten(1).sum(1))
     assert torch.equal(model.decode(code), model.reconstruct(images))
@@ -146,7 +145,7 @@ def test_layers_know_those_above_and_none_below():
     images = random_images(1, 1, 11, 11)
     seen = model.infer(model.checked_levels(images), None)
     code = model.encode(images)
-    sizes = [math.prod(layer.shape) for layer in model.stack]
+    sizes = [math.prod(layer.shape) for layer in model.stochastic_layers]
     for moved in range(len(sizes)):
         other = list(code.split(sizes, 1))
         other[moved] = other[moved] + 1
@@ -154,7 +153,7 @@ def test_layers_know_those_above_and_none_below():
 
         def choose(layer, h):
             part, below = next(parts)  # noqa: B023
-            posteriors.append(layer.relative(h, below)[0].flatten(1))  # noqa: B023
+            posteriors.append(layer.relative_posterior(h, below)[0].flatten(1))  # noqa: B023
             return part.unflatten(1, layer.shape)
 
         model.descend(choose, 1, None)

@@ -24,7 +24,7 @@ def test_a_convolution_of_doubled_pixels(size, bias):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("maps", [1, coders.FEW + 1])
+@pytest.mark.parametrize("maps", [1, coders.FEW_MAPS + 1])
 @pytest.mark.parametrize("size", [(3, 5), (8, 8), (15, 16), (16, 28), (28, 28)], ids=str)
 def test_a_decoder_is_what_it_was(size, maps, monkeypatch):
     """Each doubling, then GELU, then the convolution."""
@@ -43,7 +43,7 @@ def test_a_decoder_is_what_it_was(size, maps, monkeypatch):
     assert found.shape == (2, maps, *size)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-11)
     halved = min(size) >= 8 and size[0] % 2 == size[1] % 2 == 0
-    assert bool(called) == (halved and maps <= coders.FEW)
+    assert bool(called) == (halved and maps <= coders.FEW_MAPS)
 
 
 def test_the_weights_keep_their_names():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from limner.fast.sampler.lowering.common import begin, biases, convolution, embedding
 from limner.fast.sampler.program import FOREVER, Builder, Dest, Program, Source, Tap
-from limner.models.pixelcnnpp import PixelCNNPP, Resnet, ShiftedConv2d, Step
+from limner.models.pixelcnnpp import GatedResidualBlock, PixelCNNPP, ShiftedConv2d, TwoStreamBlock
 
 __all__ = ["plusplus"]
 
@@ -33,14 +33,14 @@ def plusplus(builder: Builder, model: PixelCNNPP) -> Program:
     d, r = lowering.first()
     mirrors: list[tuple[_Map, _Map]] = []
     sizes = model.config.halvings
-    for i, step in enumerate(cast("list[Step]", list(model.descent))):
+    for i, step in enumerate(cast("list[TwoStreamBlock]", list(model.descent))):
         turn, within = divmod(i, model.config.blocks)
         if turn and not within:
             d = lowering.halve(cast("ShiftedConv2d", model.halve_down[turn - 1]), d, None, turn)
             r = lowering.halve(cast("ShiftedConv2d", model.halve_right[turn - 1]), r, 0, turn)
         d, r = lowering.step(step, d, r, turn)
         mirrors.append((d, r))
-    for i, step in enumerate(cast("list[Step]", list(model.ascent))):
+    for i, step in enumerate(cast("list[TwoStreamBlock]", list(model.ascent))):
         turn, within = divmod(i, model.config.blocks)
         if turn and not within:
             d = lowering.double(cast("nn.ConvTranspose2d", model.double_down[turn - 1]), d, None, sizes - turn)
@@ -103,7 +103,7 @@ class _PlusPlus:
         return d, r
 
     def step(
-        self, step: Step, d: _Map, r: _Map, size: int, mirror: tuple[_Map, _Map] | None = None
+        self, step: TwoStreamBlock, d: _Map, r: _Map, size: int, mirror: tuple[_Map, _Map] | None = None
     ) -> tuple[_Map, _Map]:
         """A block of each stream."""
         p, new_d, new_r = self.p, self.map(size), self.map(size)
@@ -118,7 +118,14 @@ class _PlusPlus:
         return new_d, new_r
 
     def block(
-        self, block: Resnet, x: _Map, new: _Map, phase: int | None, early: list[Tap], late: list[Tap], size: int
+        self,
+        block: GatedResidualBlock,
+        x: _Map,
+        new: _Map,
+        phase: int | None,
+        early: list[Tap],
+        late: list[Tap],
+        size: int,
     ) -> None:
         """One block of one stream; ``early`` and ``late`` are what it takes from elsewhere."""
         middle = self.builder.buffer(2 * self.p, rows=2, pad=1, level=size)
@@ -154,7 +161,7 @@ class _PlusPlus:
     def taps(self, layer: ShiftedConv2d, buffer: int) -> list[Tap]:
         return convolution(layer.weight, buffer, up=layer.up, left=1)
 
-    def link(self, block: Resnet, aside: _Map, inputs: list[slice]) -> list[Tap]:
+    def link(self, block: GatedResidualBlock, aside: _Map, inputs: list[slice]) -> list[Tap]:
         """What the block takes from another map at its own place."""
         weight = cast("Any", block.link).weight[:, :, 0, 0]
         return [Tap(aside.active, torch.cat([weight[:, s] for s in inputs], 1).T)]

@@ -15,7 +15,7 @@ from torch import Tensor
 from limner.fast.sampler.lowering.common import begin
 from limner.fast.sampler.lowering.masked import Groups, Head, Layer
 from limner.fast.sampler.program import FOREVER, Builder, Dest, Program, Source, Tap
-from limner.models.pixelrnn import PixelRNN, Recurrent
+from limner.models.pixelrnn import PixelRNN, RecurrentLayer
 
 __all__ = ["recurrent"]
 
@@ -23,7 +23,7 @@ __all__ = ["recurrent"]
 def recurrent(builder: Builder, model: PixelRNN) -> Program:
     """Row LSTM and Diagonal BiLSTM."""
     c, height = model.shape[:2]
-    layers = cast("list[Recurrent]", list(model.layers))
+    layers = cast("list[RecurrentLayer]", list(model.layers))
     features, _, rows, side = model.first.weight.shape
     pixels = builder.buffer(c, rows=max(rows, 2), pad=side // 2)
     first = Layer(builder, model.first, pixels, c)
@@ -51,7 +51,7 @@ class _Lstm:
     """A layer, whose input is ``buffer``."""
 
     def __init__(
-        self, builder: Builder, layer: Recurrent, buffer: int, pixels: int, context: int, channels: int
+        self, builder: Builder, layer: RecurrentLayer, buffer: int, pixels: int, context: int, channels: int
     ) -> None:
         directions = range(len(layer.directions))
         self.rightwards, *others = (
@@ -77,7 +77,7 @@ class _OneDirection:
     """One direction of a layer: the hidden states and cells of a row, each replaced when nothing needs it any more."""
 
     def __init__(
-        self, builder: Builder, layer: Recurrent, d: int, buffer: int, pixels: int, context: int, channels: int
+        self, builder: Builder, layer: RecurrentLayer, d: int, buffer: int, pixels: int, context: int, channels: int
     ) -> None:
         self.builder, self.direction = builder, layer.directions[d]
         h, span, lower = layer.out.weight.shape[1], layer.input.span, self.direction.lower
