@@ -11,15 +11,15 @@ from limner.evaluation import encode_split
 from limner.models import Reconstructs, Scores
 from limner.reports import draw
 from limner.reports.html import Bitmap, Block, Section, Svg, Table, Text
-from limner.reports.run_view import Portrait
+from limner.reports.run_view import RunView
 
 __all__ = ["latent_sections", "probe_plot", "probe_sections", "reconstruction_sections"]
 
-Rows = Sequence[tuple[Portrait, Mapping[str, Any]]]
+Rows = Sequence[tuple[RunView, Mapping[str, Any]]]
 MAPPED = 2000  # images whose codes are shown
 
 
-def latent_sections(runs: Sequence[Portrait]) -> list[Section]:
+def latent_sections(runs: Sequence[RunView]) -> list[Section]:
     """Reconstructions, where the codes of held-out images lie, and what a plane of latents decodes to."""
     rebuilt: list[Bitmap] = []
     codes: list[Block] = []
@@ -40,7 +40,7 @@ def latent_sections(runs: Sequence[Portrait]) -> list[Section]:
     return [Section(title, blocks) for title, blocks in found.items() if blocks]
 
 
-def _codes(run: Portrait, model: Reconstructs) -> list[Block]:
+def _codes(run: RunView, model: Reconstructs) -> list[Block]:
     """How many latents are active, and a map of the codes."""
     if len(run.held_out_split) < 2:
         return []
@@ -83,7 +83,7 @@ def reconstruction_sections(rows: Rows) -> list[Section]:
     return [Section("Errors of reconstructions", [Table(header, cells, notes=notes, numeric=range(3, len(header)))])]
 
 
-def probe_sections(run: Portrait, evaluations: Sequence[Mapping[str, Any]]) -> list[Section]:
+def probe_sections(run: RunView, evaluations: Sequence[Mapping[str, Any]]) -> list[Section]:
     """The latest probe of a run, as a plot and a table; nothing where there was none."""
     found = [e for e in evaluations if "accuracies" in e]
     if not found:

@@ -8,7 +8,7 @@ from typing import Any
 from limner.evaluation import bits_per_dim
 from limner.reports import draw
 from limner.reports.html import Bitmap, Block, Row, Section, Svg, Table, Text
-from limner.reports.run_view import Portrait
+from limner.reports.run_view import RunView
 from limner.training.journal import read_metrics
 
 __all__ = ["curves", "doctor", "over_time"]
@@ -17,7 +17,7 @@ Record = Mapping[str, Any]
 COLUMNS, FRAMES, WIDEST = 24, 12, 1100  # of the strip of samples over time: images, evaluations, px; at most
 
 
-def curves(runs: Sequence[Portrait]) -> list[Block]:
+def curves(runs: Sequence[RunView]) -> list[Block]:
     """The likelihoods of all runs that have one in one plot, the errors of all others that have one in another.
 
     And two plots for each GAN: losses, logits.
@@ -27,7 +27,7 @@ def curves(runs: Sequence[Portrait]) -> list[Block]:
     playing = [(run, lines) for run, lines in records if any("discriminator" in r.get("train", {}) for r in lines)]
     rebuilding = [(run, lines) for run, lines in records if any("error" in r.get("train", {}) for r in lines)]
 
-    def losses(of: Sequence[tuple[Portrait, Sequence[Record]]], figure: str) -> dict[str, list[tuple[float, float]]]:
+    def losses(of: Sequence[tuple[RunView, Sequence[Record]]], figure: str) -> dict[str, list[tuple[float, float]]]:
         return {
             f"{run.name}: {name}" if len(runs) > 1 else name: [
                 (t, bits_per_dim(y, run.model.dimensions) if figure == "nats" else y / run.model.dimensions)
@@ -77,7 +77,7 @@ def _points(lines: Sequence[Record], part: str, figure: str) -> list[tuple[float
     return [(r["seconds"], r[part][figure]) for r in lines if figure in r.get(part, {})]
 
 
-def over_time(run: Portrait) -> list[Bitmap]:
+def over_time(run: RunView) -> list[Bitmap]:
     """A few columns of the samples of each evaluation, side by side; nothing where there are fewer than two."""
     from PIL import Image
 
@@ -103,7 +103,7 @@ def _steps(step: int) -> str:
     return f"{step:,}" if step < 10_000 else f"{step / 1000:.3g}k"
 
 
-def doctor(run: Portrait) -> list[Section]:
+def doctor(run: RunView) -> list[Section]:
     """What the doctor found in a GAN's training, and when; nothing for other models."""
     lines = [r for r in read_metrics(run.folder) if "discriminator" in r.get("train", {})]
     if not lines:

@@ -190,15 +190,15 @@ def _table(table: Table) -> str:
     head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for kind, name in zip(kinds, table.header, strict=True))
     body = ""
     for row in texts:
-        cells = [f"<td{kind}>{escape(text)}</td>" for kind, text in zip(kinds, row, strict=True)]
+        cells = [
+            f'<td{kind} data-column="{escape(name)}">{escape(text)}</td>'
+            for kind, name, text in zip(kinds, table.header, row, strict=True)
+        ]
         cells[0] = f'<th scope="row"{kinds[0]}>{escape(row[0])}</th>'
         body += f"<tr>{''.join(cells)}</tr>\n"
     caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in table.notes)
-    return (
-        f'<div class="table" tabindex="0"><table>{caption}<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{body}</tbody></table></div>{notes}"
-    )
+    return f"<table>{caption}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>{notes}"
 
 
 def _cell(cell: Cell) -> str:
@@ -231,7 +231,7 @@ _STYLE = """
     --link: #86b8ee; }
 }
 * { box-sizing: border-box; }
-html { color-scheme: light dark; scroll-padding-top: 3.5rem; }
+html { color-scheme: light dark; }
 body { margin: 0 auto; padding: 0 1.25rem 4rem; max-width: 62rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 header { padding-top: 2.5rem; }
@@ -240,9 +240,9 @@ header p { margin: .4rem 0 0; color: var(--soft); }
 h2 { margin: 2.5rem 0 .8rem; font-size: 1.25rem; line-height: 1.3; }
 p { margin: .6rem 0; max-width: 44rem; overflow-wrap: anywhere; }
 a { color: var(--link); }
-nav { position: sticky; top: 0; z-index: 1; margin: 1.2rem -1.25rem 0; padding: 0 1.25rem;
-  background: var(--paper); border-bottom: 1px solid var(--line); overflow-x: auto; }
-nav ul { display: flex; gap: 1.4rem; margin: 0; padding: .6rem 0; list-style: none; font-size: .9rem; }
+nav { margin: 1.2rem 0 0; border-bottom: 1px solid var(--line); }
+nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; margin: 0; padding: .6rem 0; list-style: none;
+  font-size: .9rem; }
 nav a { text-decoration: none; white-space: nowrap; }
 nav a:hover { text-decoration: underline; }
 figure { margin: 1.2rem 0; }
@@ -254,17 +254,26 @@ figcaption, caption, .note { color: var(--soft); font-size: .88rem; line-height:
 figcaption { margin-top: .5rem; max-width: 44rem; }
 .row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(13rem, 100%), 1fr)); gap: 0 1.5rem; }
 .row > * { min-width: 0; }
-.table { margin: 1.2rem 0 .4rem; overflow-x: auto; }
-table { border-collapse: collapse; font-size: .93rem; font-variant-numeric: tabular-nums; }
+table { margin: 1.2rem 0 .4rem; border-collapse: collapse; overflow-wrap: break-word; font-size: .93rem;
+  font-variant-numeric: tabular-nums; }
 caption { padding-bottom: .5rem; text-align: left; }
-th, td { padding: .38rem 1.5rem .38rem 0; border-bottom: 1px solid var(--line); text-align: left;
+th, td { padding: .38rem 1.1rem .38rem 0; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; }
 th:last-child, td:last-child { padding-right: 0; }
 thead th { color: var(--soft); font-size: .85rem; font-weight: 600; vertical-align: bottom; }
-tbody th { font-weight: 500; }
-.number { text-align: right; white-space: nowrap; }
+tbody th { min-width: 6.5rem; font-weight: 500; overflow-wrap: anywhere; }
+.number { text-align: right; }
+thead th { overflow-wrap: normal; }
 .note { margin: .2rem 0; }
 pre { margin: 1rem 0; padding: .8rem 1rem; overflow-x: auto; border-radius: 6px; background: var(--wash);
   font: .86rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+@media (max-width: 44rem) { /* a table's row becomes a card, each cell with its column's name */
+  table, caption, tbody, tr, tbody th, td { display: block; }
+  thead { display: none; }
+  tr { margin: 0 0 1rem; border-top: 2px solid var(--line); }
+  tbody th { padding: .5rem 0 .2rem; font-weight: 700; border: 0; }
+  td, td:last-child { display: flex; justify-content: space-between; gap: 1rem; padding: .2rem 0; text-align: right; }
+  td::before { content: attr(data-column); color: var(--soft); text-align: left; }
+}
 @media print { nav { display: none; } figure, table { break-inside: avoid; } }
 """

@@ -9,7 +9,7 @@ from typing import Any
 from limner.evaluation import bits_per_dim
 from limner.models import Samples, Scores, with_article
 from limner.reports.html import Block, Section, Table, Text
-from limner.reports.run_view import Portrait
+from limner.reports.run_view import RunView
 from limner.training.journal import read_metrics
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-def likelihood(run: Portrait, evaluations: Sequence[Mapping[str, Any]]) -> list[Block]:
+def likelihood(run: RunView, evaluations: Sequence[Mapping[str, Any]]) -> list[Block]:
     """What one run's likelihood is, or that it has none."""
     if not isinstance(run.model, Scores):
         told = "what its samples are like" if isinstance(run.model, Samples) else "how well it reconstructs"
@@ -44,7 +44,7 @@ def samples_of(e: Mapping[str, Any]) -> str:
     return f"K = {e.get('importance_samples', 1)}{decoded}{learned}{wider}"
 
 
-def likelihood_table(rows: Sequence[tuple[Portrait, Mapping[str, Any]]]) -> Block:
+def likelihood_table(rows: Sequence[tuple[RunView, Mapping[str, Any]]]) -> Block:
     """A row each measurement."""
     cells: list[list[str | int | None]] = []
     for run, e in rows:
@@ -82,7 +82,7 @@ def likelihood_table(rows: Sequence[tuple[Portrait, Mapping[str, Any]]]) -> Bloc
     return Table(header, cells, notes=notes, numeric=(3, 4, 5))
 
 
-def fidelity_sections(rows: Sequence[tuple[Portrait, Mapping[str, Any]]]) -> list[Section]:
+def fidelity_sections(rows: Sequence[tuple[RunView, Mapping[str, Any]]]) -> list[Section]:
     """A table of the samples' figures, where there are any."""
     cells: list[list[str | int | None]] = [
         [
@@ -131,7 +131,7 @@ def over_classes(evaluation: Mapping[str, Any]) -> str:
     return f", over {evaluation['classes']} classes" + (f"; given the class {given:.2f}" if given is not None else "")
 
 
-def validation_note(run: Portrait) -> list[Text]:
+def validation_note(run: RunView) -> list[Text]:
     """The figure that chose the weights, where it is a likelihood or an error."""
     figure = "nats" if isinstance(run.model, Scores) else "error"
     seen = [(r["validation"][figure], r["step"]) for r in read_metrics(run.folder) if figure in r.get("validation", {})]

@@ -14,25 +14,28 @@ from limner.models import Samples, family, with_article
 from limner.models.contracts import describe_shape
 from limner.reports import codes, curves, draw, metrics
 from limner.reports.html import Bitmap, Code, Row, Section, Text, render, write
-from limner.reports.run_view import SAMPLES, Portrait
+from limner.reports.run_view import SAMPLES, RunView
 from limner.runs import read_evaluations
 
 __all__ = ["REPORT", "write_comparison", "write_run_pages"]
 
 REPORT = "report.html"
+IN_A_ROW = 12  # images of each model at the top of a comparison
 
 
-def write_run_pages(run: Portrait) -> Path:
+def write_run_pages(run: RunView) -> Path:
     """Write ``report.html`` and ``README.md`` into the run's folder; gives the report's path."""
     evaluations = read_evaluations(run.folder)
+    during = curves.over_time(run)
     sections = [
         Section("Samples" if isinstance(run.model, Samples) else "Data", [Row([_data_image(run), *_samples(run)])]),
+        *([Section("Samples during training", during)] if during else []),
         *codes.latent_sections([run]),
-        *codes.probe_sections(run, evaluations),
         Section("Likelihood", metrics.likelihood(run, evaluations)),
         *codes.reconstruction_sections([(run, e) for e in evaluations]),
         *metrics.fidelity_sections([(run, e) for e in evaluations]),
-        Section("Learning curves", [*curves.curves([run]), *curves.over_time(run)]),
+        *codes.probe_sections(run, evaluations),
+        Section("Learning curves", curves.curves([run])),
         *curves.doctor(run),
         Section("Configuration", [Code((run.folder / "config.toml").read_text(encoding="utf-8"))]),
     ]
@@ -44,27 +47,29 @@ def write_run_pages(run: Portrait) -> Path:
 
 def write_comparison(
     path: Path,
-    runs: Sequence[tuple[Portrait, Mapping[str, Any]]],
+    runs: Sequence[tuple[RunView, Mapping[str, Any]]],
     *,
     title: str,
     introduction: str = "",
 ) -> Path:
     """Several runs on one page, each with its measurement."""
-    portraits = [run for run, _ in runs]
-    strips = [image for run in portraits for image in curves.over_time(run)]
+    views = [run for run, _ in runs]
+    during = [image for run in views for image in curves.over_time(run)]
+    begin = [Text(introduction)] if introduction else []
     sections = [
-        Section("Likelihood", [*([Text(introduction)] if introduction else []), metrics.likelihood_table(runs)]),
+        Section("Samples", [*begin, _row(views[0].held_out, _data_caption(views[0])), *_sample_rows(views)]),
+        *codes.latent_sections(views),
+        *([Section("Samples during training", during)] if during else []),
+        Section("Likelihood", [metrics.likelihood_table(runs)]),
         *codes.reconstruction_sections(runs),
         *metrics.fidelity_sections(runs),
-        Section("Samples", [Row([_data_image(portraits[0]), *(p for run in portraits for p in _samples(run))])]),
-        *codes.latent_sections(portraits),
-        Section("Learning curves", [*curves.curves(portraits), *strips]),
+        Section("Learning curves", curves.curves(views)),
     ]
     write(path, render(title, sections))
     return path
 
 
-def _subtitle(run: Portrait) -> str:
+def _subtitle(run: RunView) -> str:
     n = sum(p.numel() for p in run.model.parameters())
     shape = describe_shape(tuple(run.config.data.shape))
     return (
@@ -72,12 +77,32 @@ def _subtitle(run: Portrait) -> str:
     )
 
 
-def _data_image(run: Portrait) -> Bitmap:
-    image = draw.grid(run.held_out)
-    return Bitmap(image, f"data: {Path(run.config.data.source).name}", "images of the data set")
+def _data_caption(run: RunView) -> str:
+    return f"data: {Path(run.config.data.source).name}"
 
 
-def _samples(run: Portrait) -> list[Bitmap]:
+def _data_image(run: RunView) -> Bitmap:
+    return Bitmap(draw.grid(run.held_out), _data_caption(run), "images of the data set")
+
+
+def _row(images: torch.Tensor, caption: str) -> Bitmap:
+    """A row of images ``(n, C, H, W)``."""
+    return Bitmap(draw.grid(images[:IN_A_ROW].cpu(), columns=IN_A_ROW), caption, caption)
+
+
+def _sample_rows(views: Sequence[RunView]) -> list[Bitmap]:
+    """A row of samples of each model that draws some."""
+    return [
+        _row(
+            sampling.sample(run.model, IN_A_ROW, generator=torch.Generator().manual_seed(0)),
+            f"{run.name}: samples of {with_article(run.config.model)}",
+        )
+        for run in views
+        if isinstance(run.model, Samples)
+    ]
+
+
+def _samples(run: RunView) -> list[Bitmap]:
     if not isinstance(run.model, Samples):
         return []
     labels, columns = sampling.class_rows(run.model, SAMPLES)
@@ -87,7 +112,7 @@ def _samples(run: Portrait) -> list[Bitmap]:
     return [Bitmap(draw.grid(images.cpu(), columns=columns), caption, f"images drawn by {run.name}")]
 
 
-def _model_card(run: Portrait, evaluations: Sequence[Mapping[str, Any]]) -> str:
+def _model_card(run: RunView, evaluations: Sequence[Mapping[str, Any]]) -> str:
     name, paper = with_article(run.config.model), family(run.config.model).paper
     lines = [
         f"# {run.name}",

@@ -11,13 +11,13 @@ from limner.config.run_config import RunConfig
 from limner.data import ImageSet, Split
 from limner.models import Model
 
-__all__ = ["SAMPLES", "Portrait"]
+__all__ = ["SAMPLES", "RunView"]
 
 SAMPLES = 64
 
 
 @dataclass(frozen=True)
-class Portrait:
+class RunView:
     """One run, as the pages show it.
 
     Attributes:

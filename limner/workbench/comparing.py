@@ -12,7 +12,7 @@ from limner.files import check_place
 from limner.models import Samples, Scores
 from limner.models.bounded import Bounded
 from limner.reports.pages import write_comparison
-from limner.reports.run_view import Portrait
+from limner.reports.run_view import RunView
 from limner.workbench.measuring import FEATURES
 from limner.workbench.run import Run, open_run
 
@@ -57,7 +57,7 @@ def compare(
         _ = run.model  # all can be used: said before the first is measured
     sampling = [run.model for run in opened if isinstance(run.model, Samples)]
     fidelity = fidelity or not all(isinstance(model, Scores) for model in sampling)
-    rows: list[tuple[Portrait, dict[str, Any]]] = []
+    rows: list[tuple[RunView, dict[str, Any]]] = []
     for run in opened:
         record = run.evaluate(
             split=split,
@@ -66,6 +66,6 @@ def compare(
             features=opened[0].folder.parent / FEATURES,  # all are looked at with the same network
             quiet=quiet,
         )
-        rows.append((run.portrait(), record))
+        rows.append((run.view(), record))
     path = write_comparison(Path(out), rows, title=title, introduction=introduction)
     return path, [record for _, record in rows]

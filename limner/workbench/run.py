@@ -20,7 +20,7 @@ from limner.models import Model, Reconstructs, Samples, Scores, families, with_a
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import describe_shape
 from limner.reports.pages import write_run_pages
-from limner.reports.run_view import Portrait
+from limner.reports.run_view import RunView
 from limner.runs import find_run, record_evaluation
 from limner.training.checkpoints import MODEL, load_model
 from limner.training.loop import Outcome
@@ -242,11 +242,11 @@ class Run:
 
     def report(self) -> Path:
         """Write ``report.html`` and the model card ``README.md`` anew; gives the report's path."""
-        return write_run_pages(self.portrait())
+        return write_run_pages(self.view())
 
-    def portrait(self) -> Portrait:
+    def view(self) -> RunView:
         """The run as the pages show it."""
-        return Portrait(self.name, self.folder, self.config, self.model, self.data())
+        return RunView(self.name, self.folder, self.config, self.model, self.data())
 
     def matching(self, images: ImageSet) -> ImageSet:
         """``images``, which are of the shape and the levels of those it was trained on.
