@@ -39,9 +39,9 @@ def hooks() -> Hooks | None:
     return None if os.environ.get("LIMNER_ACCELERATE", "1") == "0" else _loaded()
 
 
-def on_compile(tell: Callable[[], None]) -> None:
-    """Have ``tell`` called when a loop is compiled for the first time on this machine, which takes some seconds."""
-    _tell[:] = [tell]
+def on_compile(tell: Callable[[], None] | None) -> None:
+    """Have ``tell`` called when a loop is compiled for the first time on this machine, which takes some seconds; None: nobody."""
+    _tell[:] = [] if tell is None else [tell]
 
 
 @functools.cache

@@ -37,9 +37,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         try:
             words = list(sys.argv[1:] if argv is None else argv)
             if "--quiet" not in words:
-                on_compile(functools.partial(print, COMPILING, file=sys.stderr, flush=True))
+                on_compile(lambda: print(COMPILING, file=sys.stderr, flush=True))
             _parse(_gather_settings(words))()
         finally:
+            on_compile(None)
             sys.stdout.flush()  # also of --help, which ends in a SystemExit: nobody may be reading
     except LimnerError as error:
         _refuse(str(error))
