@@ -40,7 +40,7 @@ def hooks() -> Hooks | None:
 
 
 def on_compile(tell: Callable[[], None] | None) -> None:
-    """Have ``tell`` called when a loop is compiled for the first time on this machine, which takes some seconds; None: nobody."""
+    """Have ``tell`` called when a loop is compiled for the first time on this machine (seconds); None: nobody."""
     _tell[:] = [] if tell is None else [tell]
 
 
