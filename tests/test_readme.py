@@ -2,12 +2,15 @@
 
 import os
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from limner.cli.commands import COMMANDS
+from limner.config.settings import described
 from limner.models import families
+from limner.models.recipes import AdversarialConfig, TrainingConfig
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,6 +54,57 @@ def test_the_readmes_table_is_that_of_the_registry():
         (ROOT / "README.md").write_text(f"{before}{begin}{wanted}<!-- end of families -->{after}", encoding="utf-8")
         return
     assert there == wanted, "write it anew with LIMNER_WRITE_README=1"
+
+
+def settings_table(settings, chosen=None):
+    """Key, default, range and meaning; and what a recipe chooses instead."""
+    column = [] if chosen is None else ["`default` recipe"]
+    head = ["setting", "default", *column, "may be", "meaning"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for s in settings:
+        allowed = s.allowed.removeprefix("must be ").removeprefix("choose one of ")
+        allowed = re.sub(r" and at most 1,000,000(,000)?$", "", allowed)  # a typing error's bound, no choice
+        own = "" if chosen is None or s.default == chosen[s.name] else f"`{chosen[s.name]}`"
+        cells = [f"`{s.name}`", f"`{s.default}`", *([own] if column else []), allowed, s.meaning]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def settings_page():
+    """docs/settings.md, from the dataclasses."""
+    shared = {s.name: s for s in described(TrainingConfig)}
+    parts = [
+        "# Settings",
+        "Each is a `--set KEY=VALUE` of `limner train` and a line of a run's `config.toml`.\n"
+        "`limner models MODEL` says the same on the command line.\n"
+        "This page is written by `LIMNER_WRITE_README=1 pytest tests/test_readme.py`.",
+        "A recipe (`--recipe`) chooses other values than the defaults. The column `default` recipe has those\n"
+        "of the recipe `default` for binary images of 28×28, where they differ.",
+        "## Training",
+        settings_table(shared.values()),
+        "### Training of two players (GAN)",
+        "As above, and with these instead:",
+        settings_table([s for s in described(AdversarialConfig) if s != shared.get(s.name)]),
+    ]
+    for f in families().values():
+        recipe = f.recipe("default", (1, 28, 28))
+        written = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in asdict(recipe.network).items()}
+        own, usual = asdict(recipe.training), asdict(f.training())
+        trained = ", ".join(f"`{key}={value}`" for key, value in own.items() if value != usual[key])
+        parts += [
+            f"## {f.name}",
+            f"{f.summary} {f.paper}. Images: {f.images}.",
+            settings_table(described(f.config), written),
+            f"Its `default` recipe trains with {trained or 'the defaults'}.",
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def test_the_page_of_settings_is_that_of_the_dataclasses():
+    path = ROOT / "docs" / "settings.md"
+    if os.environ.get("LIMNER_WRITE_README"):
+        path.write_text(settings_page(), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == settings_page(), "write it anew with LIMNER_WRITE_README=1"
 
 
 @pytest.mark.parametrize("name", list(families()))
