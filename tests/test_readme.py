@@ -124,7 +124,7 @@ def test_every_link_leads_somewhere():
 
 def test_every_name_in_the_docs_exists():
     """Functions and classes that a docs page names by file are there."""
-    for page in ("pixelcnn", "pixelrnn", "made", "autoencoder", "vae", "ladder_vae", "probe"):
+    for page in ("pixelcnn", "pixelrnn", "multiscale", "made", "autoencoder", "vae", "ladder_vae", "probe"):
         text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
         source = "\n".join(p.read_text(encoding="utf-8") for p in ROOT.glob("[lt]*/**/*.py"))
         for name in re.findall(r"`(?:[A-Za-z]+\.)?([A-Za-z_]\w+)`(?: in `| \()?", text):
