@@ -6,7 +6,7 @@ import gzip
 import zlib
 from pathlib import Path
 
-from limner.errors import LimnerError
+from limner.errors import LimnerError, reason_of
 
 __all__ = ["read_bytes", "sibling"]
 
@@ -34,7 +34,7 @@ def read_bytes(path: Path, limit: int) -> bytearray:
     except (gzip.BadGzipFile, zlib.error) as error:
         raise LimnerError(f"{path}: this gzip file is damaged ({error}): fetch it again") from error
     except OSError as error:
-        raise LimnerError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise LimnerError(f"{path}: cannot be read: {reason_of(error)}") from error
     return content
 
 
