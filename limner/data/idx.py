@@ -28,16 +28,12 @@ def is_idx(path: Path) -> bool:
 
 
 def parse_idx(path: Path, axes: tuple[int, ...]) -> np.ndarray:
-    """The uint8 array of an IDX file, in memory and writable.
-
-    Args:
-        path: The file, gzipped if named ``.gz``.
-        axes: How many axes are acceptable.
+    """The uint8 array of an IDX file, in memory and writable; it must have one of these numbers of ``axes``.
 
     Raises:
         LimnerError: It is no IDX file of unsigned bytes, or its length is not what its header says.
     """
-    start = read_bytes(path, 4)
+    start = read_bytes(path, 4 + 4 * 8)
     if len(start) < 4 or start[:2] != b"\0\0" or not 1 <= start[3] <= 8:
         raise LimnerError(f"{path}: not an IDX file (its first bytes are {start[:4].hex(' ') or 'missing'})")
     if start[2] != UNSIGNED_BYTE:
@@ -45,10 +41,9 @@ def parse_idx(path: Path, axes: tuple[int, ...]) -> np.ndarray:
     if start[3] not in axes:
         raise LimnerError(f"{path}: has {start[3]} axes where {' or '.join(map(str, axes))} were expected")
     offset = 4 + 4 * start[3]
-    header = read_bytes(path, offset)
-    if len(header) < offset:
+    if len(start) < offset:
         raise LimnerError(f"{path}: its header is cut off")
-    shape = np.frombuffer(header, ">u4", offset=4).tolist()
+    shape = np.frombuffer(start, ">u4", start[3], offset=4).tolist()
     promised = math.prod(shape)
     limit = available_memory()
     content = read_bytes(path, min(offset + promised, limit) + 1)

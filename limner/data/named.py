@@ -50,7 +50,6 @@ COUNTS = {
     STACKED: (100_000, 10_000, 26_000),  # made here; 26,000 samples is what the papers count modes with
 }
 
-
 Parts = dict[str, tuple[np.ndarray, np.ndarray]]  # uint8 (N, C, H, W) and labels int64 (N,), by split
 
 

@@ -48,8 +48,7 @@ def read_npz(path: Path, options: Options) -> ImageSet:
     Raises:
         LimnerError: The file is damaged, or its arrays cannot be told apart or are no images.
     """
-    images: dict[str, np.ndarray] = {}
-    labels: dict[str, np.ndarray] = {}
+    found: dict[str, dict[str, np.ndarray]] = {"images": {}, "labels": {}}
     name = ""
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -57,22 +56,21 @@ def read_npz(path: Path, options: Options) -> ImageSet:
             if len(roles) == 1:
                 roles = dict.fromkeys(roles, ("images", ALL))
             for name, (role, part) in roles.items():
-                found = {"images": images, "labels": labels}.get(role)
-                if found is None:
-                    continue
-                if part in found:
+                if part in found.get(role, ()):
                     raise LimnerError(f"{path}: more than one array of {role} for {part}: keep one ({name})")
-                found[part] = archive[name]
+                if role in found:
+                    found[role][part] = archive[name]
     except FAILURES as error:
         where = f"array {name!r}: " if name else ""
         raise LimnerError(f"{path}: cannot read this file: {where}{_why(error)}") from error
+    images, labels = found["images"], found["labels"]
     if not images:
         raise LimnerError(f"{path}: none of its arrays ({', '.join(roles)}) is called images, x, x_train or such")
     if ALL in images and len(images) > 1:
         if "train" in images:
             raise LimnerError(f"{path}: has an array for train and one that names no split: keep one of the two")
         images["train"] = images.pop(ALL)
-        labels = {("train" if part == ALL else part): found for part, found in labels.items()}
+        labels = {("train" if part == ALL else part): column for part, column in labels.items()}
     return _assemble(path, images, labels, options)
 
 

@@ -72,8 +72,7 @@ def memory_budget() -> int:
     Raises:
         LimnerError: ``$LIMNER_MEMORY`` is not a number of bytes.
     """
-    wanted = os.environ.get("LIMNER_MEMORY")
-    if wanted:
+    if wanted := os.environ.get("LIMNER_MEMORY"):
         if not wanted.isdecimal():
             raise LimnerError(f"LIMNER_MEMORY must be a whole number of bytes, not {wanted!r}")
         return int(wanted)
