@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import struct
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from limner.data.packed import DAMAGE
 from limner.errors import reason_of
 
 __all__ = ["EXTENSIONS", "Decoded", "Unreadable", "decode", "header_size", "quiet"]
@@ -32,12 +30,8 @@ EXTENSIONS = frozenset((
     ".rgba", ".sgi", ".tga", ".tif", ".tiff", ".webp", ".xbm", ".xpm",
 ))  # fmt: skip
 
-# What Pillow was seen to let escape on damaged files, and what a file or a zip member adds when it is read.
-FAILURES = (
-    OSError, EOFError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError,
-    AssertionError, RuntimeError, MemoryError, ImportError, struct.error, zlib.error, zipfile.BadZipFile,
-    Image.DecompressionBombError, Image.DecompressionBombWarning,
-)  # fmt: skip
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+FAILURES = (*DAMAGE, *BOMBS, ArithmeticError, AssertionError, AttributeError, ImportError)
 
 IMAGE_WIDTH, IMAGE_LENGTH, ORIENTATION = 0x0100, 0x0101, 0x0112  # tags of TIFF and EXIF
 UPRIGHT = {
@@ -173,7 +167,7 @@ def _reason(error: BaseException, stream: BinaryIO) -> str:
         if stream.seekable() and stream.seek(0, 2) == 0:
             return "the file is empty"
         return "not an image that Pillow can read"
-    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+    if isinstance(error, BOMBS):
         return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels: taken for a decompression bomb"
     if isinstance(error, MemoryError):
         return "too large for the memory"

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,15 +11,12 @@ import numpy as np
 from limner.data.arrays import Rows, assemble, channels_first
 from limner.data.imageset import ImageSet
 from limner.data.options import Options
+from limner.data.packed import DAMAGE
 from limner.data.splitting import ALL, SPLITS
 from limner.errors import LimnerError, reason_of
 
 __all__ = ["read_npy", "read_npz", "whole_numbers"]
 
-FAILURES = (
-    OSError, EOFError, ValueError, SyntaxError, TypeError, LookupError, RuntimeError, MemoryError,
-    struct.error, zlib.error, zipfile.BadZipFile,
-)  # fmt: skip
 IMAGES = {"x", "image", "images", "img", "imgs", "data"}
 LABELS = {"y", "label", "labels", "target", "targets"}
 AXES = "(N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3"
@@ -37,7 +31,7 @@ def read_npy(path: Path, options: Options) -> ImageSet:
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FAILURES as error:
+    except DAMAGE as error:
         raise LimnerError(f"{path}: cannot read this array: {_why(error)}") from error
     return _assemble(path, {ALL: array}, {}, options)
 
@@ -60,7 +54,7 @@ def read_npz(path: Path, options: Options) -> ImageSet:
                     raise LimnerError(f"{path}: more than one array of {role} for {part}: keep one ({name})")
                 if role in found:
                     found[role][part] = archive[name]
-    except FAILURES as error:
+    except DAMAGE as error:
         where = f"array {name!r}: " if name else ""
         raise LimnerError(f"{path}: cannot read this file: {where}{_why(error)}") from error
     images, labels = found["images"], found["labels"]
