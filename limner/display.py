@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 from rich.progress import (
@@ -22,8 +23,8 @@ from limner.training import loop
 
 __all__ = ["bar", "console", "duration", "stages", "training"]
 
-_FIGURES = {"discriminator": "D", "generator": "G", "accuracy": "accuracy", "distance": "distance"}  # of two players
-_FIGURES |= {"error": "error"}  # of a reconstruction
+# Of two players, and of a reconstruction
+_FIGURES = {"discriminator": "D", "generator": "G", "accuracy": "accuracy", "distance": "distance", "error": "error"}
 
 
 def console(quiet: bool = False) -> Console:
@@ -51,16 +52,15 @@ def _columns(*more: ProgressColumn, quiet: bool) -> Progress:
 @contextmanager
 def bar(description: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A bar for work of known length: call what is yielded with (done, total)."""
-    with _columns(MofNCompleteColumn(), TimeRemainingColumn(), quiet=quiet) as progress:
-        task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    with stages(quiet, description) as update:
+        yield partial(update, description)
 
 
 @contextmanager
-def stages(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+def stages(quiet: bool = False, first: str = "loading") -> Iterator[Callable[[str, int, int], None]]:
     """A bar for work that names its stages: call what is yielded with (stage, done, total)."""
     with _columns(MofNCompleteColumn(), TimeRemainingColumn(), quiet=quiet) as progress:
-        task = progress.add_task("loading", total=None)
+        task = progress.add_task(first, total=None)
         yield lambda stage, done, total: progress.update(task, description=stage, completed=done, total=total)
 
 
@@ -73,14 +73,23 @@ def training(
     A bound of the likelihood is marked ≤: the true figure is no larger. A ``note`` says that the training loss is none.
     """
     sign = "≤ " if bound == "lower" else ""
+
+    def said(figures: Mapping[str, float], places: int, sign: str) -> str:
+        if "nats" not in figures:
+            return " · ".join(f"{short} {figures[k]:.3g}" for k, short in _FIGURES.items() if k in figures)
+        bits = bits_per_dim(figures["nats"], dimensions)
+        return f"{sign}{figures['nats']:.{places}f} nats ({bits:.{places + 1}f} bits/dim)"
+
     with _columns(TextColumn("{task.fields[figures]}"), quiet=quiet) as progress:
         task = progress.add_task(name, total=1.0, figures="")
-        shown: dict[str, Mapping[str, float] | None] = {"validation": None}
-        if note:
-            progress.console.print(f"{name}  {note}", style="yellow", markup=False, soft_wrap=True)
+        validation: Mapping[str, float] | None = None  # the latest that was printed
         named: set[str] = set()  # what the doctor has said that still stands
 
+        def warn(text: str) -> None:
+            progress.console.print(f"{name}  {text}", style="yellow", markup=False, soft_wrap=True)
+
         def show(p: loop.Progress) -> None:
+            nonlocal validation, named
             steps = f"{p.step:,}/{p.steps:,}" if p.steps else f"{p.step:,}"
             figures = (
                 f"step {steps} · train {said(p.train, 2, '' if note else sign)} · "
@@ -88,30 +97,15 @@ def training(
                 + "".join(f" · [yellow]{d.name}[/yellow]" for d in p.diagnoses)
             )
             progress.update(task, completed=p.fraction, figures=figures)
-            if p.validation is not None and p.validation != shown["validation"]:
-                shown["validation"] = p.validation
-                progress.console.print(
-                    f"{name}  step {p.step:,}  {p.fraction:4.0%}  validation {said(p.validation, 3, sign)}  "
-                    f"{duration(p.seconds_left)} left",
-                    soft_wrap=True,
-                )
-
+            if p.validation is not None and p.validation != validation:
+                validation = p.validation
+                text = f"{name}  step {p.step:,}  {p.fraction:4.0%}  validation {said(validation, 3, sign)}"
+                progress.console.print(f"{text}  {duration(p.seconds_left)} left", soft_wrap=True)
             for d in p.diagnoses:
                 if d.name not in named:
-                    progress.console.print(
-                        f"{name}  step {p.step:,}  {d.name}: {d.observed}; try {d.remedy}",
-                        style="yellow",
-                        markup=False,
-                        soft_wrap=True,
-                    )
-            named.clear()
-            named.update(d.name for d in p.diagnoses)
+                    warn(f"step {p.step:,}  {d.name}: {d.observed}; try {d.remedy}")
+            named = {d.name for d in p.diagnoses}
 
-        def said(figures: Mapping[str, float], places: int, sign: str) -> str:
-            if "nats" not in figures:
-                return " · ".join(f"{short} {figures[k]:.3g}" for k, short in _FIGURES.items() if k in figures)
-            nats = figures["nats"]
-            bits = bits_per_dim(nats, dimensions)
-            return f"{sign}{nats:.{places}f} nats ({bits:.{places + 1}f} bits/dim)"
-
+        if note:
+            warn(note)
         yield show

@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from limner.errors import LimnerError
+from limner.errors import LimnerError, reason_of
 
 __all__ = ["check_place", "read_json_lines", "sweep", "write_bytes", "write_text"]
 
@@ -38,18 +38,17 @@ def write_bytes(path: str | os.PathLike[str], data: bytes | bytearray | memoryvi
         if target.exists() and not target.is_file() and not target.is_dir():
             target.write_bytes(data)
             return
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:  # an interrupt must clean up as well
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise LimnerError(f"cannot write {path}: {_reason(error, target)}") from error
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException as error:  # an interrupt must clean up as well
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise LimnerError(f"cannot write {path}: {_reason(error, target)}") from error
+        raise
     _sync_folder(target.parent)
 
 
@@ -103,7 +102,7 @@ def _reason(error: OSError, target: Path) -> str:
         return f"there is no folder {target.parent}; create it first"
     if target.is_dir():
         return "it is a folder; give the name of a file"
-    return error.strerror or type(error).__name__
+    return reason_of(error)
 
 
 def _sync_folder(folder: Path) -> None:

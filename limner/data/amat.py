@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from limner.data.arrays import ALL, Rows, assemble
+from limner.data.arrays import Rows, assemble
 from limner.data.imageset import ImageSet
 from limner.data.numpy_files import whole_numbers
 from limner.data.options import Options, available_memory
 from limner.data.packed import read_bytes, sibling
-from limner.errors import LimnerError
+from limner.data.splitting import ALL
+from limner.errors import LimnerError, reason_of
 
 __all__ = ["is_amat", "parse_amat", "read_amat"]
 
@@ -28,9 +29,6 @@ def is_amat(path: Path) -> bool:
 
 def parse_amat(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Images uint8 ``(N, 1, H, H)`` and labels int64 ``(N,)``, if there is a column of them.
-
-    Args:
-        path: The file, gzipped if named ``.gz``.
 
     Raises:
         LimnerError: The file is damaged, too large, or its lines are no square images.
@@ -64,8 +62,8 @@ def read_amat(path: Path, options: Options) -> ImageSet:
     parsed = {part: parse_amat(file) for part, file in files.items()}
     given = {part: labels for part, (_, labels) in parsed.items() if labels is not None}
     indices, label_names = whole_numbers(given, path)
-    parts = {part: Rows(x, (1, x.shape[2], x.shape[3]), indices.get(part)) for part, (x, _) in parsed.items()}
-    notes = tuple(f"{part} is {file.name}" for part, file in files.items() if part not in (ALL, "train"))
+    parts = {part: Rows(images, indices.get(part)) for part, (images, _) in parsed.items()}
+    notes = [f"{part} is {file.name}" for part, file in files.items() if part not in (ALL, "train")]
     return assemble(parts, options, label_names=label_names, notes=notes)
 
 
@@ -91,7 +89,7 @@ def _numbers(text: bytearray, path: Path, side: int, columns: int) -> tuple[np.n
     try:
         table = np.loadtxt(io.BytesIO(text), dtype=np.float32, ndmin=2)
     except ValueError as error:
-        raise LimnerError(f"{path}: not a table of numbers: {str(error).splitlines()[0]}") from error
+        raise LimnerError(f"{path}: not a table of numbers: {reason_of(error)}") from error
     pixels, labels = table[:, : side * side], None
     if columns > side * side:
         last = table[:, -1]

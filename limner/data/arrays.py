@@ -2,54 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from limner.data.fitting import fit_array, fit_note, large_note
+from limner.data.fitting import choose_size, fit_array
 from limner.data.imageset import ImageSet, MemoryStore, PictureStore, Split
-from limner.data.levels import nearest_level
+from limner.data.levels import extremes
 from limner.data.options import Options
-from limner.data.splitting import HELD_OUT, content_hash, divide
+from limner.data.splitting import ALL, HELD_OUT, content_hash, hold_out
 from limner.data.stores import FileStore
 from limner.errors import LimnerError
 
-__all__ = ["ALL", "Rows", "assemble"]
+__all__ = ["Rows", "assemble", "channels_first"]
 
-ALL = "all"  # the part of a source that knows no splits
 BLOCK = 2048  # images converted at once
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Images of one part of a source.
+    """Images of one part of a source."""
 
-    Attributes:
-        array: ``(N, ...)``, in memory or mapped from a file.
-        shape: ``(C, H, W)`` of an image.
-        labels: Class indices int64 ``(N,)``.
-        convert: Makes uint8 ``(n, C, H, W)`` of rows of ``array``; None where ``array`` is that already.
-    """
-
-    array: np.ndarray
-    shape: tuple[int, int, int]
-    labels: np.ndarray | None = None
-    convert: Callable[[np.ndarray], np.ndarray] | None = None
+    array: np.ndarray  # (N, C, H, W), in memory or mapped from a file
+    labels: np.ndarray | None = None  # class indices int64 (N,)
+    scale: int = 1  # what values are multiplied by to lie in 0..255
 
     def __len__(self) -> int:
         return len(self.array)
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of an image."""
+        _, c, h, w = self.array.shape
+        return c, h, w
+
+    @property
     def ready(self) -> bool:
         """Whether ``array`` lies in memory as it is wanted."""
-        return self.convert is None and not isinstance(self.array, np.memmap) and self.array.flags.writeable
+        flags, mapped = self.array.flags, isinstance(self.array, np.memmap)
+        return self._are_bytes and flags.c_contiguous and flags.writeable and not mapped
 
     def take(self, positions: np.ndarray | slice) -> np.ndarray:
         """uint8 ``(n, C, H, W)``."""
         rows = self.array[positions]
-        return rows if self.convert is None else self.convert(rows)
+        return rows if self._are_bytes else np.round(rows.astype(np.float64) * self.scale).astype(np.uint8)
+
+    @property
+    def _are_bytes(self) -> bool:
+        return self.array.dtype == np.uint8 and self.scale == 1
+
+
+def channels_first(array: np.ndarray) -> np.ndarray | None:
+    """A view ``(N, C, H, W)`` of ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)`` with C 1 or 3; None of others."""
+    if array.ndim == 3:
+        return array[:, None]
+    if array.ndim == 4 and array.shape[3] in (1, 3):  # also where both could be: channels last is commoner in files
+        return array.transpose(0, 3, 1, 2)
+    return array if array.ndim == 4 and array.shape[1] in (1, 3) else None
 
 
 def assemble(
@@ -58,7 +69,7 @@ def assemble(
     *,
     levels: int | None = None,
     label_names: tuple[str, ...] = (),
-    notes: tuple[str, ...] = (),
+    notes: Collection[str] = (),
 ) -> ImageSet:
     """A set of ``parts``.
 
@@ -72,40 +83,32 @@ def assemble(
     Raises:
         LimnerError: The parts are empty or of different shapes, or there is nothing to train on.
     """
-    native = _common_shape(parts, options.source)
-    size = options.size or native[1:]
-    resized = size != native[1:]
-    said = list(notes)
-    if resized:
-        said.append(fit_note(native[1:], size, options.fit))
-    elif options.size is None:
-        said += large_note(size)
+    channels, *native = _common_shape(parts, options.source)
+    size, fitting_notes = choose_size([(native[0], native[1])], options.size, options.fit)
+    said = [*notes, *fitting_notes]
     members = _divide(parts, options, said)
-    shape = (native[0], *size)
-    total = sum(map(len, parts.values())) * int(np.prod(shape))
+    shape, resized = (channels, *size), list(size) != native
     ready = not resized and all(rows.ready for rows in parts.values())  # lies in memory anyway
-    in_memory = ready or total <= options.memory_limit
+    in_memory = ready or sum(map(len, parts.values())) * int(np.prod(shape)) <= options.memory_limit
     if not in_memory:
         said.append("the images do not fit in the memory limit: they are read anew whenever they are used")
 
     known = levels if not resized else None
-    look = _Look(active=known is None)
+    found = known or (2 if _is_binary([_Reader(rows, size, options) for rows in parts.values()]) else 256)
     splits: dict[str, Split] = {}
     for name, (rows, where) in members.items():
-        reader = _Reader(rows, size, resized, options)
+        reader = _Reader(rows, size, options)
         store: PictureStore
         if in_memory:
-            store = MemoryStore(reader.all(where, look, name))
+            store = MemoryStore(reader.all(where, name))
         else:
-            positions = np.arange(len(rows)) if where is None else where
-            for start in range(0, len(positions) if look.active else 0, BLOCK):
-                look.at(reader.fitted(positions[start : start + BLOCK]))
-                options.progress(f"looking at {name}", start, len(positions))
-            store = FileStore(reader.one, positions, shape)
+            store = FileStore(reader.one, np.arange(len(rows)) if where is None else where, shape)
         labels = rows.labels if rows.labels is None or where is None else rows.labels[where]
         splits[name] = Split(store, None if labels is None else torch.from_numpy(labels))
-    found = known or (2 if look.binary() else 256)
-    said += _level_notes(found, levels, known, options.levels)
+    if levels is None or options.levels is not None:
+        said += options.level_notes(found)
+    elif levels != found:
+        said.append(f"fitting makes values in between: {found} levels instead of {levels}")
     return ImageSet(options.source, shape, options.levels or found, splits, label_names, (), tuple(said))
 
 
@@ -113,7 +116,7 @@ def _common_shape(parts: Mapping[str, Rows], source: str) -> tuple[int, int, int
     if not (ALL in parts or "train" in parts):
         raise LimnerError(f"{source} has images for {', '.join(parts)} but none to train on")
     for rows in parts.values():
-        if not len(rows) or not all(rows.shape):
+        if not rows.array.size:
             raise LimnerError(f"{source} holds no images: {len(rows)} of shape {rows.shape}")
     shapes = {rows.shape for rows in parts.values()}
     if len(shapes) > 1:
@@ -123,19 +126,15 @@ def _common_shape(parts: Mapping[str, Rows], source: str) -> tuple[int, int, int
 
 def _divide(parts: Mapping[str, Rows], options: Options, notes: list[str]) -> dict[str, tuple[Rows, np.ndarray | None]]:
     """Rows and positions by split, in the order train, validation, test; None for all in their own order."""
-    missing = {name: share for name, share in HELD_OUT.items() if name not in parts}
-    whole = parts[ALL] if ALL in parts else parts["train"]
     divided: dict[str, np.ndarray] = {}
-    if missing:
+    whole = parts[ALL] if ALL in parts else parts["train"]
+    if not HELD_OUT.keys() <= parts.keys():
         hashes: list[bytes] = []
         for start in range(0, len(whole), BLOCK):
             hashes += map(content_hash, whole.take(slice(start, start + BLOCK)))
             options.progress("dividing", len(hashes), len(whole))
-        divided = divide(hashes, missing)
-        if not all(map(len, divided.values())):
-            notes.append("too few different images for a validation and a test split: both are needed to measure")
-        elif ALL not in parts:
-            notes.append(f"{' and '.join(missing)} taken out of train: a tenth each, by the images' content")
+        divided, said = hold_out(hashes, parts)
+        notes += said
     return {name: (whole, divided[name]) if name in divided else (parts[name], None) for name in ("train", *HELD_OUT)}
 
 
@@ -145,55 +144,36 @@ class _Reader:
 
     rows: Rows
     size: tuple[int, int]
-    resized: bool
     options: Options
 
     def fitted(self, positions: np.ndarray | slice) -> np.ndarray:
-        images = self.rows.take(positions)
-        return fit_array(images, self.size, self.options.fit) if self.resized else images
-
-    def quantized(self, images: np.ndarray) -> np.ndarray:
-        if self.options.levels in (None, 256):
-            return images
-        return nearest_level(torch.from_numpy(np.array(images)), self.options.levels).numpy()
+        return fit_array(self.rows.take(positions), self.size, self.options.fit)
 
     def one(self, position: int) -> np.ndarray:
-        return self.quantized(self.fitted(slice(position, position + 1)))[0]
+        return self.options.quantized(self.fitted(slice(position, position + 1)))[0]
 
-    def all(self, where: np.ndarray | None, look: _Look, name: str) -> torch.Tensor:
+    def all(self, where: np.ndarray | None, name: str) -> torch.Tensor:
         """All images at ``where``, uint8 ``(N, C, H, W)``; the array itself where nothing is to be done."""
+        as_is = self.rows.ready and self.rows.shape[1:] == self.size and self.options.levels in (None, 256)
+        if where is None and as_is:
+            return torch.from_numpy(self.rows.array)
         n = len(self.rows) if where is None else len(where)
-        as_is = where is None and self.rows.ready and not self.resized and self.options.levels in (None, 256)
-        images = self.rows.array if as_is else np.empty((n, self.rows.shape[0], *self.size), np.uint8)
+        images = np.empty((n, self.rows.shape[0], *self.size), np.uint8)
         for start in range(0, n, BLOCK):
             block = slice(start, min(start + BLOCK, n))
-            if not as_is:
-                fitted = self.fitted(block if where is None else where[block])
-                images[block] = self.quantized(fitted)
-                self.options.progress(f"reading {name}", block.stop, n)
-            look.at(images[block] if as_is else fitted)
+            images[block] = self.options.quantized(self.fitted(block if where is None else where[block]))
+            self.options.progress(f"reading {name}", block.stop, n)
         return torch.from_numpy(images)
 
 
-class _Look:
-    """Whether all pixels shown to it are 0 or 255, and both occur."""
-
-    def __init__(self, active: bool) -> None:
-        self.active, self.extreme, self.dark, self.bright = active, active, False, False
-
-    def at(self, images: np.ndarray) -> None:
-        if self.active:
-            dark, bright = int((images == 0).sum()), int((images == 255).sum())
-            self.dark, self.bright = self.dark or dark > 0, self.bright or bright > 0
-            self.active = self.extreme = dark + bright == images.size
-
-    def binary(self) -> bool:
-        return self.extreme and self.dark and self.bright
-
-
-def _level_notes(found: int, native: int | None, known: int | None, asked: int | None) -> list[str]:
-    if asked is not None:
-        return [] if asked in (256, found) else [f"every pixel was moved to the nearest of {asked} levels"]
-    if known is None and native not in (None, found):
-        return [f"fitting makes values in between: {found} levels instead of {native}"]
-    return ["every pixel is black or white: 2 levels"] if native is None and found == 2 else []
+def _is_binary(parts: Collection[_Reader]) -> bool:
+    """Whether all pixels are 0 or 255, and both occur."""
+    values: set[int] = set()
+    for reader in parts:
+        for start in range(0, len(reader.rows), BLOCK):
+            found = extremes(reader.fitted(slice(start, start + BLOCK)))
+            if found is None:
+                return False
+            values |= found
+            reader.options.progress("looking", start, len(reader.rows))
+    return values == {0, 255}

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import torch
 
@@ -59,16 +60,12 @@ class Batches:
         self.split, self.seed = split, seed
         self.batch_size = min(batch_size, len(split))
         self.steps_per_epoch = len(split) // self.batch_size
-        self._latest: tuple[int, torch.Tensor] = (-1, torch.empty(0, dtype=torch.int64))
+        self._order = lru_cache(maxsize=1)(partial(epoch_order, len(split), seed))
 
     def indices(self, step: int) -> torch.Tensor:
         """Which images of the split meet in ``step`` (from 0), int64 ``(B,)``."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        latest, order = self._latest
-        if latest != epoch:
-            order = epoch_order(len(self.split), self.seed, epoch)
-            self._latest = (epoch, order)
-        return order[place * self.batch_size : (place + 1) * self.batch_size]
+        return self._order(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
 
     def at(self, step: int) -> Batch:
         """The batch of ``step`` (from 0), whatever was asked for before."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import struct
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +12,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
+
+from limner.data.packed import DAMAGE
+from limner.errors import reason_of
 
 __all__ = ["EXTENSIONS", "Decoded", "Unreadable", "decode", "header_size", "quiet"]
 
@@ -30,12 +30,8 @@ EXTENSIONS = frozenset((
     ".rgba", ".sgi", ".tga", ".tif", ".tiff", ".webp", ".xbm", ".xpm",
 ))  # fmt: skip
 
-# What Pillow was seen to let escape on damaged files, and what a file or a zip member adds when it is read.
-FAILURES = (
-    OSError, EOFError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError,
-    AssertionError, RuntimeError, MemoryError, ImportError, struct.error, zlib.error, zipfile.BadZipFile,
-    Image.DecompressionBombError, Image.DecompressionBombWarning,
-)  # fmt: skip
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+FAILURES = (*DAMAGE, *BOMBS, ArithmeticError, AssertionError, AttributeError, ImportError)
 
 IMAGE_WIDTH, IMAGE_LENGTH, ORIENTATION = 0x0100, 0x0101, 0x0112  # tags of TIFF and EXIF
 UPRIGHT = {
@@ -55,38 +51,25 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image at its own size.
+    """An image at its own size."""
 
-    Attributes:
-        image: Mode ``L``, or ``RGB`` if any pixel has a colour.
-        see_through: It had transparent pixels, now laid on white.
-    """
-
-    image: Image.Image
-    see_through: bool
+    image: Image.Image  # mode L, or RGB if any pixel has a colour
+    see_through: bool  # it had transparent pixels, now laid on white
 
 
 def decode(stream: BinaryIO) -> Decoded:
-    """Read the (first) image in ``stream``.
+    """Read the (first) image in ``stream``, a file in any format of Pillow's.
 
-    Args:
-        stream: An image file in any format of Pillow's.
-
-    Returns:
-        The image, upright (EXIF), transparent parts on white, 16 bits scaled to 8; grey exactly if
-        R = G = B everywhere.
+    It is upright (EXIF), transparent parts on white, 16 bits scaled to 8; grey exactly if R = G = B everywhere.
 
     Raises:
         Unreadable: The file is damaged, empty, too large or no image.
     """
-    try:
-        with Image.open(stream, formats=_formats()) as image:
-            image.load()
-            turned = _upright(image)  # Pillow has turned TIFF itself by now, and dropped the tag
-            flat, see_through = _to_8_bits(turned)
-            return Decoded(_without_false_colour(flat), see_through)
-    except FAILURES as error:
-        raise Unreadable(_reason(error, stream)) from error
+    with _opened(stream) as image:
+        image.load()
+        turn = UPRIGHT.get(_orientation(image))  # Pillow has turned TIFF itself by now, and dropped the tag
+        flat, see_through = _to_8_bits(image if turn is None else image.transpose(turn))
+        return Decoded(_without_false_colour(flat), see_through)
 
 
 def header_size(stream: BinaryIO) -> tuple[int, int]:
@@ -95,16 +78,13 @@ def header_size(stream: BinaryIO) -> tuple[int, int]:
     Raises:
         Unreadable: The header cannot be read.
     """
-    try:
-        with Image.open(stream, formats=_formats()) as image:
-            width, height = image.size
-            orientation = _orientation(image)
-            if isinstance(image, TiffImageFile):  # some versions of Pillow turn its size already, some do not
-                width, height = image.tag_v2[IMAGE_WIDTH], image.tag_v2[IMAGE_LENGTH]
-                orientation = image.tag_v2.get(ORIENTATION, 1)
-            return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
-    except FAILURES as error:
-        raise Unreadable(_reason(error, stream)) from error
+    with _opened(stream) as image:
+        width, height = image.size
+        orientation = _orientation(image)
+        if isinstance(image, TiffImageFile):  # some versions of Pillow turn its size already, some do not
+            width, height = image.tag_v2[IMAGE_WIDTH], image.tag_v2[IMAGE_LENGTH]
+            orientation = image.tag_v2.get(ORIENTATION, 1)
+        return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
 
 
 @contextmanager
@@ -119,6 +99,15 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _opened(stream: BinaryIO) -> Iterator[Image.Image]:
+    try:
+        with Image.open(stream, formats=_formats()) as image:
+            yield image
+    except FAILURES as error:
+        raise Unreadable(_reason(error, stream)) from error
+
+
 @lru_cache(maxsize=1)
 def _formats() -> tuple[str, ...]:
     Image.init()
@@ -131,11 +120,6 @@ def _orientation(image: Image.Image) -> int:
     except FAILURES:  # damaged EXIF data says nothing about the pixels
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    turn = UPRIGHT.get(_orientation(image))
-    return image if turn is None else image.transpose(turn)
 
 
 def _to_8_bits(image: Image.Image) -> tuple[Image.Image, bool]:
@@ -183,9 +167,8 @@ def _reason(error: BaseException, stream: BinaryIO) -> str:
         if stream.seekable() and stream.seek(0, 2) == 0:
             return "the file is empty"
         return "not an image that Pillow can read"
-    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+    if isinstance(error, BOMBS):
         return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels: taken for a decompression bomb"
     if isinstance(error, MemoryError):
         return "too large for the memory"
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    return reason_of(error)

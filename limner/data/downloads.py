@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from limner.data.options import Progress
-from limner.errors import LimnerError
+from limner.errors import LimnerError, reason_of
 
 __all__ = ["Remote", "fetch"]
 
@@ -18,17 +18,11 @@ TIMEOUT = 30  # seconds without an answer before the next mirror is tried
 
 @dataclass(frozen=True)
 class Remote:
-    """A public file.
+    """A public file."""
 
-    Attributes:
-        name: Its name, as it is kept.
-        mirrors: Addresses of the file, in the order to try them.
-        md5: Its published checksum, None where none is published.
-    """
-
-    name: str
-    mirrors: Sequence[str]
-    md5: str | None = None
+    name: str  # as it is kept
+    mirrors: Sequence[str]  # addresses, in the order to try them
+    md5: str | None = None  # None where none is published
 
 
 class _Bar:
@@ -72,10 +66,7 @@ def fetch(remote: Remote, folder: Path, on_progress: Progress | None = None) -> 
                     path=folder,
                     downloader=pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT),
                 )
-            except (
-                OSError,
-                ValueError,
-            ) as error:  # requests' errors are OSErrors, a wrong checksum a ValueError
+            except (OSError, ValueError) as error:  # requests' errors are OSErrors, a wrong checksum a ValueError
                 failures.append(f"{urlsplit(url).hostname}: {_why(error)}")
             else:
                 return Path(path)
@@ -92,8 +83,5 @@ def _why(error: BaseException) -> str:
     response = getattr(error, "response", None)
     if response is not None:
         return f"HTTP status {response.status_code}"
-    return {
-        "ConnectTimeout": "no answer",
-        "ReadTimeout": "no answer",
-        "ConnectionError": "no connection",
-    }.get(type(error).__name__, str(error).splitlines()[0][:100] if str(error) else type(error).__name__)
+    known = {"ConnectTimeout": "no answer", "ReadTimeout": "no answer", "ConnectionError": "no connection"}
+    return known.get(type(error).__name__) or reason_of(error)

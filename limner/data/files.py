@@ -7,107 +7,85 @@ import os
 import stat
 import threading
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from limner.data.imageset import Broken
 from limner.errors import LimnerError
 
-__all__ = ["Files", "FolderFiles", "ZipFiles"]
+__all__ = ["Files", "files_in_folder", "files_in_zip"]
 
 LARGEST_MEMBER = 1 << 30  # bytes of one image in a zip
 
 
-class Files(Protocol):
+@dataclass(frozen=True)
+class Files:
     """Files that can be listed and read."""
 
     names: list[str]  # relative, with /, sorted; hidden ones left out
     broken: list[Broken]  # folders that could not be listed
-
-    def open(self, name: str) -> BinaryIO:
-        """The bytes of one file.
-
-        Raises:
-            OSError, zipfile.BadZipFile, RuntimeError: It cannot be read.
-        """
-        ...
+    open: Callable[[str], BinaryIO]  # raises OSError, zipfile.BadZipFile or RuntimeError
 
 
-class FolderFiles:
-    """The regular files below a folder; links are followed, but no folder is entered twice.
+def files_in_folder(root: Path) -> Files:
+    """The regular files below ``root``; links are followed, but no folder is entered twice.
 
     Raises:
         LimnerError: The folder cannot be listed.
     """
+    names: list[str] = []
+    broken: list[Broken] = []
+    entered: set[str] = set()
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.names: list[str] = []
-        self.broken: list[Broken] = []
-        entered: set[str] = set()
-        try:
-            next(os.scandir(root), None)
-        except OSError as error:
-            raise LimnerError(f"{root}: cannot list this folder: {error.strerror}") from error
-        for folder, below, files in os.walk(root, followlinks=True, onerror=self._skip):
-            entered.add(os.path.realpath(folder))
-            below[:] = sorted(
-                name
-                for name in below
-                if not _hidden(name) and os.path.realpath(os.path.join(folder, name)) not in entered
-            )
-            self.names += [
-                Path(folder, name).relative_to(root).as_posix()
-                for name in files
-                if not _hidden(name) and _regular(os.path.join(folder, name))
-            ]
-        self.names.sort()
+    def skip(error: OSError) -> None:
+        where = os.path.relpath(error.filename, root)
+        broken.append(Broken(where, f"cannot list this folder: {error.strerror}"))
 
-    def _skip(self, error: OSError) -> None:
-        where = os.path.relpath(error.filename, self.root)
-        self.broken.append(Broken(where, f"cannot list this folder: {error.strerror}"))
-
-    def open(self, name: str) -> BinaryIO:
-        """The bytes of one file."""
-        return (self.root / name).open("rb")
+    try:
+        next(os.scandir(root), None)
+    except OSError as error:
+        raise LimnerError(f"{root}: cannot list this folder: {error.strerror}") from error
+    for folder, below, files in os.walk(root, followlinks=True, onerror=skip):
+        entered.add(os.path.realpath(folder))
+        shown = sorted(name for name in below if not _hidden(name))
+        below[:] = [name for name in shown if os.path.realpath(os.path.join(folder, name)) not in entered]
+        paths = [Path(folder, name) for name in files if not _hidden(name)]
+        names += [path.relative_to(root).as_posix() for path in paths if _regular(path)]
+    return Files(sorted(names), broken, lambda name: (root / name).open("rb"))
 
 
-class ZipFiles:
+def files_in_zip(path: Path) -> Files:
     """The members of a zip file, read where they lie.
 
     Raises:
         LimnerError: It is no zip file, or a damaged one.
     """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise LimnerError(f"{path}: cannot read this zip file ({error}): fetch or pack it again") from error
+    lock = threading.Lock()  # one handle, many threads
+    files = (info for info in archive.infolist() if not info.is_dir())
+    members = {info.filename: info for info in files if not any(map(_hidden, info.filename.split("/")))}
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-            raise LimnerError(f"{path}: cannot read this zip file ({error}): fetch or pack it again") from error
-        self._lock = threading.Lock()  # one handle, many threads
-        self._members = {
-            info.filename: info
-            for info in self._zip.infolist()
-            if not info.is_dir() and not any(_hidden(part) for part in info.filename.split("/"))
-        }
-        self.names = sorted(self._members)
-        self.broken: list[Broken] = []
-
-    def open(self, name: str) -> BinaryIO:
-        """The bytes of one member."""
-        info = self._members[name]
+    def read(name: str) -> BinaryIO:
+        info = members[name]
         if info.file_size > LARGEST_MEMBER:
             raise OSError(f"unpacks to {info.file_size:,} bytes: too large for an image")
-        with self._lock:
-            return io.BytesIO(self._zip.read(info))
+        with lock:
+            return io.BytesIO(archive.read(info))
+
+    return Files(sorted(members), [], read)
 
 
 def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _regular(path: str) -> bool:
+def _regular(path: Path) -> bool:
     try:
-        return stat.S_ISREG(os.stat(path).st_mode)
+        return stat.S_ISREG(path.stat().st_mode)
     except OSError:  # a dangling link is listed: it is reported as broken when it is read
         return True

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from limner.data.options import FitMode
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-__all__ = ["choose_size", "fit_array", "fit_image", "fit_note", "large_note"]
+__all__ = ["choose_size", "fit_array", "fit_image"]
 
 LONGEST_SIDE = 64  # of the size that limner chooses for images of different sizes
+MANNER = {"crop": "by centre crop", "pad": "with black borders", "stretch": "by stretching"}
 
 
 def fit_image(image: Image.Image, size: tuple[int, int], how: FitMode) -> Image.Image:
     """``image`` (mode L or RGB) at ``size`` ``(H, W)``, antialiased; unchanged if it has that size."""
-    from PIL import Image
-
     height, width = size
     if image.size == (width, height):
         return image
@@ -42,9 +38,9 @@ def fit_image(image: Image.Image, size: tuple[int, int], how: FitMode) -> Image.
 
 
 def fit_array(images: np.ndarray, size: tuple[int, int], how: FitMode) -> np.ndarray:
-    """uint8 ``(n, C, h, w)`` at ``size`` ``(H, W)``: uint8 ``(n, C, H, W)``."""
-    from PIL import Image
-
+    """uint8 ``(n, C, h, w)`` at ``size`` ``(H, W)``: uint8 ``(n, C, H, W)``; the same array if it has that size."""
+    if images.shape[2:] == size:
+        return images
     fitted = np.empty((*images.shape[:2], *size), np.uint8)
     for image, out in zip(images, fitted, strict=True):
         for plane, target in zip(image, out, strict=True):  # Pillow resizes each channel by itself anyway
@@ -61,39 +57,23 @@ def choose_size(
     ones) scaled down until its longer side is at most 64.
     """
     counts = Counter(sizes)
-    smallest, largest = (choice(counts, key=lambda hw: (hw[0] * hw[1], hw)) for choice in (min, max))
-    if len(counts) == 1:
-        native = sizes[0]
-        if asked is None or asked == native:
-            return native, large_note(native)
-        return asked, [fit_note(native, asked, how)]
-    found = f"sizes differ ({len(counts)} sizes, {text_of(smallest)} … {text_of(largest)})"
-    size = asked
-    if size is None:
-        height, width = min(counts, key=lambda hw: (-counts[hw], hw[0] * hw[1], hw))
-        shrink = max(1.0, max(height, width) / LONGEST_SIDE)
-        size = max(1, round(height / shrink)), max(1, round(width / shrink))
-    return size, [f"{found}: fitted to {text_of(size)} {_manner(how)}; choose with --size and --fit"]
+    native = min(counts, key=lambda hw: (-counts[hw], hw[0] * hw[1], hw))
+    if len(counts) > 1:
+        smallest, largest = (choice(counts, key=lambda hw: (hw[0] * hw[1], hw)) for choice in (min, max))
+        shrink = max(1.0, max(native) / LONGEST_SIDE)
+        size = asked or (max(1, round(native[0] / shrink)), max(1, round(native[1] / shrink)))
+        found = f"sizes differ ({len(counts)} sizes, {_text(smallest)} … {_text(largest)})"
+        return size, [f"{found}: fitted to {_text(size)} {MANNER[how]}; choose with --size and --fit"]
+    if asked is None:
+        note = f"images of {_text(native)} pixels train slowly: --size {LONGEST_SIDE} is a start"
+        return native, [note] if max(native) > LONGEST_SIDE else []
+    if asked == native:
+        return native, []
+    change = f"from {_text(native)} to {_text(asked)}"
+    scaled = native[0] * asked[1] == native[1] * asked[0]
+    return asked, [f"every image scaled {change}" if scaled else f"every image fitted {change} {MANNER[how]}"]
 
 
-def large_note(size: tuple[int, int]) -> list[str]:
-    """A warning, where images are so large that training takes long."""
-    if max(size) <= LONGEST_SIDE:
-        return []
-    return [f"images of {text_of(size)} pixels train slowly: --size {LONGEST_SIDE} is a start"]
-
-
-def fit_note(old: tuple[int, int], new: tuple[int, int], how: FitMode) -> str:
-    """What happens to images of size ``old``."""
-    if old[0] * new[1] == old[1] * new[0]:
-        return f"every image scaled from {text_of(old)} to {text_of(new)}"
-    return f"every image fitted from {text_of(old)} to {text_of(new)} {_manner(how)}"
-
-
-def text_of(size: tuple[int, int]) -> str:
+def _text(size: tuple[int, int]) -> str:
     """``(H, W)`` as people say it, width first."""
     return f"{size[1]}×{size[0]}"
-
-
-def _manner(how: FitMode) -> str:
-    return {"crop": "by centre crop", "pad": "with black borders", "stretch": "by stretching"}[how]

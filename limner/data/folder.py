@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import torch
@@ -13,16 +14,16 @@ from limner.data.decoding import EXTENSIONS, Unreadable, decode, header_size, qu
 from limner.data.files import Files
 from limner.data.fitting import choose_size, fit_image
 from limner.data.imageset import Broken, ImageSet, MemoryStore, PictureStore, Split
-from limner.data.layout import ALL, Layout, arrange
-from limner.data.levels import nearest_level
+from limner.data.layout import Layout, arrange
+from limner.data.levels import extremes
 from limner.data.options import Options
-from limner.data.splitting import HELD_OUT, content_hash, divide
+from limner.data.splitting import ALL, HELD_OUT, content_hash, divide, hold_out
 from limner.data.stores import FileStore, parallel
-from limner.errors import LimnerError
+from limner.errors import LimnerError, reason_of
 
 __all__ = ["read_images"]
 
-SPLITS = ("train", "validation", "test")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -39,38 +40,53 @@ class _Facts:
 class _Reader:
     """Reads images of some files at one size; every pixel that limner sees comes through here."""
 
-    def __init__(self, files: Files, names: tuple[str, ...], options: Options, size: tuple[int, int]) -> None:
-        self.files, self.names, self.options, self.size = files, names, options, size
-        self.channels = 3
+    def __init__(self, files: Files, names: tuple[str, ...], options: Options) -> None:
+        self.files, self.names, self.options = files, names, options
+        self.broken = list(files.broken)
+        self.size, self.channels = (0, 0), 3  # decided when all headers, then all images have been seen
 
-    def see(self, position: int) -> tuple[np.ndarray, _Facts] | Broken:
+    def each(
+        self, stage: str, read: Callable[[BinaryIO], Result], positions: Sequence[int]
+    ) -> Iterator[tuple[int, Result]]:
+        """What ``read`` makes of the files at ``positions``, by threads; those that it cannot read are broken."""
+        found = parallel(lambda position: self._attempt(read, position), positions)
+        for done, (position, one) in enumerate(zip(positions, found, strict=True), start=1):
+            if isinstance(one, Broken):
+                self.broken.append(one)
+            else:
+                yield position, one
+            if done % 500 == 0 or done == len(positions):
+                self.options.progress(stage, done, len(positions))
+
+    def see(self, stream: BinaryIO) -> tuple[np.ndarray, _Facts]:
         """Decode and fit one image: uint8 ``(1 or 3, H, W)``, and what was learnt of it."""
-        try:
-            with self.files.open(self.names[position]) as stream:
-                decoded = decode(stream)
-            native = np.asarray(decoded.image)
-            fitted = np.asarray(fit_image(decoded.image, self.size, self.options.fit))
-        except (Unreadable, OSError, RuntimeError, zipfile.BadZipFile, MemoryError) as error:
-            return _broken(self.names[position], error)
+        decoded = decode(stream)
+        native = np.asarray(decoded.image)
+        fitted = np.asarray(fit_image(decoded.image, self.size, self.options.fit))
         pixels = np.ascontiguousarray(fitted[None] if fitted.ndim == 2 else fitted.transpose(2, 0, 1))
-        was_binary = _extremes(native) is not None
-        content = content_hash(native)
-        return pixels, _Facts(len(pixels), content, decoded.see_through, was_binary, _extremes(pixels))
+        was_binary = extremes(native) is not None
+        return pixels, _Facts(len(pixels), content_hash(native), decoded.see_through, was_binary, extremes(pixels))
 
     def finish(self, pixels: np.ndarray) -> np.ndarray:
         """Grey to RGB where the set has colour, and to the levels asked for: uint8 ``(C, H, W)``."""
         if len(pixels) < self.channels:
             pixels = np.repeat(pixels, self.channels, axis=0)
-        if self.options.levels in (None, 256):
-            return pixels
-        return nearest_level(torch.from_numpy(np.array(pixels)), self.options.levels).numpy()
+        return self.options.quantized(pixels)
 
     def read(self, position: int) -> np.ndarray:
         """The finished image at ``position``, for a store."""
-        seen = self.see(position)
+        seen = self._attempt(self.see, position)
         if isinstance(seen, Broken):
             raise LimnerError(f"{seen.path} of {self.options.source} could be read before, not now: {seen.reason}")
         return self.finish(seen[0])
+
+    def _attempt(self, read: Callable[[BinaryIO], Result], position: int) -> Result | Broken:
+        name = self.names[position]
+        try:
+            with self.files.open(name) as stream:
+                return read(stream)
+        except (Unreadable, OSError, RuntimeError, zipfile.BadZipFile, MemoryError) as error:
+            return Broken(name, reason_of(error))
 
 
 def read_images(files: Files, options: Options) -> ImageSet:
@@ -85,14 +101,20 @@ def read_images(files: Files, options: Options) -> ImageSet:
     layout = arrange(files.names, EXTENSIONS)
     if not layout.names:
         raise LimnerError(f"{options.source} holds no images: limner reads png, jpg, gif, bmp, tif, webp and such")
+    reader = _Reader(files, layout.names, options)
+    seen: dict[int, _Facts] = {}
+    kept: dict[int, np.ndarray] = {}
+    held = 0
     with quiet():
-        broken, sizes = _look(files, layout, options)
-        good = [i for i in range(len(layout.names)) if i in sizes]
-        _insist(good, broken, options)
-        size, notes = choose_size([sizes[i] for i in good], options.size, options.fit)
-        reader = _Reader(files, layout.names, options, size)
-        seen, kept = _read(reader, good, broken)
-    _insist(list(seen), broken, options)
+        sizes = dict(reader.each("looking", header_size, range(len(layout.names))))
+        _insist(sizes, reader)
+        reader.size, notes = choose_size(list(sizes.values()), options.size, options.fit)
+        for position, (pixels, facts) in reader.each("reading", reader.see, list(sizes)):
+            seen[position], kept[position] = facts, pixels
+            held += pixels.nbytes
+            if held > options.memory_limit:  # and so will be all together, perhaps with more channels
+                kept.clear()
+    _insist(seen, reader)
 
     coloured = sum(one.channels == 3 for one in seen.values())
     reader.channels = 3 if coloured else 1
@@ -100,120 +122,51 @@ def read_images(files: Files, options: Options) -> ImageSet:
         notes.append(f"{coloured} of {len(seen)} images are in colour: all are read as RGB")
     if see_through := sum(one.see_through for one in seen.values()):
         notes.append(f"{see_through} of {len(seen)} images have transparent parts: laid on white")
-    levels = _levels(list(seen.values()), options, notes)
-    shape = (reader.channels, *size)
-    in_memory = kept is not None and len(seen) * int(np.prod(shape)) <= options.memory_limit
+    values = {one.values for one in seen.values()}
+    found = 2 if None not in values and frozenset().union(*filter(None, values)) == {0, 255} else 256
+    notes += options.level_notes(found)
+    if options.levels is None and found == 256 and all(one.was_binary for one in seen.values()):
+        notes.append("the images are black and white, but fitting them makes greys: 256 levels (--levels 2)")
+    shape = (reader.channels, *reader.size)
+    in_memory = len(seen) * int(np.prod(shape)) <= options.memory_limit
     if not in_memory:
         notes.append("the images do not fit in the memory limit: they are decoded anew whenever they are used")
 
     splits: dict[str, Split] = {}
     for name, where in _divide(layout, seen, notes).items():
         store: PictureStore = FileStore(reader.read, where, shape)
-        if in_memory and kept is not None:
+        if in_memory:
             images = np.empty((len(where), *shape), np.uint8)
             for slot, position in enumerate(where.tolist()):
                 images[slot] = reader.finish(kept.pop(position))
             store = MemoryStore(torch.from_numpy(images))
         labels = torch.tensor(layout.labels)[torch.from_numpy(where)] if layout.labels else None
         splits[name] = Split(store, labels, tuple(layout.names[i] for i in where))
-    broken.sort(key=lambda one: one.path)
-    return ImageSet(options.source, shape, levels, splits, layout.label_names, tuple(broken), (*layout.notes, *notes))
-
-
-def _look(files: Files, layout: Layout, options: Options) -> tuple[list[Broken], dict[int, tuple[int, int]]]:
-    """First pass: ``(H, W)`` by position, from the headers."""
-
-    def look(name: str) -> tuple[int, int] | Broken:
-        try:
-            with files.open(name) as stream:
-                return header_size(stream)
-        except (Unreadable, OSError, RuntimeError, zipfile.BadZipFile, MemoryError) as error:
-            return _broken(name, error)
-
-    broken = list(files.broken)
-    sizes: dict[int, tuple[int, int]] = {}
-    for position, found in enumerate(parallel(look, layout.names)):
-        if isinstance(found, Broken):
-            broken.append(found)
-        else:
-            sizes[position] = found
-        if position % 500 == 0 or position == len(layout.names) - 1:
-            options.progress("looking", position + 1, len(layout.names))
-    return broken, sizes
-
-
-def _read(
-    reader: _Reader, positions: list[int], broken: list[Broken]
-) -> tuple[dict[int, _Facts], dict[int, np.ndarray] | None]:
-    """Second pass: what is known of each image, and the fitted pixels unless they pass the memory limit."""
-    seen: dict[int, _Facts] = {}
-    kept: dict[int, np.ndarray] | None = {}
-    held = 0
-    images: Iterator[tuple[np.ndarray, _Facts] | Broken] = parallel(reader.see, positions)
-    for done, (position, one) in enumerate(zip(positions, images, strict=True), start=1):
-        if isinstance(one, Broken):
-            broken.append(one)
-        else:
-            pixels, seen[position] = one
-            held += pixels.nbytes
-            if held > reader.options.memory_limit:
-                kept = None
-            if kept is not None:
-                kept[position] = pixels
-        if done % 500 == 0 or done == len(positions):
-            reader.options.progress("reading", done, len(positions))
-    return seen, kept
+    broken = tuple(sorted(reader.broken, key=lambda one: one.path))
+    levels = options.levels or found
+    return ImageSet(options.source, shape, levels, splits, layout.label_names, broken, (*layout.notes, *notes))
 
 
 def _divide(layout: Layout, seen: dict[int, _Facts], notes: list[str]) -> dict[str, np.ndarray]:
     """Positions by split, ordered by content: the first of a split are a fair sample of it."""
-    members: dict[str, np.ndarray] = {}
-    for part in (ALL, *SPLITS):
-        members[part] = np.array([i for i in seen if layout.parts[i] == part], np.int64)
-    missing = {name: share for name, share in HELD_OUT.items() if not len(members[name])}
-    whole = members[ALL] if len(members[ALL]) else members["train"]
-    divided = divide([seen[i].content for i in whole], missing)
-    splits = {name: whole[where] for name, where in divided.items()}
-    for name in set(HELD_OUT) - set(missing):
-        splits[name] = members[name][divide([seen[i].content for i in members[name]], {})["train"]]
-    if missing and not all(len(splits[name]) for name in missing):
-        notes.append("too few different images for a validation and a test split: both are needed to measure")
-    elif not len(members[ALL]) and missing:
-        notes.append(f"{' and '.join(missing)} taken out of train: a tenth each, by the images' content")
+    parts: dict[str, list[int]] = {}
+    for position in seen:
+        parts.setdefault(layout.parts[position], []).append(position)
+    hashes = {name: [seen[i].content for i in members] for name, members in parts.items()}
+    whole = ALL if ALL in parts else "train"
+    divided, said = hold_out(hashes.get(whole, []), parts)
+    notes += said
+    splits: dict[str, np.ndarray] = {}
+    for name in ("train", *HELD_OUT):
+        of, where = (whole, divided[name]) if name in divided else (name, divide(hashes[name], {})["train"])
+        splits[name] = np.array(parts.get(of, []), np.int64)[where]
     training = {seen[i].content for i in splits["train"]}
     doubles = {name: sum(seen[i].content in training for i in splits[name]) for name in HELD_OUT}
     notes += [f"{n} images of {name} are also in train, pixel for pixel" for name, n in doubles.items() if n]
-    return {name: splits[name] for name in SPLITS}
+    return splits
 
 
-def _levels(seen: list[_Facts], options: Options, notes: list[str]) -> int:
-    values = [one.values for one in seen]
-    binary = None not in values and frozenset().union(*(v for v in values if v)) == {0, 255}
-    if options.levels is not None:
-        if options.levels < 256 and not (binary and options.levels == 2):
-            notes.append(f"every pixel was moved to the nearest of {options.levels} levels")
-        return options.levels
-    if binary:
-        notes.append("every pixel is black or white: 2 levels")
-        return 2
-    if all(one.was_binary for one in seen):
-        notes.append("the images are black and white, but fitting them makes greys: 256 levels (--levels 2)")
-    return 256
-
-
-def _extremes(pixels: np.ndarray) -> frozenset[int] | None:
-    dark, bright = int((pixels == 0).sum()), int((pixels == 255).sum())
-    if dark + bright != pixels.size:
-        return None
-    return frozenset([0] * (dark > 0) + [255] * (bright > 0))
-
-
-def _insist(good: list[int], broken: list[Broken], options: Options) -> None:
-    if not good:
-        first = f"{broken[0].path}: {broken[0].reason}"
-        raise LimnerError(f"none of the {len(broken)} images in {options.source} can be read; {first}")
-
-
-def _broken(name: str, error: BaseException) -> Broken:
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return Broken(name, reason.splitlines()[0])
+def _insist(readable: Collection[int], reader: _Reader) -> None:
+    if not readable:
+        first = f"{reader.broken[0].path}: {reader.broken[0].reason}"
+        raise LimnerError(f"none of the {len(reader.broken)} images in {reader.options.source} can be read; {first}")

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from limner.data.arrays import ALL, Rows, assemble
+from limner.data.arrays import Rows, assemble, channels_first
 from limner.data.imageset import ImageSet
-from limner.data.numpy_files import layout_of, whole_numbers
+from limner.data.numpy_files import whole_numbers
 from limner.data.options import Options, available_memory
 from limner.data.packed import read_bytes, sibling
+from limner.data.splitting import ALL
 from limner.errors import LimnerError
 
 __all__ = ["is_idx", "parse_idx", "read_idx"]
@@ -27,16 +28,12 @@ def is_idx(path: Path) -> bool:
 
 
 def parse_idx(path: Path, axes: tuple[int, ...]) -> np.ndarray:
-    """The uint8 array of an IDX file, in memory and writable.
-
-    Args:
-        path: The file, gzipped if named ``.gz``.
-        axes: How many axes are acceptable.
+    """The uint8 array of an IDX file, in memory and writable; it must have one of these numbers of ``axes``.
 
     Raises:
         LimnerError: It is no IDX file of unsigned bytes, or its length is not what its header says.
     """
-    start = read_bytes(path, 4)
+    start = read_bytes(path, 4 + 4 * 8)
     if len(start) < 4 or start[:2] != b"\0\0" or not 1 <= start[3] <= 8:
         raise LimnerError(f"{path}: not an IDX file (its first bytes are {start[:4].hex(' ') or 'missing'})")
     if start[2] != UNSIGNED_BYTE:
@@ -44,10 +41,9 @@ def parse_idx(path: Path, axes: tuple[int, ...]) -> np.ndarray:
     if start[3] not in axes:
         raise LimnerError(f"{path}: has {start[3]} axes where {' or '.join(map(str, axes))} were expected")
     offset = 4 + 4 * start[3]
-    header = read_bytes(path, offset)
-    if len(header) < offset:
+    if len(start) < offset:
         raise LimnerError(f"{path}: its header is cut off")
-    shape = np.frombuffer(header, ">u4", offset=4).tolist()
+    shape = np.frombuffer(start, ">u4", start[3], offset=4).tolist()
     promised = math.prod(shape)
     limit = available_memory()
     content = read_bytes(path, min(offset + promised, limit) + 1)
@@ -71,27 +67,17 @@ def read_idx(path: Path, options: Options) -> ImageSet:
         files = {"train": path, "test": test}
     images, labels = {}, {}
     for part, file in files.items():
-        images[part] = parse_idx(file, (3, 4))
+        array = parse_idx(file, (3, 4))
+        rows = channels_first(array)
+        if rows is None:
+            raise LimnerError(f"{file}: its axes {array.shape} are not those of grey or RGB images")
+        images[part] = np.ascontiguousarray(rows)
         of_labels = sibling(Path(str(file).replace("idx3", "idx1")), "images", "labels")
         if of_labels and "images" in file.name:
             labels[part] = parse_idx(of_labels, (1,))
-            if len(labels[part]) != len(images[part]):
-                raise LimnerError(f"{of_labels}: {len(labels[part])} labels for {len(images[part])} images")
+            if len(labels[part]) != len(array):
+                raise LimnerError(f"{of_labels}: {len(labels[part])} labels for {len(array)} images")
     indices, label_names = whole_numbers(labels, path)
-    return assemble(
-        {part: image_rows(array, files[part], indices.get(part)) for part, array in images.items()},
-        options,
-        label_names=label_names,
-        notes=(f"test is {files['test'].name}",) if "test" in files else (),
-    )
-
-
-def image_rows(array: np.ndarray, path: Path, labels: np.ndarray | None) -> Rows:
-    """Rows of an array of bytes ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``."""
-    found = layout_of(array.shape)
-    if found is None:
-        raise LimnerError(f"{path}: its axes {array.shape} are not those of grey or RGB images")
-    shape, axes = found
-    if axes == "HWC":
-        return Rows(np.ascontiguousarray(array.transpose(0, 3, 1, 2)), shape, labels)
-    return Rows(array.reshape(len(array), *shape), shape, labels)
+    parts = {part: Rows(array, indices.get(part)) for part, array in images.items()}
+    notes = [f"test is {files['test'].name}"] if "test" in files else []
+    return assemble(parts, options, label_names=label_names, notes=notes)

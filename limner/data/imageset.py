@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 import torch
 
+from limner.data.stores import FileStore
 from limner.errors import LimnerError
 
 __all__ = ["Broken", "ImageSet", "MemoryStore", "PictureStore", "Split"]
-
-
-class PictureStore(Protocol):
-    """Images by position, in memory or on disk."""
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether ``take`` costs no more than copying."""
-        ...
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height, width."""
-        ...
-
-    def __len__(self) -> int:
-        """How many images."""
-        ...
-
-    def take(self, indices: torch.Tensor) -> torch.Tensor:
-        """The images at ``indices`` (int64 ``(B,)``) as uint8 ``(B, C, H, W)``."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -40,7 +18,7 @@ class MemoryStore:
     """All images as one uint8 tensor ``(N, C, H, W)``."""
 
     images: torch.Tensor
-    in_memory: bool = field(default=True, init=False)
+    in_memory = True
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -54,6 +32,9 @@ class MemoryStore:
     def take(self, indices: torch.Tensor) -> torch.Tensor:
         """The images at ``indices`` as uint8 ``(B, C, H, W)``."""
         return self.images.index_select(0, indices)
+
+
+PictureStore = MemoryStore | FileStore  # images by position; taking them from memory costs no more than copying
 
 
 @dataclass(frozen=True)

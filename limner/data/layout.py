@@ -7,35 +7,20 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-__all__ = ["Layout", "arrange"]
+from limner.data.splitting import ALL, SPLITS
 
-SPLIT_FOLDERS = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
-ALL = "all"
+__all__ = ["Layout", "arrange"]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The images among some files.
+    """The images among some files."""
 
-    Attributes:
-        names: Those that are images by their extension, sorted.
-        parts: The split of each, or ``all``.
-        labels: The class of each as an index into ``label_names``; empty without classes.
-        label_names: Sorted.
-        notes: What was decided.
-    """
-
-    names: tuple[str, ...]
-    parts: tuple[str, ...]
-    labels: tuple[int, ...]
-    label_names: tuple[str, ...]
-    notes: tuple[str, ...]
+    names: tuple[str, ...]  # those that are images by their extension, sorted
+    parts: tuple[str, ...]  # the split of each, or ``all``
+    labels: tuple[int, ...]  # the class of each as an index into label_names; empty without classes
+    label_names: tuple[str, ...]  # sorted
+    notes: tuple[str, ...]  # what was decided
 
 
 def arrange(names: Sequence[str], extensions: Collection[str]) -> Layout:
@@ -46,20 +31,19 @@ def arrange(names: Sequence[str], extensions: Collection[str]) -> Layout:
     class, provided that every image lies in one and that there are at least two.
     """
     notes: list[str] = []
-    images = [name for name in names if PurePosixPath(name).suffix.lower() in extensions]
-    others = Counter(PurePosixPath(name).suffix.lower() or "no extension" for name in names)
-    others = Counter({kind: n for kind, n in others.items() if kind not in extensions})
-    if others:
-        kinds = ", ".join(f"{n} {kind}" for kind, n in others.most_common(4))
-        notes.append(f"{others.total()} files that are no images were ignored ({kinds})")
+    kinds = {name: PurePosixPath(name).suffix.lower() for name in names}
+    images = [name for name, kind in kinds.items() if kind in extensions]
+    if others := Counter(kind or "no extension" for kind in kinds.values() if kind not in extensions):
+        most = ", ".join(f"{n} {kind}" for kind, n in others.most_common(4))
+        notes.append(f"{others.total()} files that are no images were ignored ({most})")
     paths = [PurePosixPath(name).parts for name in images]
     while paths and all(len(path) > 1 and path[0] == paths[0][0] for path in paths):
         paths = [path[1:] for path in paths]
 
     parts = [ALL] * len(paths)
     tops = {path[0].lower() for path in paths if len(path) > 1}
-    if "train" in tops and tops & (set(SPLIT_FOLDERS) - {"train"}):
-        parts = [SPLIT_FOLDERS.get(path[0].lower(), "") if len(path) > 1 else "" for path in paths]
+    if "train" in tops and tops & (SPLITS.keys() - {"train"}):
+        parts = [SPLITS.get(path[0].lower(), "") if len(path) > 1 else "" for path in paths]
         if outside := parts.count(""):
             notes.append(f"{outside} images outside of the folders train, validation and test were ignored")
         kept = [i for i, part in enumerate(parts) if part]
@@ -68,10 +52,10 @@ def arrange(names: Sequence[str], extensions: Collection[str]) -> Layout:
 
     classes = sorted({path[0] for path in paths if len(path) > 1})
     loose = sum(len(path) == 1 for path in paths)
+    if len(classes) > 1 and loose:
+        notes.append(f"no labels: {loose} of {len(paths)} images lie outside of the class folders")
     if len(classes) < 2 or loose:
-        if len(classes) > 1:
-            notes.append(f"no labels: {loose} of {len(paths)} images lie outside of the class folders")
-        return Layout(tuple(images), tuple(parts), (), (), tuple(notes))
+        classes, paths = [], []
     index = {name: i for i, name in enumerate(classes)}
     labels = tuple(index[path[0]] for path in paths)
     return Layout(tuple(images), tuple(parts), labels, tuple(classes), tuple(notes))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
 import torch
 
 from limner.errors import LimnerError
 
-__all__ = ["dequantize", "nearest_level", "quantize"]
+__all__ = ["dequantize", "extremes", "nearest_level", "quantize"]
 
 
 @lru_cache(maxsize=256)
@@ -55,6 +56,12 @@ def nearest_level(images: torch.Tensor, levels: int) -> torch.Tensor:
     for pixels, out in zip(images.reshape(-1).split(1 << 20), moved.view(-1).split(1 << 20), strict=True):
         out.copy_(table[pixels.long()])  # piece by piece: indices take eight times the images' memory
     return moved
+
+
+def extremes(pixels: np.ndarray) -> frozenset[int] | None:
+    """Which of the values 0 and 255 occur in ``pixels``; None if others do."""
+    dark, bright = int((pixels == 0).sum()), int((pixels == 255).sum())
+    return frozenset([0] * (dark > 0) + [255] * (bright > 0)) if dark + bright == pixels.size else None
 
 
 @lru_cache(maxsize=256)

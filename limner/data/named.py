@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tarfile
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from limner.data.arrays import Rows, assemble
 from limner.data.downloads import Remote, fetch
 from limner.data.idx import parse_idx
 from limner.data.imageset import ImageSet
+from limner.data.levels import extremes
 from limner.data.options import Options
 from limner.data.splitting import content_hash
 from limner.errors import LimnerError
@@ -49,6 +49,8 @@ COUNTS = {
     "cifar10": (50_000, 5_000, 10_000),
     STACKED: (100_000, 10_000, 26_000),  # made here; 26,000 samples is what the papers count modes with
 }
+
+Parts = dict[str, tuple[np.ndarray, np.ndarray]]  # uint8 (N, C, H, W) and labels int64 (N,), by split
 
 
 @dataclass(frozen=True)
@@ -97,15 +99,11 @@ def read_named(name: str, data_dir: Path, options: Options) -> ImageSet:
     Raises:
         LimnerError: A file is damaged, or cannot be downloaded.
     """
-    readers: dict[str, Callable[[], ImageSet]] = {
-        "digits": lambda: _digits(options),
-        "mnist": lambda: _idx_family(name, data_dir, options),
-        "fashion-mnist": lambda: _idx_family(name, data_dir, options),
-        "binarized-mnist": lambda: _binarized_mnist(data_dir, options),
-        "cifar10": lambda: _cifar10(data_dir, options),
-        STACKED: lambda: _stacked_mnist(data_dir, options),
-    }
-    return readers[name]()
+    if name in IDX_FAMILIES:
+        return _published(_idx_parts(name, data_dir, options), IDX_FAMILIES[name].label_names, options)
+    if name == "digits":
+        return _digits(options)
+    return {"binarized-mnist": _binarized_mnist, "cifar10": _cifar10, STACKED: _stacked_mnist}[name](data_dir, options)
 
 
 def _digits(options: Options) -> ImageSet:
@@ -115,13 +113,10 @@ def _digits(options: Options) -> ImageSet:
     images = np.round(bunch.images[:, None] * 255 / 16).astype(np.uint8)
     labels = bunch.target.astype(np.int64)
     order = sorted(range(len(images)), key=lambda i: content_hash(images[i]))  # no image occurs twice
-    test, validation, train = np.split(np.array(order), [250, 500])
-    parts = {
-        part: Rows(images[where], (1, 8, 8), labels[where])
-        for part, where in (("train", train), ("validation", validation), ("test", test))
-    }
-    note = f"splits of {len(train):,}, 250 and 250 images, chosen by their content"
-    return assemble(parts, options, levels=17, label_names=tuple("0123456789"), notes=(note,))
+    members = {"train": order[500:], "validation": order[250:500], "test": order[:250]}
+    parts = {part: Rows(images[where], labels[where]) for part, where in members.items()}
+    note = f"splits of {len(order) - 500:,}, 250 and 250 images, chosen by their content"
+    return assemble(parts, options, levels=17, label_names=tuple("0123456789"), notes=[note])
 
 
 def _find(data_dir: Path, name: str, remote: Remote, options: Options) -> Path:
@@ -139,18 +134,11 @@ def _check_count(path: Path, count: int, expected: int) -> None:
         raise LimnerError(f"{path}: holds {count:,} images where {expected:,} were published: fetch it again")
 
 
-def _idx_family(name: str, data_dir: Path, options: Options) -> ImageSet:
-    in_training, in_validation, _ = COUNTS[name]
-    images, labels = _idx_arrays(name, data_dir, options)
-    return _published(images["train"], labels["train"], images["t10k"], labels["t10k"],
-                      in_training - in_validation, options, IDX_FAMILIES[name].label_names)  # fmt: skip
-
-
-def _idx_arrays(name: str, data_dir: Path, options: Options) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Images uint8 ``(N, 1, 28, 28)`` and labels int64 ``(N,)`` of the parts ``train`` and ``t10k``."""
+def _idx_parts(name: str, data_dir: Path, options: Options) -> Parts:
+    """The parts of MNIST or Fashion-MNIST."""
     family = IDX_FAMILIES[name]
     in_training, _, in_test = COUNTS[name]
-    arrays: dict[str, np.ndarray] = {}
+    arrays: list[np.ndarray] = []
     for file, md5 in family.md5.items():
         remote = Remote(file, [mirror + file for mirror in family.mirrors], md5)
         path = _find(data_dir, name, remote, options)
@@ -158,44 +146,36 @@ def _idx_arrays(name: str, data_dir: Path, options: Options) -> tuple[dict[str, 
         _check_count(path, len(array), in_training if file.startswith("train") else in_test)
         if array.shape[1:] not in ((28, 28), ()) or (array.ndim == 1 and int(array.max()) > 9):
             raise LimnerError(f"{path}: not the {name} file that was published: fetch it again")
-        arrays["-".join(file.split("-")[:2])] = array
-    images = {part: arrays[f"{part}-images"][:, None] for part in ("train", "t10k")}
-    labels = {part: arrays[f"{part}-labels"].astype(np.int64) for part in ("train", "t10k")}
-    return images, labels
+        arrays.append(array)
+    images, labels = np.concatenate(arrays[0::2]), np.concatenate(arrays[1::2])
+    return _parts(name, images[:, None], labels.astype(np.int64))
+
+
+def _parts(name: str, images: np.ndarray, labels: np.ndarray) -> Parts:
+    """Parts of the set ``name``, of which ``images`` are those for training and then those for tests."""
+    in_training, in_validation, _ = COUNTS[name]
+    cuts = [in_training - in_validation, in_training]
+    pairs = zip(np.split(images, cuts), np.split(labels, cuts), strict=True)
+    return dict(zip(("train", "validation", "test"), pairs, strict=True))
+
+
+def _published(parts: Parts, label_names: tuple[str, ...], options: Options) -> ImageSet:
+    """A set that was published in two parts."""
+    note = f"validation is the last {len(parts['validation'][0]):,} images of the published training part"
+    rows = {part: Rows(images, labels) for part, (images, labels) in parts.items()}
+    return assemble(rows, options, levels=256, label_names=label_names, notes=[note])
 
 
 def _stacked_mnist(data_dir: Path, options: Options) -> ImageSet:
     """Three digits drawn with replacement from the same split of MNIST as R, G and B (Metz et al. 2016, 1611.02163)."""
-    images, labels = _idx_arrays("mnist", data_dir, options)
-    cut = COUNTS["mnist"][0] - COUNTS["mnist"][1]
-    pools = {
-        "train": (images["train"][:cut], labels["train"][:cut]),
-        "validation": (images["train"][cut:], labels["train"][cut:]),
-        "test": (images["t10k"], labels["t10k"]),
-    }
     random = np.random.Generator(np.random.PCG64(0))
-    parts: dict[str, Rows] = {}
-    for (part, (digits, numbers)), n in zip(pools.items(), COUNTS[STACKED], strict=True):
+    rows: dict[str, Rows] = {}
+    pools = _idx_parts("mnist", data_dir, options)
+    for (part, (digits, labels)), n in zip(pools.items(), COUNTS[STACKED], strict=True):
         chosen = random.integers(0, len(digits), (n, 3))
-        parts[part] = Rows(digits[chosen, 0], (3, 28, 28), numbers[chosen] @ np.array([100, 10, 1]))
+        rows[part] = Rows(digits[chosen, 0], labels[chosen] @ np.array([100, 10, 1]))
     note = "three digits of the same split of MNIST an image, drawn once and for all; the label is their number"
-    return assemble(parts, options, levels=256, label_names=tuple(f"{k:03d}" for k in range(1000)), notes=(note,))
-
-
-def _published(
-    images: np.ndarray, labels: np.ndarray, test_images: np.ndarray, test_labels: np.ndarray,
-    cut: int, options: Options, label_names: tuple[str, ...],
-) -> ImageSet:  # fmt: skip
-    """A set in a training and a test part; what follows ``cut`` in the training part is for validation."""
-    _, *shape = images.shape
-    chw = (shape[0], shape[1], shape[2])
-    parts = {
-        "train": Rows(images[:cut], chw, labels[:cut]),
-        "validation": Rows(images[cut:], chw, labels[cut:]),
-        "test": Rows(test_images, chw, test_labels),
-    }
-    note = f"validation is the last {len(images) - cut:,} images of the published training part"
-    return assemble(parts, options, levels=256, label_names=label_names, notes=(note,))
+    return assemble(rows, options, levels=256, label_names=tuple(f"{k:03d}" for k in range(1000)), notes=[note])
 
 
 def _binarized_mnist(data_dir: Path, options: Options) -> ImageSet:
@@ -205,24 +185,21 @@ def _binarized_mnist(data_dir: Path, options: Options) -> ImageSet:
         path = _find(data_dir, "binarized-mnist", Remote(file, [BINARIZED_ROOT + file]), options)
         images, labels = parse_amat(path)
         _check_count(path, len(images), expected)
-        if images.shape[1:] != (1, 28, 28) or labels is not None or bool(((images > 0) & (images < 255)).any()):
+        if images.shape[1:] != (1, 28, 28) or labels is not None or extremes(images) is None:
             raise LimnerError(f"{path}: not the binarized MNIST that was published: fetch it again")
-        parts[part] = Rows(images, (1, 28, 28))
+        parts[part] = Rows(images)
     note = "static binarization (Larochelle and Murray): not comparable with figures for a fresh binarization"
-    return assemble(parts, options, levels=2, notes=(note,))
+    return assemble(parts, options, levels=2, notes=[note])
 
 
 def _cifar10(data_dir: Path, options: Options) -> ImageSet:
-    in_training, in_validation, in_test = COUNTS["cifar10"]
-    size = in_test * 3073  # a label and 3×32×32 pixels a record; all files have as many
-    batches = _cifar10_batches(data_dir, size, options)
-    records = np.concatenate(batches).reshape(-1, 3073)
+    size = COUNTS["cifar10"][2] * 3073  # a label and 3×32×32 pixels a record; all files have as many
+    records = np.concatenate(_cifar10_batches(data_dir, size, options)).reshape(-1, 3073)
     labels = records[:, 0].astype(np.int64)
     if int(labels.max()) > 9:
         raise LimnerError(f"{data_dir}: a CIFAR-10 file has the label {labels.max()}: fetch it again")
     images = np.ascontiguousarray(records[:, 1:]).reshape(-1, 3, 32, 32)
-    return _published(images[:in_training], labels[:in_training], images[in_training:], labels[in_training:],
-                      in_training - in_validation, options, CIFAR10)  # fmt: skip
+    return _published(_parts("cifar10", images, labels), CIFAR10, options)
 
 
 def _cifar10_batches(data_dir: Path, size: int, options: Options) -> list[np.ndarray]:

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import re
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from limner.data.arrays import ALL, Rows, assemble
+from limner.data.arrays import Rows, assemble, channels_first
 from limner.data.imageset import ImageSet
 from limner.data.options import Options
-from limner.errors import LimnerError
+from limner.data.packed import DAMAGE
+from limner.data.splitting import ALL, SPLITS
+from limner.errors import LimnerError, reason_of
 
-__all__ = ["layout_of", "read_npy", "read_npz", "whole_numbers"]
+__all__ = ["read_npy", "read_npz", "whole_numbers"]
 
-FAILURES = (
-    OSError, EOFError, ValueError, SyntaxError, TypeError, LookupError, RuntimeError, MemoryError,
-    struct.error, zlib.error, zipfile.BadZipFile,
-)  # fmt: skip
-SPLITS = {
-    "train": "train",
-    "test": "test",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-}
 IMAGES = {"x", "image", "images", "img", "imgs", "data"}
 LABELS = {"y", "label", "labels", "target", "targets"}
 AXES = "(N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3"
@@ -43,7 +31,7 @@ def read_npy(path: Path, options: Options) -> ImageSet:
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FAILURES as error:
+    except DAMAGE as error:
         raise LimnerError(f"{path}: cannot read this array: {_why(error)}") from error
     return _assemble(path, {ALL: array}, {}, options)
 
@@ -54,8 +42,7 @@ def read_npz(path: Path, options: Options) -> ImageSet:
     Raises:
         LimnerError: The file is damaged, or its arrays cannot be told apart or are no images.
     """
-    images: dict[str, np.ndarray] = {}
-    labels: dict[str, np.ndarray] = {}
+    found: dict[str, dict[str, np.ndarray]] = {"images": {}, "labels": {}}
     name = ""
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -63,34 +50,22 @@ def read_npz(path: Path, options: Options) -> ImageSet:
             if len(roles) == 1:
                 roles = dict.fromkeys(roles, ("images", ALL))
             for name, (role, part) in roles.items():
-                found = {"images": images, "labels": labels}.get(role)
-                if found is None:
-                    continue
-                if part in found:
+                if part in found.get(role, ()):
                     raise LimnerError(f"{path}: more than one array of {role} for {part}: keep one ({name})")
-                found[part] = archive[name]
-    except FAILURES as error:
+                if role in found:
+                    found[role][part] = archive[name]
+    except DAMAGE as error:
         where = f"array {name!r}: " if name else ""
         raise LimnerError(f"{path}: cannot read this file: {where}{_why(error)}") from error
+    images, labels = found["images"], found["labels"]
     if not images:
         raise LimnerError(f"{path}: none of its arrays ({', '.join(roles)}) is called images, x, x_train or such")
     if ALL in images and len(images) > 1:
         if "train" in images:
             raise LimnerError(f"{path}: has an array for train and one that names no split: keep one of the two")
         images["train"] = images.pop(ALL)
-        labels = {("train" if part == ALL else part): found for part, found in labels.items()}
+        labels = {("train" if part == ALL else part): column for part, column in labels.items()}
     return _assemble(path, images, labels, options)
-
-
-def layout_of(shape: tuple[int, ...]) -> tuple[tuple[int, int, int], str] | None:
-    """``(C, H, W)`` and the axes (``HW``, ``CHW``, ``HWC``) of arrays ``(N, ...)`` of ``shape``, or None."""
-    if len(shape) == 3:
-        return (1, shape[1], shape[2]), "HW"
-    if len(shape) == 4 and shape[3] in (1, 3):  # also where both could be: channels last is commoner in files
-        return (shape[3], shape[1], shape[2]), "HWC"
-    if len(shape) == 4 and shape[1] in (1, 3):
-        return (shape[1], shape[2], shape[3]), "CHW"
-    return None
 
 
 def whole_numbers(labels: Mapping[str, np.ndarray], path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -103,9 +78,8 @@ def whole_numbers(labels: Mapping[str, np.ndarray], path: Path) -> tuple[dict[st
     for part, values in labels.items():
         column = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
         if column.ndim != 1 or column.dtype.kind not in "biuUS":
-            raise LimnerError(
-                f"{path}: labels must be a whole number or text an image, not {values.dtype} {values.shape}"
-            )
+            found = f"{values.dtype} {values.shape}"
+            raise LimnerError(f"{path}: labels must be a whole number or text an image, not {found}")
         flat[part] = column
     if not flat:
         return {}, ()
@@ -125,43 +99,29 @@ def _role(name: str) -> tuple[str, str]:
 
 
 def _assemble(path: Path, images: dict[str, np.ndarray], labels: dict[str, np.ndarray], options: Options) -> ImageSet:
-    notes: list[str] = []
-    scale = _scale(images, path, notes)
-    indices, label_names = whole_numbers({part: y for part, y in labels.items() if part in images}, path)
-    parts: dict[str, Rows] = {}
+    arrays: dict[str, np.ndarray] = {}
     for part, array in images.items():
-        found = layout_of(array.shape)
-        if found is None:
+        rows = channels_first(array)
+        if rows is None:
             raise LimnerError(f"{path}: images must be {AXES}, not {array.shape}")
-        shape, axes = found
-        if part in indices and len(indices[part]) != len(array):
-            raise LimnerError(f"{path}: {len(indices[part])} labels for {len(array)} images")
-        plain = axes == "CHW" and array.dtype == np.uint8 and scale == 1
-
-        def convert(rows: np.ndarray, axes: str = axes) -> np.ndarray:
-            bytes_ = rows if rows.dtype == np.uint8 and scale == 1 else _to_bytes(rows, scale)
-            return {"HW": bytes_[:, None], "CHW": bytes_}[axes] if axes != "HWC" else bytes_.transpose(0, 3, 1, 2)
-
-        parts[part] = Rows(array, shape, indices.get(part), None if plain else convert)
-    return assemble(parts, options, label_names=label_names, notes=tuple(notes))
+        arrays[part] = rows
+    scale, notes = _scale(arrays, path)
+    indices, label_names = whole_numbers({part: y for part, y in labels.items() if part in images}, path)
+    for part, column in indices.items():
+        if len(column) != len(arrays[part]):
+            raise LimnerError(f"{path}: {len(column)} labels for {len(arrays[part])} images")
+    parts = {part: Rows(array, indices.get(part), scale) for part, array in arrays.items()}
+    return assemble(parts, options, label_names=label_names, notes=notes)
 
 
-def _to_bytes(rows: np.ndarray, scale: int) -> np.ndarray:
-    return np.round(rows.astype(np.float64) * scale).astype(np.uint8)
-
-
-def _scale(images: Mapping[str, np.ndarray], path: Path, notes: list[str]) -> int:
-    """What to multiply values by to have 0..255: the same for all parts."""
+def _scale(images: Mapping[str, np.ndarray], path: Path) -> tuple[int, list[str]]:
+    """What to multiply values by to have 0..255, the same for all parts; and what to say of it."""
     lowest, highest, kinds = np.inf, -np.inf, set()
     for array in images.values():
         if array.dtype.kind not in "biuf":
             raise LimnerError(f"{path}: pixels must be numbers, not {array.dtype}")
-        if array.ndim < 3:
-            raise LimnerError(f"{path}: images must be {AXES}, not {array.shape}")
-        if not array.size:
-            raise LimnerError(f"{path} holds no images: an array of shape {array.shape}")
         kinds.add(array.dtype.kind)
-        for start in range(0, len(array), BLOCK):
+        for start in range(0, len(array) if array.size else 0, BLOCK):
             rows = array[start : start + BLOCK]
             low, high = float(rows.min()), float(rows.max())
             if not np.isfinite(low + high):
@@ -172,18 +132,13 @@ def _scale(images: Mapping[str, np.ndarray], path: Path, notes: list[str]) -> in
             raise LimnerError(f"{path}: one part has whole numbers and another fractions: save all as uint8")
         if lowest < 0 or highest > 1:
             raise LimnerError(f"{path}: fractions must lie in 0..1, not {lowest:g}..{highest:g}: save as uint8")
-        notes.append("values from 0 to 1 were multiplied by 255 and rounded")
-        return 255
+        return 255, ["values from 0 to 1 were multiplied by 255 and rounded"]
     if lowest < 0 or highest > 255:
         raise LimnerError(f"{path}: whole numbers must lie in 0..255, not {lowest:g}..{highest:g}")
-    if highest == 1:
-        notes.append("values 0 and 1 were read as black and white")
-        return 255
-    return 1
+    return (255, ["values 0 and 1 were read as black and white"]) if highest == 1 else (1, [])
 
 
 def _why(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
     if "allow_pickle" in str(error) or "pickled" in str(error):
         return "it holds Python objects, which limner does not unpickle: save numbers"
-    return lines[0][:200] if lines else type(error).__name__
+    return reason_of(error)

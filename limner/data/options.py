@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
+import torch
+
+from limner.data.levels import nearest_level
 from limner.errors import LimnerError
 
 __all__ = ["FitMode", "Options", "Progress", "available_memory", "memory_budget"]
@@ -23,24 +27,16 @@ LARGEST_SIDE = 8192  # of a requested size
 class Options:
     """What the caller of ``load`` asked for.
 
-    Attributes:
-        source: The SOURCE as the user wrote it, for messages.
-        size: ``(H, W)`` of every image, None to let limner choose.
-        fit: How an image of another size is brought to ``size``.
-        levels: Levels to quantize to, None to keep those found.
-        memory_limit: Bytes of pixels up to which a set is kept in memory.
-        on_progress: Told ``(stage, done, total)`` now and then.
-
     Raises:
         LimnerError: A value is out of range.
     """
 
-    source: str
-    size: tuple[int, int] | None
-    fit: FitMode
-    levels: int | None
-    memory_limit: int
-    on_progress: Progress | None = None
+    source: str  # as the user wrote it, for messages
+    size: tuple[int, int] | None  # (H, W) of every image, None to let limner choose
+    fit: FitMode  # how an image of another size is brought to it
+    levels: int | None  # to quantize to, None to keep those found
+    memory_limit: int  # bytes of pixels up to which a set is kept in memory
+    on_progress: Progress | None = None  # told (stage, done, total) now and then
 
     def __post_init__(self) -> None:
         if self.size is not None:
@@ -57,6 +53,18 @@ class Options:
         if self.on_progress is not None:
             self.on_progress(stage, done, total)
 
+    def quantized(self, images: np.ndarray) -> np.ndarray:
+        """uint8 ``images`` with the levels that were asked for."""
+        if self.levels in (None, 256):
+            return images
+        return nearest_level(torch.from_numpy(np.array(images)), self.levels).numpy()
+
+    def level_notes(self, found: int) -> list[str]:
+        """What becomes of images in which ``found`` levels occur."""
+        if self.levels is None:
+            return ["every pixel is black or white: 2 levels"] if found == 2 else []
+        return [] if self.levels in (256, found) else [f"every pixel was moved to the nearest of {self.levels} levels"]
+
 
 def memory_budget() -> int:
     """Bytes of pixels that may be kept: ``$LIMNER_MEMORY``, else half of the memory that is available.
@@ -64,8 +72,7 @@ def memory_budget() -> int:
     Raises:
         LimnerError: ``$LIMNER_MEMORY`` is not a number of bytes.
     """
-    wanted = os.environ.get("LIMNER_MEMORY")
-    if wanted:
+    if wanted := os.environ.get("LIMNER_MEMORY"):
         if not wanted.isdecimal():
             raise LimnerError(f"LIMNER_MEMORY must be a whole number of bytes, not {wanted!r}")
         return int(wanted)

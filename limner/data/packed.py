@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import struct
+import zipfile
 import zlib
 from pathlib import Path
 
-from limner.errors import LimnerError
+from limner.errors import LimnerError, reason_of
 
-__all__ = ["read_bytes", "sibling"]
+__all__ = ["DAMAGE", "read_bytes", "sibling"]
 
 CHUNK = 1 << 22
+# What numpy and Pillow were seen to let escape on damaged files, and what a file or a zip member adds when it is read
+DAMAGE = (
+    OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, RuntimeError, MemoryError, struct.error,
+    zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 def read_bytes(path: Path, limit: int) -> bytearray:
@@ -34,7 +41,7 @@ def read_bytes(path: Path, limit: int) -> bytearray:
     except (gzip.BadGzipFile, zlib.error) as error:
         raise LimnerError(f"{path}: this gzip file is damaged ({error}): fetch it again") from error
     except OSError as error:
-        raise LimnerError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise LimnerError(f"{path}: cannot be read: {reason_of(error)}") from error
     return content
 
 

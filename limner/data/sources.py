@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 from limner.data.amat import is_amat, read_amat
+from limner.data.files import files_in_folder, files_in_zip
+from limner.data.folder import read_images
 from limner.data.idx import is_idx, read_idx
 from limner.data.imageset import ImageSet
 from limner.data.named import SOURCES, read_named
@@ -74,18 +76,12 @@ def load(
     if kind == ".npz":
         return read_npz(path, options)
     if kind == ".zip":
-        from limner.data.files import ZipFiles
-        from limner.data.folder import read_images
-
-        return read_images(ZipFiles(path), options)
+        return read_images(files_in_zip(path), options)
     raise LimnerError(f"{name} is no data set: give a folder of images, or a .zip, .npz, .npy, IDX or .amat file")
 
 
 def _read_folder(path: Path, options: Options) -> ImageSet:
-    from limner.data.files import FolderFiles
-    from limner.data.folder import read_images
-
-    files = FolderFiles(path)
+    files = files_in_folder(path)
     arrays = [file for file in files.names if is_idx(Path(file)) or is_amat(Path(file)) or file.endswith(".npz")]
     if arrays and len(arrays) == len(files.names):
         first = next((file for file in reversed(arrays) if "train" in file and "images" in file), arrays[0])
@@ -94,8 +90,7 @@ def _read_folder(path: Path, options: Options) -> ImageSet:
 
 
 def _data_dir(given: str | os.PathLike[str] | None) -> Path:
-    where = given or os.environ.get("LIMNER_DATA")
-    if where:
+    if where := given or os.environ.get("LIMNER_DATA"):
         return Path(where).expanduser()
     import pooch
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-__all__ = ["HELD_OUT", "content_hash", "divide"]
+__all__ = ["ALL", "HELD_OUT", "SPLITS", "content_hash", "divide", "hold_out"]
 
+ALL = "all"  # the part of a source that knows no splits
+# Splits by the names that folders and arrays have
+SPLITS = {"train": "train", "test": "test", "val": "validation", "valid": "validation", "validation": "validation"}
 HELD_OUT = {"validation": 0.1, "test": 0.1}
 
 
@@ -54,3 +57,18 @@ def divide(hashes: Sequence[bytes], held_out: Mapping[str, float]) -> dict[str, 
                 dealt["train"].remove(smallest)
                 dealt[name].append(smallest)
     return {name: np.array([i for group in part for i in group], np.int64) for name, part in dealt.items()}
+
+
+def hold_out(hashes: Sequence[bytes], given: Collection[str]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Divide images, where they are all or those of train, into train and the held-out splits that are not ``given``.
+
+    Returns:
+        As of ``divide``; and notes.
+    """
+    missing = {name: share for name, share in HELD_OUT.items() if name not in given}
+    divided = divide(hashes, missing)
+    if not all(len(divided[name]) for name in missing):
+        return divided, ["too few different images for a validation and a test split: both are needed to measure"]
+    if not missing or ALL in given:
+        return divided, []
+    return divided, [f"{' and '.join(missing)} taken out of train: a tenth each, by the images' content"]

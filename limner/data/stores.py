@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
 
@@ -33,7 +33,7 @@ class FileStore:
     read: Callable[[int], np.ndarray]
     positions: np.ndarray
     shape: tuple[int, int, int]
-    in_memory: bool = field(default=False, init=False)
+    in_memory = False
 
     def __len__(self) -> int:
         return len(self.positions)

@@ -64,15 +64,11 @@ class LogisticMixture(PixelDistribution):
 
     @classmethod
     def given(cls, parameters: Tensor, k: Tensor, levels: int) -> LogisticMixture:
-        """p(x_c | x_1, ..., x_{c-1}) for each channel c, of a pixel whose earlier channels have the levels ``k``.
+        """p(x_c | x_1, ..., x_{c-1}) for each channel c, given levels ``k`` int64 ``(B, C, H, W)`` of those before it.
 
         Their mixture component is not known, only how well each explains them, so that channel c is a mixture with
         weights π_m ∏_{c' < c} P(x_c' | m): the product over the channels is the paper's joint probability.
-
-        Args:
-            parameters: ``(B, P, H, W)``, see ``split``.
-            k: Levels, int64 ``(B, C, H, W)``; of the last channel none is read.
-            levels: L.
+        ``parameters`` ``(B, P, H, W)`` are as in ``split``.
         """
         c = k.shape[1]
         x = (k.double() * (2 / (levels - 1)) - 1).unsqueeze(2)  # (B, C, 1, H, W)
