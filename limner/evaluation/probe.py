@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from limner.data.imageset import Split
 from limner.errors import LimnerError
+from limner.evaluation.features import OnProgress
 from limner.models.contracts import Features, Model
 
 __all__ = ["METHODS", "Accuracy", "Classifier", "few_labels", "fine_tune", "measure_probe"]
@@ -32,8 +33,6 @@ BATCH = 100
 RATE = 5e-4
 FEWEST_STEPS, EPOCHS, MOST_STEPS = 300, 20, 2000  # of training with labels: 20 epochs, but within these
 LOOKED_AT = 1000  # images that the scale of the features is of; their labels are not
-
-OnProgress = Callable[[str, int, int], None]  # (stage, done, total)
 
 
 @dataclass(frozen=True)

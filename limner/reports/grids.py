@@ -159,12 +159,7 @@ def strip(frames: Sequence[Image.Image], captions: Sequence[str] = (), *, space:
         frames: At least one image of any size and mode.
         captions: None, or one a frame.
         space: Neutral pixels between frames.
-
-    Raises:
-        LimnerError: There is no frame, or not one caption a frame.
     """
-    if not frames or (captions and len(captions) != len(frames)):
-        raise LimnerError(f"a strip needs a frame or more and a caption each: {len(frames)}, {len(captions)}")
     mode = "L" if all(frame.mode in ("1", "L") for frame in frames) else "RGB"
     width = sum(frame.width for frame in frames) + space * (len(frames) - 1)
     height = max(frame.height for frame in frames)

@@ -48,12 +48,12 @@ def likelihood(run: RunView, evaluations: Sequence[Mapping[str, Any]]) -> list[B
     if not isinstance(run.model, Scores):
         told = "what its samples are like" if isinstance(run.model, Samples) else "how well it reconstructs"
         name = with_article(run.config.model).capitalize()
-        return [Text(f"{name} has no likelihood, nor a bound of one: {told} is measured."), *validation_note(run)]
-    scored = [(run, e) for e in evaluations if "bound" in e]
-    if not scored:
-        unscored = Text("Not measured on the test split yet: limner evaluate does it, and counts every image.")
-        return [unscored, *validation_note(run)]
-    return [likelihood_table(scored), *validation_note(run)]
+        block: Block = Text(f"{name} has no likelihood, nor a bound of one: {told} is measured.")
+    elif scored := [(run, e) for e in evaluations if "bound" in e]:
+        block = likelihood_table(scored)
+    else:
+        block = Text("Not measured on the test split yet: limner evaluate does it, and counts every image.")
+    return [block, *validation_note(run)]
 
 
 def samples_of(e: Mapping[str, Any]) -> str:
@@ -106,11 +106,11 @@ def _looked_at_with(e: Mapping[str, Any]) -> str:
 
 def reconstruction_sections(rows: Rows) -> list[Section]:
     """A table of the errors of reconstructions, where they were measured."""
-    rebuilt = [
-        (run, {"error": f" ± {e['mse_standard_error']:.5f}" if "mse_standard_error" in e else "", **e})
-        for run, e in rows
-        if "mse" in e
-    ]
+    rebuilt = []
+    for run, e in rows:
+        if "mse" in e:
+            error = f" ± {e['mse_standard_error']:.5f}" if "mse_standard_error" in e else ""
+            rebuilt.append((run, {"error": error, **e}))
     notes = [
         "Mean a value, intensities in [0, 1]; ± is one standard error over the images. PSNR = −10 log₁₀ of the squared "
         "error. No figure here is a likelihood.",
@@ -145,7 +145,7 @@ def validation_note(run: RunView) -> list[Text]:
 
 
 def _table(title: str, columns: Mapping[str, str], rows: Rows, notes: Sequence[str]) -> list[Section]:
-    """A table of measurements, a dash for what one of them has not; nothing where there is none."""
+    """A table of measurements, nothing where there is none; ``columns`` as ``FIDELITY``."""
     cells = [[*_place(run, e), *(_written(form, e) for form in columns.values())] for run, e in rows]
     header = ["run", "model", "data", *columns]
     table = Table(header, cells, notes=notes, numeric=range(3, len(header)))
@@ -157,6 +157,7 @@ def _place(run: RunView, e: Mapping[str, Any]) -> list[Cell]:
 
 
 def _written(form: str, e: Mapping[str, Any]) -> str | None:
+    """The figures of a measurement, or None where it lacks one of them: it does not apply."""
     try:
         return form.format_map(e)
     except KeyError:
