@@ -10,18 +10,9 @@ from PIL import Image
 
 from limner import files
 from limner.errors import LimnerError
-from limner.reports.draw import (
-    contact_sheet,
-    curves,
-    first_columns,
-    grid,
-    inline_svg,
-    pairs,
-    png_bytes,
-    save_png,
-    strip,
-)
-from limner.reports.plots import _limits, _thinned
+from limner.reports.draw import contact_sheet, curves, first_columns, grid, pairs, save_png, strip
+from limner.reports.grids import png_bytes
+from limner.reports.plots import _limits, _thinned, inline_svg
 
 GAP = 128
 
@@ -95,9 +86,8 @@ def test_wrong_images_are_refused(images):
 
 @pytest.mark.parametrize("bad", [{"columns": 0}, {"gap": -1}, {"scale": 0}])
 def test_wrong_numbers_are_refused(bad):
-    for draw in (grid, lambda x, **k: pairs(x, x, **k), lambda x, **k: contact_sheet(x, torch.zeros(4), **k)):
-        with pytest.raises(LimnerError, match="needs"):
-            draw(some(4), **bad)
+    with pytest.raises(LimnerError, match="needs"):
+        grid(some(4), **bad)
 
 
 @pytest.mark.parametrize("scale", [1, 3, 10])
@@ -105,7 +95,7 @@ def test_wrong_numbers_are_refused(bad):
 def test_first_columns_of_a_grid(columns, scale):
     images = some(12, 1, 5, 8)
     sheet = grid(images, columns=4, scale=scale)
-    kept = first_columns(sheet, (5, 8), columns)
+    kept = first_columns(sheet, (5, 8), columns, scale=scale)
     chosen = images.view(3, 4, 1, 5, 8)[:, :columns].flatten(0, 1)
     assert kept.tobytes() == grid(chosen, columns=columns, scale=scale).tobytes()
     small = first_columns(sheet, (5, 8), columns, scale=2)
@@ -114,29 +104,29 @@ def test_first_columns_of_a_grid(columns, scale):
 
 def test_first_columns_of_a_strange_sheet_are_all():
     sheet = grid(some(4, 1, 5, 8), columns=2, scale=3)
-    assert first_columns(sheet, (7, 7), 1).size == sheet.size
-    assert first_columns(sheet, (5, 8), 9).size == sheet.size
+    assert first_columns(sheet, (7, 7), 1, scale=3).size == sheet.size
+    assert first_columns(sheet, (5, 8), 9, scale=3).size == sheet.size
 
 
 def test_pairs_alternate_and_bands_stand_apart():
-    a, b = some(5, 1, 3, 2, seed=1), some(5, 1, 3, 2, seed=2)
-    sheet = np.asarray(pairs(a, b, columns=3, gap=1, scale=1))
-    first, second = expected(torch.cat([a[:3], b[:3]]), 3, 1, 1), expected(torch.cat([a[3:], b[3:]]), 3, 1, 1)
+    a, b = some(12, 1, 3, 2, seed=1), some(12, 1, 3, 2, seed=2)
+    sheet = np.asarray(pairs(a, b, scale=1))
+    first, second = expected(torch.cat([a[:10], b[:10]]), 10, 1, 1), expected(torch.cat([a[10:], b[10:]]), 10, 1, 1)
     assert np.array_equal(sheet[:9], first)
     assert (sheet[9] == GAP).all()
     assert np.array_equal(sheet[10, :], second[0])
-    # the second band holds two images a row, so its rows have an empty third place
-    assert np.array_equal(sheet[11:14, 1:3], a[3, 0].numpy())
-    assert np.array_equal(sheet[11:14, 4:6], a[4, 0].numpy())
-    assert np.array_equal(sheet[15:18, 1:3], b[3, 0].numpy())
+    # the second band holds two images a row, so its rows have eight empty places
+    assert np.array_equal(sheet[11:14, 1:3], a[10, 0].numpy())
+    assert np.array_equal(sheet[11:14, 4:6], a[11, 0].numpy())
+    assert np.array_equal(sheet[15:18, 1:3], b[10, 0].numpy())
     assert (sheet[11:18, 7:] == GAP).all()
-    assert sheet.shape == (19, 10)
+    assert sheet.shape == (19, 31)
 
 
-def test_pairs_take_more_than_two_sets_and_no_gap():
+def test_pairs_take_more_than_two_sets():
     a, b, c = (some(2, 3, seed=k) for k in range(3))
-    sheet = np.asarray(pairs(a, b, c, gap=0, scale=1))
-    assert np.array_equal(sheet, expected(torch.cat([a, b, c]), 2, 0, 1))
+    sheet = np.asarray(pairs(a, b, c, scale=1))
+    assert np.array_equal(sheet, expected(torch.cat([a, b, c]), 2, 1, 1))
 
 
 def test_pairs_must_match():
@@ -151,39 +141,31 @@ def test_contact_sheet_without_labels_is_a_grid():
 
 def test_contact_sheet_has_a_named_row_a_class():
     images, labels = some(6, 1, 8, 8), torch.tensor([2, 0, 2, 2, 0, 7])
-    sheet = np.asarray(contact_sheet(images, labels, ("zero", "one", "two"), columns=2, scale=3))
-    body = expected(images[[1, 4, 0, 2]], 2, 1, 3)  # class 1 has no image, the third of class 2 is left out
+    sheet = np.asarray(contact_sheet(images, labels, ("zero", "one", "two"), columns=2))
+    s = 16  # enlargement
+    body = expected(images[[1, 4, 0, 2]], 2, 1, s)  # class 1 has no image, the third of class 2 is left out
     margin = sheet.shape[1] - body.shape[1]
     assert np.array_equal(sheet[: body.shape[0], margin:], body)
-    assert np.array_equal(
-        sheet[3 * 19 : 3 * 27, margin + 3 : margin + 27], images[5, 0].numpy().repeat(3, 0).repeat(3, 1)
-    )
+    last = images[5, 0].numpy().repeat(s, 0).repeat(s, 1)
+    assert np.array_equal(sheet[19 * s : 27 * s, margin + s : margin + 9 * s], last)
     names = sheet[:, :margin]
     for i in range(3):
-        assert (names[27 * i + 3 : 27 * i + 27] < 60).any()  # ink beside every row
-    assert sheet.shape[0] == 3 * 28
+        assert (names[(9 * i + 1) * s : (9 * i + 9) * s] < 60).any()  # ink beside every row
+    assert sheet.shape[0] == 28 * s
 
 
 def test_contact_sheet_says_how_many_classes_are_missing():
     images, labels = some(30, 3, 8, 8), torch.arange(30)
-    few, all_of_them = (
-        contact_sheet(images, labels, rows=5, scale=2),
-        contact_sheet(images, labels, rows=30, scale=2),
-    )
+    few, all_of_them = contact_sheet(images, labels, rows=5), contact_sheet(images, labels, rows=30)
     assert few.mode == "RGB"
-    assert few.height == 2 * (5 * 9 + 1) + 26
-    assert all_of_them.height == 2 * (30 * 9 + 1)
+    assert few.height == 13 * (5 * 9 + 1) + 26
+    assert all_of_them.height == 4 * (30 * 9 + 1)
 
 
 def test_contact_sheet_bears_any_name():
     names = ("Привет", "x" * 500, "", "two\nlines", "猫", "Ω ≤ 3")
     sheet = contact_sheet(some(6, 1, 1, 1), torch.arange(6), names)
     assert sheet.width < 600
-
-
-def test_contact_sheet_wants_a_label_a_image():
-    with pytest.raises(LimnerError, match="labels"):
-        contact_sheet(some(3), torch.zeros(2, dtype=torch.int64))
 
 
 def test_strip_lays_frames_side_by_side():
@@ -193,9 +175,6 @@ def test_strip_lays_frames_side_by_side():
     assert sheet.width == frames[0].width + frames[1].width + 4
     assert np.array_equal(np.asarray(sheet)[: frames[1].height, frames[0].width + 4 :], np.asarray(frames[1]))
     assert strip(frames[:1]).size == frames[0].size
-    for wrong in ([], ["one", "two", "three"]):
-        with pytest.raises(LimnerError, match="strip"):
-            strip(frames if wrong else [], wrong)
 
 
 # Curves
@@ -206,7 +185,7 @@ def falling(n, start=500.0, end=90.0):
 
 
 def test_curves_are_svg_that_takes_the_colour_of_the_page():
-    svg = curves({"a & <b>": falling(50), "_c $x$": [(0, 1)]}, xlabel="steps", ylabel="nats", references={"r": 80})
+    svg = curves({"a & <b>": falling(50), "_c $x$": [(0, 1)]}, xlabel="steps", ylabel="nats")
     assert ElementTree.fromstring(svg).tag.endswith("svg")
     assert b"currentColor" in svg
     assert b"#0a0b0c" not in svg
@@ -230,7 +209,7 @@ def test_curves_leave_matplotlib_as_it_was():
 
 
 def test_an_early_outlier_does_not_squash_the_rest():
-    low, high, beyond = _limits([np.array(falling(100))], [])
+    low, high, beyond = _limits([np.array(falling(100))])
     assert low < 90
     assert 91 < high < 110
     assert beyond > 0
@@ -238,24 +217,21 @@ def test_an_early_outlier_does_not_squash_the_rest():
 
 def test_a_late_explosion_is_shown():
     points = np.array([*falling(100), (100, 5000.0)])
-    _, high, _ = _limits([points], [])
+    _, high, _ = _limits([points])
     assert high > 5000
 
 
-def test_every_curve_counts_alike_and_references_are_seen():
-    dense, sparse = (
-        np.array([(k, 80.0) for k in range(1000)]),
-        np.array([(k * 100, 95.0 + k) for k in range(10)]),
-    )
-    low, high, beyond = _limits([dense, sparse], [60.0])
-    assert low < 60
+def test_every_curve_counts_alike():
+    dense, sparse = np.array([(k, 80.0) for k in range(1000)]), np.array([(k * 100, 95.0 + k) for k in range(10)])
+    low, high, beyond = _limits([dense, sparse])
+    assert low < 80
     assert high > 104
     assert beyond == 0
 
 
 @pytest.mark.parametrize("value", [0.0, 3.0, -3.0])
 def test_a_flat_curve_has_a_range(value):
-    low, high, _ = _limits([np.array([(0, value), (1, value)])], [])
+    low, high, _ = _limits([np.array([(0, value), (1, value)])])
     assert low < value < high
 
 
@@ -287,23 +263,6 @@ def test_inline_svg_has_its_own_ids_and_no_namespace():
     assert clips <= set(ids)
     assert "http" not in text
     assert text == inline_svg(curves({"a": falling(20)}, xlabel="x", ylabel="y"), "p1", 'loss of "a" <b>')
-
-
-@pytest.mark.parametrize(
-    "inside",
-    [
-        "<script>alert(1)</script>",
-        '<g onclick="x()"/>',
-        '<image href="https://x.org/a.png"/>',
-        "<foreignObject/>",
-        "<style>@import 'a.css'</style>",
-        '<g style="fill: url(a.svg)"/>',
-        "<",
-    ],
-)
-def test_inline_svg_holds_drawings_only(inside):
-    with pytest.raises(LimnerError, match="plot"):
-        inline_svg(f'<svg xmlns="http://www.w3.org/2000/svg">{inside}</svg>'.encode(), "p", "x")
 
 
 # Files

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from limner.reports.draw import error_bars, inline_svg
+from limner.reports.plots import error_bars, inline_svg
 
 SERIES = {"frozen": [(1, 40.0, 5.0), (10, 80.0, 2.0), (100, 90.0, 0.5)], "_pixels": [(10, 70.0, 0.0), (1, 35.0, 4.0)]}
 

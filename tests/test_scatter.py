@@ -1,10 +1,8 @@
 """Points of a plane, coloured by class."""
 
 import numpy as np
-import pytest
 import torch
 
-from limner.errors import LimnerError
 from limner.reports import draw
 
 BLUE, ORANGE = (31, 119, 180), (255, 127, 14)  # the first two of matplotlib's ten
@@ -43,9 +41,3 @@ def test_the_same_points_give_the_same_image():
     labels = torch.arange(50) % 25  # more classes than are named
     one, two = (draw.scatter(points, labels, xlabel="x", ylabel="y") for _ in range(2))
     assert one == two
-
-
-@pytest.mark.parametrize(("shape", "labels"), [((4, 3), None), ((4,), None), ((4, 2), torch.zeros(3))])
-def test_what_is_no_plane_is_refused(shape, labels):
-    with pytest.raises(LimnerError, match="N, 2"):
-        draw.scatter(torch.zeros(shape), labels, xlabel="x", ylabel="y")

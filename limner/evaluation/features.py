@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.data.batches import Batches, sequential
+from limner.data.batches import Batch, Batches, sequential
 from limner.data.imageset import ImageSet
 from limner.data.named import STACKED
 from limner.errors import LimnerError
@@ -52,17 +53,21 @@ class FeatureNetwork(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    places: Tensor
 
     def __init__(self, shape: tuple[int, int, int], classes: int, *, channelwise: bool = False) -> None:
         super().__init__()
         c, h, w = shape
         self.shape, self.classes, self.channelwise = shape, classes, channelwise
         self.orientations = 8 if h == w else 4
-        self.base = round(classes ** (1 / c)) if channelwise else classes or self.orientations
+        digits = c if channelwise else 1  # of a label
+        self.base = round(classes ** (1 / digits)) or self.orientations
         self.encoder = ConvEncoder((1, h, w) if channelwise else shape, WIDTH, DIMENSIONS)
         self.head = nn.Linear(DIMENSIONS, self.base)
         self.register_buffer("mean", torch.zeros(DIMENSIONS))
         self.register_buffer("scale", torch.ones(()))
+        places = self.base ** torch.arange(digits - 1, -1, -1)  # what each digit counts
+        self.register_buffer("places", places, persistent=False)
         self.figures: dict[str, Any] = {}
 
     @property
@@ -85,24 +90,16 @@ class FeatureNetwork(nn.Module):
     def classify(self, images: Tensor) -> Tensor:
         """The most probable class, int64 ``(B,)``."""
         digits = self.logits(images).argmax(1).view(len(images), -1)  # (B, C) or (B, 1)
-        return (digits * self._places(digits)).sum(1)  # a GPU multiplies no matrices of whole numbers
+        return (digits * self.places).sum(1)  # a GPU multiplies no matrices of whole numbers
 
     def _encoded(self, images: Tensor) -> Tensor:
         if self.channelwise:
             images = images.flatten(0, 1)[:, None]  # (B·C, 1, H, W)
         return self.encoder(images.to(self.device, torch.float32) / 127.5 - 1)
 
-    def _places(self, digits: Tensor) -> Tensor:
-        """What each of the digits ``(B, C)`` counts, int64 ``(C,)``."""
-        return self.base ** torch.arange(digits.shape[1] - 1, -1, -1, device=digits.device)
-
     def targets(self, labels: Tensor) -> Tensor:
         """What ``logits`` are to say of images with labels int64 ``(B,)``."""
-        labels = labels.to(self.device)
-        if not self.channelwise:
-            return labels
-        places = self._places(labels.new_empty(1, self.shape[0]))
-        return (labels[:, None] // places % self.base).flatten()
+        return (labels.to(self.device)[:, None] // self.places % self.base).flatten()
 
     def save(self, path: Path) -> None:
         """One safetensors file, the figures as JSON in its header.
@@ -160,11 +157,7 @@ def _spread(n: int) -> Tensor:
 
 
 def train_features(
-    data: ImageSet,
-    *,
-    seed: int = 0,
-    device: torch.device | None = None,
-    on_progress: OnProgress | None = None,
+    data: ImageSet, *, seed: int = 0, device: torch.device | None = None, on_progress: OnProgress | None = None
 ) -> FeatureNetwork:
     """Train a feature network on the training split: a function of the data and the seed, seconds to a minute.
 
@@ -185,27 +178,23 @@ def train_features(
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
     generator = torch.Generator().manual_seed(seed)
     network.train()
-    source = batches.from_step(0)
-    for step in range(steps):
-        batch = next(source)
-        logits, targets = _asked(network, batch.images, batch.labels, generator)
+    for done, batch in enumerate(itertools.islice(batches.from_step(0), steps), 1):
+        logits, targets = _asked(network, batch, generator)
         optimizer.zero_grad()
         F.cross_entropy(logits, targets).backward()
         optimizer.step()
         schedule.step()
         if on_progress is not None:
-            on_progress("training the feature network", step + 1, steps)
-    source.close()
+            on_progress("training the feature network", done, steps)
     network.requires_grad_(False).eval()
     with torch.no_grad():
         z = network._encoded(train.take(_spread(len(train))))
         network.mean.copy_(z.mean(0))
         network.scale.copy_(z.var(0, correction=0).mean().sqrt().clamp_min(1e-12))
-        right = [
-            (logits.argmax(1) == targets)
-            for batch in sequential(validation if len(validation) else train, 500, 10_000)
-            for logits, targets in [_asked(network, batch.images, batch.labels, generator)]
-        ]
+        right = []
+        for batch in sequential(validation if len(validation) else train, 500, 10_000):
+            logits, targets = _asked(network, batch, generator)
+            right.append(logits.argmax(1) == targets)
     network.figures = {
         "task": "labels" if classes else "orientation",
         "accuracy": float(torch.cat(right).double().mean()),
@@ -216,22 +205,16 @@ def train_features(
     return network
 
 
-def _asked(
-    network: FeatureNetwork, images: Tensor, labels: Tensor | None, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def _asked(network: FeatureNetwork, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The network's logits of images and the right answers: their labels, or how they were turned."""
     if network.classes:
-        return network.logits(images), network.targets(cast(Tensor, labels))
-    orientation = torch.randint(0, network.orientations, (len(images),), generator=generator)
-    return network.logits(turned(images, orientation)), orientation.to(network.device)
+        return network.logits(batch.images), network.targets(cast(Tensor, batch.labels))
+    orientation = torch.randint(0, network.orientations, (len(batch.images),), generator=generator)
+    return network.logits(turned(batch.images, orientation)), orientation.to(network.device)
 
 
 def feature_network(
-    data: ImageSet,
-    folder: Path,
-    *,
-    device: torch.device | None = None,
-    on_progress: OnProgress | None = None,
+    data: ImageSet, folder: Path, *, device: torch.device | None = None, on_progress: OnProgress | None = None
 ) -> FeatureNetwork:
     """The feature network of a data set: read from ``folder``, or trained once and kept there.
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from limner.data.imageset import Split
 from limner.errors import LimnerError
+from limner.evaluation.features import OnProgress
 from limner.models.contracts import Features, Model
 
 __all__ = ["METHODS", "Accuracy", "Classifier", "few_labels", "fine_tune", "measure_probe"]
@@ -32,8 +33,6 @@ BATCH = 100
 RATE = 5e-4
 FEWEST_STEPS, EPOCHS, MOST_STEPS = 300, 20, 2000  # of training with labels: 20 epochs, but within these
 LOOKED_AT = 1000  # images that the scale of the features is of; their labels are not
-
-OnProgress = Callable[[str, int, int], None]  # (stage, done, total)
 
 
 @dataclass(frozen=True)
@@ -103,18 +102,19 @@ class Classifier(nn.Module):
         self.out.bias.copy_(bias)
 
 
-def fine_tune(network: Classifier, images: Tensor, labels: Tensor, *, seed: int, steps: int | None = None) -> None:
-    """Train all of ``network`` on labelled images, in place; AdamW, the rate falling to zero.
+def fine_tune(network: Classifier, images: Tensor, labels: Tensor, *, seed: int) -> None:
+    """Train all of ``network`` on labelled images, in place: 20 epochs, 300 steps at least, 2,000 at most.
+
+    AdamW, the rate falling to zero.
 
     Args:
         network: Its features as trained, or new.
         images: uint8 ``(N, C, H, W)``.
         labels: int64 ``(N,)``.
         seed: Of the batches.
-        steps: By default 20 epochs, 300 steps at least, 2,000 at most.
     """
     size = min(BATCH, len(images))
-    steps = steps or min(max(FEWEST_STEPS, EPOCHS * len(images) // size), MOST_STEPS)
+    steps = min(max(FEWEST_STEPS, EPOCHS * len(images) // size), MOST_STEPS)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
     generator = torch.Generator().manual_seed(seed)

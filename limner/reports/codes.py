@@ -1,4 +1,4 @@
-"""What codes are worth: reconstructions and their errors, where codes lie, accuracies of classifiers upon encoders."""
+"""What codes are worth: reconstructions, where codes lie, accuracies of classifiers upon encoders."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from limner.reports import draw
 from limner.reports.html import Bitmap, Block, Section, Svg, Table, Text
 from limner.reports.run_view import RunView
 
-__all__ = ["latent_sections", "probe_plot", "probe_sections", "reconstruction_sections"]
+__all__ = ["latent_sections", "probe_plot", "probe_sections"]
 
-Rows = Sequence[tuple[RunView, Mapping[str, Any]]]
 MAPPED = 2000  # images whose codes are shown
 
 
@@ -56,33 +55,6 @@ def _codes(run: RunView, model: Reconstructs) -> list[Block]:
     return blocks
 
 
-def reconstruction_sections(rows: Rows) -> list[Section]:
-    """A table of the errors of reconstructions, where they were measured."""
-    cells: list[list[str | int | float | None]] = [
-        [
-            run.name,
-            run.config.model,
-            f"{Path(e['data']).name} {e['split']}",
-            e["n"],
-            f"{e['mse']:.5f}" + (f" ± {e['mse_standard_error']:.5f}" if "mse_standard_error" in e else ""),
-            f"{e['psnr']:.2f}" if "psnr" in e else None,
-            f"{e['cross_entropy']:.4f}" if "cross_entropy" in e else None,
-            f"{e['denoised_mse']:.5f} ({e['corrupted_mse']:.5f})" if "denoised_mse" in e else None,
-        ]
-        for run, e in rows
-        if "mse" in e
-    ]
-    if not cells:
-        return []
-    header = ["run", "model", "data", "images", "squared error", "PSNR, dB", "cross-entropy, nats", "denoised"]
-    notes = [
-        "Mean a value, intensities in [0, 1]; ± is one standard error over the images. PSNR = −10 log₁₀ of the squared "
-        "error. No figure here is a likelihood.",
-        "Denoised: the squared error of what is made of corrupted images; in brackets, of these themselves.",
-    ]
-    return [Section("Errors of reconstructions", [Table(header, cells, notes=notes, numeric=range(3, len(header)))])]
-
-
 def probe_sections(run: RunView, evaluations: Sequence[Mapping[str, Any]]) -> list[Section]:
     """The latest probe of a run, as a plot and a table; nothing where there was none."""
     found = [e for e in evaluations if "accuracies" in e]
@@ -90,12 +62,11 @@ def probe_sections(run: RunView, evaluations: Sequence[Mapping[str, Any]]) -> li
         return []
     e = found[-1]
     counts = sorted({a["labels_per_class"] for a in e["accuracies"]})
-    methods = list(dict.fromkeys(a["method"] for a in e["accuracies"]))
-    cell = {
-        (a["method"], a["labels_per_class"]): f"{a['mean']:.1%} ± {a['deviation']:.1%}".replace("%", "")
-        for a in e["accuracies"]
-    }
-    rows = [[method, *(cell.get((method, n)) for n in counts)] for method in methods]
+    cells: dict[str, dict[int, str]] = {}
+    for a in e["accuracies"]:
+        figure = f"{100 * a['mean']:.1f} ± {100 * a['deviation']:.1f}"
+        cells.setdefault(a["method"], {})[a["labels_per_class"]] = figure
+    rows = [[method, *map(of_count.get, counts)] for method, of_count in cells.items()]
     notes = [
         f"Of {e['n']:,} {e['split']} images of {Path(e['data']).name}, %; mean ± standard deviation of {e['seeds']} "
         "seeds, each with labelled images of its own.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from PIL import Image
 
-from limner.errors import LimnerError
 from limner.reports.grids import grid, strip
 
 __all__ = ["completion_sheet", "hatched"]
@@ -29,15 +28,7 @@ def completion_sheet(original: torch.Tensor, missing: torch.Tensor, completions:
         original: uint8 ``(C, H, W)``, grey or RGB.
         missing: bool ``(H, W)``.
         completions: uint8 ``(n, C, H, W)``.
-
-    Raises:
-        LimnerError: The shapes differ, or are no images.
     """
-    if completions.shape[1:] != original.shape or missing.shape != original.shape[1:]:
-        raise LimnerError(
-            f"completions {tuple(completions.shape)}, original {tuple(original.shape)} and mask {tuple(missing.shape)} "
-            "do not belong together"
-        )
     n, _, h, w = completions.shape
     scale = max(1, min(96 // max(h, w), 960 // (w * min(n, 8))))
     mean = completions.double().mean(0).round().to(torch.uint8)

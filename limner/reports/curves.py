@@ -23,9 +23,10 @@ def curves(runs: Sequence[RunView]) -> list[Block]:
     And two plots for each GAN: losses, logits.
     """
     records = [(run, read_metrics(run.folder)) for run in runs]
-    scored = [(run, lines) for run, lines in records if any("nats" in r.get("train", {}) for r in lines)]
-    playing = [(run, lines) for run, lines in records if any("discriminator" in r.get("train", {}) for r in lines)]
-    rebuilding = [(run, lines) for run, lines in records if any("error" in r.get("train", {}) for r in lines)]
+    scored, playing, rebuilding = (
+        [(run, lines) for run, lines in records if _points(lines, "train", figure)]
+        for figure in ("nats", "discriminator", "error")
+    )
 
     def losses(of: Sequence[tuple[RunView, Sequence[Record]]], figure: str) -> dict[str, list[tuple[float, float]]]:
         return {
@@ -57,18 +58,13 @@ def _players(lines: Sequence[Record], name: str) -> list[Svg]:
     """Losses of both players and the discriminator's logits, over the seconds of training."""
     losses = {player: _points(lines, "train", player) for player in ("discriminator", "generator")}
     logits = {f"of {kind} images": _points(lines, "train", f"{kind}_logit") for kind in ("real", "fake")}
-    size = (5.0, 3.2)
+    first = draw.curves(losses, xlabel="seconds of training", ylabel="loss", size=(5.0, 3.2))
+    second = draw.curves(logits, xlabel="seconds of training", ylabel="logit", size=(5.0, 3.2))
+    caption = f"{name}each player's own loss; neither falls to 0 while the other learns."
+    apart = f"{name}the discriminator's mean logits; where they lie apart it tells fakes from data."
     return [
-        Svg(
-            draw.curves(losses, xlabel="seconds of training", ylabel="loss", size=size),
-            f"{name}each player's own loss; neither falls to 0 while the other learns.",
-            "losses of discriminator and generator",
-        ),
-        Svg(
-            draw.curves(logits, xlabel="seconds of training", ylabel="logit", size=size),
-            f"{name}the discriminator's mean logits; where they lie apart it tells fakes from data.",
-            "logits of real and fake images",
-        ),
+        Svg(first, caption, "losses of discriminator and generator"),
+        Svg(second, apart, "logits of real and fake images"),
     ]
 
 
@@ -108,25 +104,15 @@ def doctor(run: RunView) -> list[Section]:
     lines = [r for r in read_metrics(run.folder) if "discriminator" in r.get("train", {})]
     if not lines:
         return []
-    rows = [
-        [found["name"], f"{first:,} to {last:,}", found["observed"], found["remedy"]]
-        for first, last, found in _spells(lines)
-    ]
+    rows = [[d["name"], f"{first:,} to {last:,}", d["observed"], d["remedy"]] for first, last, d in _spells(lines)]
     if not rows:
-        steps = lines[-1]["step"]
-        return [
-            Section(
-                "The doctor",
-                [
-                    Text(
-                        f"Nothing was found in {steps:,} steps: no divergence, no saturated "
-                        "discriminator, no vanished gradient, no collapse, no unstable steps, no memorisation."
-                    )
-                ],
-            )
-        ]
+        nothing = (
+            f"Nothing was found in {lines[-1]['step']:,} steps: no divergence, no saturated discriminator, no vanished "
+            "gradient, no collapse, no unstable steps, no memorisation."
+        )
+        return [Section("The doctor", [Text(nothing)])]
     header = ["what is wrong", "steps", "observed at the end of them", "what to do"]
-    return [Section("The doctor", [Table(header, rows, numeric=())])]
+    return [Section("The doctor", [Table(header, rows)])]
 
 
 def _spells(lines: Sequence[Record]) -> Iterator[tuple[int, int, Mapping[str, str]]]:

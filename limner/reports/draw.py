@@ -1,8 +1,8 @@
-"""Images for people: ``sheets`` composes bitmaps, ``plots`` and ``scatter`` draw figures; files are PNG and SVG."""
+"""Images for people: ``grids`` composes bitmaps, ``plots`` and ``scatter`` draw figures; files are PNG and SVG."""
 
 from limner.reports.completion_grid import completion_sheet
-from limner.reports.grids import contact_sheet, first_columns, grid, pairs, png_bytes, save_png, strip
-from limner.reports.plots import curves, error_bars, inline_svg
+from limner.reports.grids import contact_sheet, first_columns, grid, pairs, save_png, strip
+from limner.reports.plots import curves, error_bars
 from limner.reports.scatter import scatter
 
 __all__ = [
@@ -12,9 +12,7 @@ __all__ = [
     "error_bars",
     "first_columns",
     "grid",
-    "inline_svg",
     "pairs",
-    "png_bytes",
     "save_png",
     "scatter",
     "strip",

@@ -21,8 +21,7 @@ from limner.errors import LimnerError
 
 __all__ = ["contact_sheet", "first_columns", "grid", "pairs", "png_bytes", "save_png", "strip"]
 
-GAP_VALUE = 128  # neutral: tells black images and white images apart from their surroundings
-INK = 0  # of the writing on it, which must be readable on light and dark pages alike
+GAP, PAPER = 128, "#808080"  # the same neutral grey: tells black and white images apart from their surroundings
 WIDEST = 1200  # px, the longest side up to which small images are enlarged
 CELL = (48, 128)  # px, the longer side of one enlarged image: at least, at most
 COMFORTABLE = 640  # px, the longer side of a sheet towards which images grow within CELL
@@ -50,19 +49,20 @@ def grid(images: torch.Tensor, *, columns: int | None = None, gap: int = 1, scal
     n, h, w, _ = pixels.shape
     if columns is None:
         columns = min(n, math.ceil(math.sqrt(n * h / w)))
-    _check_numbers(columns, gap, scale)
+    if columns < 1 or gap < 0 or (scale is not None and scale < 1):
+        raise LimnerError(f"a grid needs columns >= 1, gap >= 0, scale >= 1: got {columns}, {gap}, {scale}")
     sheet = _sheet(pixels, columns, gap)
-    return Image.fromarray(_enlarge(sheet, scale or _comfortable(sheet, max(h, w))))
+    return _enlarged(sheet, scale or _comfortable(sheet, max(h, w)))
 
 
-def first_columns(sheet: Image.Image, size: tuple[int, int], columns: int, *, scale: int | None = None) -> Image.Image:
+def first_columns(sheet: Image.Image, size: tuple[int, int], columns: int, *, scale: int) -> Image.Image:
     """The left part of a sheet that ``grid`` made: its first ``columns`` columns (all, if it has not more).
 
     Args:
         sheet: From ``grid`` with a gap of 1, at any scale.
         size: ``(H, W)`` of its images.
         columns: How many to keep.
-        scale: Enlargement of the result; by default that of the sheet.
+        scale: Enlargement of the result.
     """
     h, w = size[0] + 1, size[1] + 1
     for found in range(min(sheet.size) // min(h, w), 0, -1):
@@ -71,27 +71,19 @@ def first_columns(sheet: Image.Image, size: tuple[int, int], columns: int, *, sc
         if rest == beyond == 0 and width % w == height % h == 1:
             kept = min(width, columns * w + 1)
             part = sheet.crop((0, 0, kept * found, sheet.height))
-            return part.resize((kept * (scale or found), height * (scale or found)), Image.Resampling.NEAREST)
+            return part.resize((kept * scale, height * scale), Image.Resampling.NEAREST)
     return sheet.copy()  # of images of another size
 
 
-def pairs(
-    originals: torch.Tensor,
-    *others: torch.Tensor,
-    columns: int | None = None,
-    gap: int = 1,
-    scale: int | None = None,
-) -> Image.Image:
+def pairs(originals: torch.Tensor, *others: torch.Tensor, scale: int | None = None) -> Image.Image:
     """Originals with what was made of them right below: reconstructions, completions, nearest neighbours.
 
-    Rows alternate between the sets; where the images need more than one band of rows, a wider gap
-    (``3 gap``) stands between the bands.
+    Rows of up to 10 images alternate between the sets; where the images need more than one band of rows, a wider gap
+    stands between the bands.
 
     Args:
         originals: uint8 ``(N, C, H, W)``.
         *others: One set or several, each with the shape of ``originals``.
-        columns: Images in a row, by default up to 10.
-        gap: As in ``grid``.
         scale: As in ``grid``.
 
     Raises:
@@ -100,19 +92,16 @@ def pairs(
     sets = [_pixels(images) for images in (originals, *others)]
     for other in sets[1:]:
         if other.shape != sets[0].shape:
-            raise LimnerError(f"images to compare must agree in N, H, W, C: {_said(sets[0])} beside {_said(other)}")
+            raise LimnerError(f"images to compare must agree in N, H, W, C: {sets[0].shape} beside {other.shape}")
     n, h, w, _ = sets[0].shape
-    columns = min(n, 10) if columns is None else columns
-    _check_numbers(columns, gap, scale)
+    columns = min(n, 10)
     bands: list[np.ndarray] = []
     for start in range(0, n, columns):
-        rows = [_sheet(pixels[start : start + columns], columns, gap) for pixels in sets]
+        rows = [_sheet(pixels[start : start + columns], columns) for pixels in sets]
         # Each row brings its own gap above and below: neighbours share one, bands keep three.
-        bands += [row if i == 0 else row[gap:] for i, row in enumerate(rows)]
-        if start + columns < n:
-            bands.append(np.full_like(rows[0][:gap], GAP_VALUE))
-    sheet = np.concatenate(bands)
-    return Image.fromarray(_enlarge(sheet, scale or _comfortable(sheet, max(h, w))))
+        bands += [rows[0], *(row[1:] for row in rows[1:]), np.full_like(rows[0][:1], GAP)]
+    sheet = np.concatenate(bands[:-1])
+    return _enlarged(sheet, scale or _comfortable(sheet, max(h, w)))
 
 
 def contact_sheet(
@@ -122,8 +111,6 @@ def contact_sheet(
     *,
     columns: int = 12,
     rows: int = 20,
-    gap: int = 1,
-    scale: int | None = None,
 ) -> Image.Image:
     """A first look at a data set: one row a class with its name beside, or a plain grid without labels.
 
@@ -136,41 +123,32 @@ def contact_sheet(
         label_names: Names of the classes; the index is written where there is none.
         columns: Images in a row.
         rows: Classes at most.
-        gap: As in ``grid``.
-        scale: As in ``grid``.
-
-    Raises:
-        LimnerError: There is not one label an image, or as in ``grid``.
     """
     if labels is None:
-        return grid(images, gap=gap, scale=scale)
+        return grid(images)
     pixels = _pixels(images)
-    classes = labels.detach().cpu().numpy()
-    if classes.shape != (len(pixels),):
-        raise LimnerError(f"{len(pixels)} images need {len(pixels)} labels, not {classes.shape}")
-    _check_numbers(columns, gap, scale)
+    classes = labels.cpu().numpy()
     present = np.unique(classes)
     shown = [pixels[classes == k][:columns] for k in present[:rows]]
-    columns = min(columns, max(len(row) for row in shown))
+    columns = max(len(row) for row in shown)
     h, w = pixels.shape[1:3]
-    sheet = np.concatenate(
-        [_sheet(row, columns, gap)[gap if i else 0 :] for i, row in enumerate(shown)]
-    )  # (r (H + gap) + gap, c (W + gap) + gap, C)
-    scale = scale or max(_comfortable(sheet, max(h, w)), math.ceil(14 / h))  # a name needs its 14 px
-    body = Image.fromarray(_enlarge(sheet, scale))
+    # (r (H + 1) + 1, c (W + 1) + 1, C): neighbours share a gap
+    sheet = np.concatenate([_sheet(row, columns)[1 if i else 0 :] for i, row in enumerate(shown)])
+    scale = max(_comfortable(sheet, max(h, w)), math.ceil(14 / h))  # a name needs its 14 px
+    body = _enlarged(sheet, scale)
 
     font = _font(min(16, max(11, scale * h // 3)))
     names = [_shortened(label_names[k] if 0 <= k < len(label_names) else str(k), font) for k in present[:rows]]
     margin = 16 + math.ceil(max(font.getlength(name) for name in names))
     hidden = len(present) - len(names)
-    page = _paper(body.mode, margin + body.width, body.height + (26 if hidden else 0))
+    page = Image.new(body.mode, (margin + body.width, body.height + (26 if hidden else 0)), PAPER)
     page.paste(body, (margin, 0))
-    draw, ink = ImageDraw.Draw(page), _grey(body.mode, INK)
+    draw = ImageDraw.Draw(page)
     for i, name in enumerate(names):
-        middle = scale * (gap + i * (h + gap) + h / 2)
-        draw.text((margin - 8, middle), name, fill=ink, font=font, anchor="rm")
+        middle = scale * (1 + i * (h + 1) + h / 2)
+        draw.text((margin - 8, middle), name, fill="black", font=font, anchor="rm")
     if hidden:
-        draw.text((margin, body.height + 6), f"and {hidden} more classes", fill=ink, font=_font(12))
+        draw.text((margin, body.height + 6), f"and {hidden} more classes", fill="black", font=_font(12))
     return page
 
 
@@ -181,23 +159,18 @@ def strip(frames: Sequence[Image.Image], captions: Sequence[str] = (), *, space:
         frames: At least one image of any size and mode.
         captions: None, or one a frame.
         space: Neutral pixels between frames.
-
-    Raises:
-        LimnerError: There is no frame, or not one caption a frame.
     """
-    if not frames or (captions and len(captions) != len(frames)):
-        raise LimnerError(f"a strip needs a frame or more and a caption each: {len(frames)}, {len(captions)}")
     mode = "L" if all(frame.mode in ("1", "L") for frame in frames) else "RGB"
     width = sum(frame.width for frame in frames) + space * (len(frames) - 1)
     height = max(frame.height for frame in frames)
     font = _font(max(13, width // 80))  # still readable where a page shrinks a wide strip
-    page = _paper(mode, width, height + (round(1.8 * font.size) if captions else 0))
+    page = Image.new(mode, (width, height + (round(1.8 * font.size) if captions else 0)), PAPER)
     draw, left = ImageDraw.Draw(page), 0
     for i, frame in enumerate(frames):
         page.paste(frame.convert(mode), (left, 0))
         if captions:
             text = _shortened(captions[i], font, frame.width)
-            draw.text((left + frame.width / 2, height + 5), text, fill=_grey(mode, INK), font=font, anchor="ma")
+            draw.text((left + frame.width / 2, height + 5), text, fill="black", font=font, anchor="ma")
         left += frame.width + space
     return page
 
@@ -225,20 +198,11 @@ def _pixels(images: torch.Tensor) -> np.ndarray:
     return images.detach().cpu().permute(0, 2, 3, 1).numpy()
 
 
-def _said(pixels: np.ndarray) -> str:
-    return " x ".join(map(str, pixels.shape))
-
-
-def _check_numbers(columns: int, gap: int, scale: int | None) -> None:
-    if columns < 1 or gap < 0 or (scale is not None and scale < 1):
-        raise LimnerError(f"a grid needs columns >= 1, gap >= 0, scale >= 1: got {columns}, {gap}, {scale}")
-
-
-def _sheet(pixels: np.ndarray, columns: int, gap: int) -> np.ndarray:
+def _sheet(pixels: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
     """Images (N, H, W, C) on a sheet (r (H + gap) + gap, c (W + gap) + gap, C); empty places are gap."""
     n, h, w, c = pixels.shape
     rows = math.ceil(n / columns)
-    sheet = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, c), GAP_VALUE, dtype=np.uint8)
+    sheet = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, c), GAP, dtype=np.uint8)
     for k, image in enumerate(pixels):
         i, j = divmod(k, columns)
         top, left = gap + i * (h + gap), gap + j * (w + gap)
@@ -253,10 +217,10 @@ def _comfortable(sheet: np.ndarray, cell: int) -> int:
     return max(1, min(wished, WIDEST // longest))
 
 
-def _enlarge(sheet: np.ndarray, scale: int) -> np.ndarray:
-    """Nearest neighbour; one channel loses its axis, as Pillow wants it."""
+def _enlarged(sheet: np.ndarray, scale: int) -> Image.Image:
+    """Nearest neighbour."""
     large = sheet.repeat(scale, axis=0).repeat(scale, axis=1)
-    return large[..., 0] if large.shape[-1] == 1 else large
+    return Image.fromarray(large[..., 0] if large.shape[-1] == 1 else large)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:
@@ -274,11 +238,3 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float = 180) -> s
     while text and font.getlength(f"{text}…") > width:
         text = text[:-1]
     return f"{text}…"
-
-
-def _paper(mode: str, width: int, height: int) -> Image.Image:
-    return Image.new(mode, (width, height), _grey(mode, GAP_VALUE))
-
-
-def _grey(mode: str, value: int) -> int | tuple[int, int, int]:
-    return value if mode == "L" else (value, value, value)

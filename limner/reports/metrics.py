@@ -1,4 +1,4 @@
-"""What was measured of runs: likelihoods, the fidelity of samples."""
+"""What was measured of runs: likelihoods, the fidelity of samples, errors of reconstructions."""
 
 from __future__ import annotations
 
@@ -8,19 +8,39 @@ from typing import Any
 
 from limner.evaluation import bits_per_dim
 from limner.models import Samples, Scores, with_article
-from limner.reports.html import Block, Section, Table, Text
-from limner.reports.run_view import RunView
+from limner.reports.html import Block, Cell, Section, Table, Text
+from limner.reports.run_view import Rows, RunView
 from limner.training.journal import read_metrics
 
 __all__ = [
     "fidelity_sections",
     "likelihood",
     "likelihood_table",
-    "looked_at_with",
     "over_classes",
+    "reconstruction_sections",
     "samples_of",
     "validation_note",
 ]
+
+# Columns of tables: what is above them, and how the figures of a measurement are written in them.
+FIDELITY = {
+    "samples": "{samples:,}",
+    "Fréchet ratio": "{frechet_ratio:.2f}",
+    "Fréchet distance": "{frechet:.3f} ({data_frechet:.3f})",
+    "kernel distance": "{kernel:.4f} ± {kernel_deviation:.4f}",
+    "precision": "{precision:.3f} ({data_precision:.3f})",
+    "recall": "{recall:.3f} ({data_recall:.3f})",
+    "k": "{neighbours}",
+    "classes": "{classes_covered:,}",
+    "KL of classes": "{class_kl:.4f}",
+}
+RECONSTRUCTION = {
+    "images": "{n:,}",
+    "squared error": "{mse:.5f}{error}",
+    "PSNR, dB": "{psnr:.2f}",
+    "cross-entropy, nats": "{cross_entropy:.4f}",
+    "denoised": "{denoised_mse:.5f} ({corrupted_mse:.5f})",
+}
 
 
 def likelihood(run: RunView, evaluations: Sequence[Mapping[str, Any]]) -> list[Block]:
@@ -28,12 +48,12 @@ def likelihood(run: RunView, evaluations: Sequence[Mapping[str, Any]]) -> list[B
     if not isinstance(run.model, Scores):
         told = "what its samples are like" if isinstance(run.model, Samples) else "how well it reconstructs"
         name = with_article(run.config.model).capitalize()
-        return [Text(f"{name} has no likelihood, nor a bound of one: {told} is measured."), *validation_note(run)]
-    scored = [(run, e) for e in evaluations if "bound" in e]
-    if not scored:
-        unscored = Text("Not measured on the test split yet: limner evaluate does it, and counts every image.")
-        return [unscored, *validation_note(run)]
-    return [likelihood_table(scored), *validation_note(run)]
+        block: Block = Text(f"{name} has no likelihood, nor a bound of one: {told} is measured.")
+    elif scored := [(run, e) for e in evaluations if "bound" in e]:
+        block = likelihood_table(scored)
+    else:
+        block = Text("Not measured on the test split yet: limner evaluate does it, and counts every image.")
+    return [block, *validation_note(run)]
 
 
 def samples_of(e: Mapping[str, Any]) -> str:
@@ -44,37 +64,20 @@ def samples_of(e: Mapping[str, Any]) -> str:
     return f"K = {e.get('importance_samples', 1)}{decoded}{learned}{wider}"
 
 
-def likelihood_table(rows: Sequence[tuple[RunView, Mapping[str, Any]]]) -> Block:
+def likelihood_table(rows: Rows) -> Block:
     """A row each measurement."""
-    cells: list[list[str | int | None]] = []
+    cells: list[list[Cell]] = []
     for run, e in rows:
         if "bound" not in e:
             cells.append([run.name, run.config.model, None, None, "no likelihood", None, None, None])
             continue
-        error = e.get("nats_standard_error")
         lower = e["bound"] == "lower"
-        cells.append(
-            [
-                run.name,
-                run.config.model,
-                f"{Path(e['data']).name} {e['split']}",
-                e["n"],
-                f"{'≤ ' if lower else ''}{e['nats_per_image']:.2f}" + (f" ± {error:.2f}" if error is not None else ""),
-                f"{'≤ ' if lower else ''}{e['bits_per_dim']:.4f}",
-                ("lower bound of ln p" if lower else "exact") + over_classes(e),
-                samples_of(e) if lower else None,
-            ]
-        )
-    header = [
-        "run",
-        "model",
-        "data",
-        "images",
-        "-ln p, nats an image",
-        "bits/dim",
-        "exact or bound",
-        "samples a bound",
-    ]
+        sign = "≤ " if lower else ""
+        error = f" ± {e['nats_standard_error']:.2f}" if "nats_standard_error" in e else ""
+        nats, bits = f"{sign}{e['nats_per_image']:.2f}{error}", f"{sign}{e['bits_per_dim']:.4f}"
+        kind = ("lower bound of ln p" if lower else "exact") + over_classes(e)
+        cells.append([*_place(run, e), e["n"], nats, bits, kind, samples_of(e) if lower else None])
+    header = ["run", "model", "data", "images", "-ln p, nats an image", "bits/dim", "exact or bound", "samples a bound"]
     notes = [
         "± is one standard error over the images. Lower is better.",
         "≤: the model's true figure is no larger; a bound and an exact figure are compared with that in mind.",
@@ -82,45 +85,38 @@ def likelihood_table(rows: Sequence[tuple[RunView, Mapping[str, Any]]]) -> Block
     return Table(header, cells, notes=notes, numeric=(3, 4, 5))
 
 
-def fidelity_sections(rows: Sequence[tuple[RunView, Mapping[str, Any]]]) -> list[Section]:
+def fidelity_sections(rows: Rows) -> list[Section]:
     """A table of the samples' figures, where there are any."""
-    cells: list[list[str | int | None]] = [
-        [
-            run.name,
-            run.config.model,
-            f"{Path(e['data']).name} {e['split']}",
-            e["samples"],
-            f"{e['frechet_ratio']:.2f}",
-            f"{e['frechet']:.3f} ({e['data_frechet']:.3f})",
-            f"{e['kernel']:.4f} ± {e['kernel_deviation']:.4f}",
-            f"{e['precision']:.3f} ({e['data_precision']:.3f})",
-            f"{e['recall']:.3f} ({e['data_recall']:.3f})",
-            e.get("neighbours", 3),  # evaluations of earlier versions do not say it
-            e.get("classes_covered"),
-            f"{e['class_kl']:.4f}" if "class_kl" in e else None,
-        ]
-        for run, e in rows
-        if "frechet" in e
-    ]
-    if not cells:
-        return []
-    header = ["run", "model", "data", "samples", "Fréchet ratio", "Fréchet distance", "kernel distance"]
-    header += ["precision", "recall", "k", "classes", "KL of classes"]
-    looked = sorted({looked_at_with(e) for _, e in rows if "frechet" in e})
+    old = {"neighbours": 3}  # evaluations of earlier versions do not say it
+    compared = [(run, old | dict(e)) for run, e in rows if "frechet" in e]
     notes = [
         "In brackets: what as many training images reach. A ratio of 1 is as near to the split as they are.",
         "± is the standard deviation over random subsets. KL in nats, of the classes seen from those of the data.",
         "Precision and recall: within the k-th nearest neighbour.",
-        *looked,
+        *sorted({_looked_at_with(e) for _, e in compared}),
     ]
-    return [Section("Fidelity of samples", [Table(header, cells, notes=notes, numeric=range(3, len(header)))])]
+    return _table("Fidelity of samples", FIDELITY, compared, notes)
 
 
-def looked_at_with(evaluation: Mapping[str, Any]) -> str:
+def _looked_at_with(e: Mapping[str, Any]) -> str:
     """Whose features they are, in words."""
-    network = f"a network that tells {evaluation['feature_task']} with accuracy {evaluation['feature_accuracy']:.3f}"
-    inception = evaluation.get("inception")
-    return f"Features of {inception}; classes of {network}." if inception else f"Features of {network}."
+    network = f"a network that tells {e['feature_task']} with accuracy {e['feature_accuracy']:.3f}"
+    return f"Features of {e['inception']}; classes of {network}." if "inception" in e else f"Features of {network}."
+
+
+def reconstruction_sections(rows: Rows) -> list[Section]:
+    """A table of the errors of reconstructions, where they were measured."""
+    rebuilt = []
+    for run, e in rows:
+        if "mse" in e:
+            error = f" ± {e['mse_standard_error']:.5f}" if "mse_standard_error" in e else ""
+            rebuilt.append((run, {"error": error, **e}))
+    notes = [
+        "Mean a value, intensities in [0, 1]; ± is one standard error over the images. PSNR = −10 log₁₀ of the squared "
+        "error. No figure here is a likelihood.",
+        "Denoised: the squared error of what is made of corrupted images; in brackets, of these themselves.",
+    ]
+    return _table("Errors of reconstructions", RECONSTRUCTION, rebuilt, notes)
 
 
 def over_classes(evaluation: Mapping[str, Any]) -> str:
@@ -146,3 +142,23 @@ def validation_note(run: RunView) -> list[Text]:
     sign = "≤ " if isinstance(run.model, Scores) and run.model.bound == "lower" else ""
     figures = f"{sign}{nats:.2f} nats ({sign}{bits:.4f} bits/dim{' given the class' if run.model.classes else ''})"
     return [Text(f"Best on {split}: {figures} at step {step:,}; it chose the weights.")]
+
+
+def _table(title: str, columns: Mapping[str, str], rows: Rows, notes: Sequence[str]) -> list[Section]:
+    """A table of measurements, nothing where there is none; ``columns`` as ``FIDELITY``."""
+    cells = [[*_place(run, e), *(_written(form, e) for form in columns.values())] for run, e in rows]
+    header = ["run", "model", "data", *columns]
+    table = Table(header, cells, notes=notes, numeric=range(3, len(header)))
+    return [Section(title, [table])] if cells else []
+
+
+def _place(run: RunView, e: Mapping[str, Any]) -> list[Cell]:
+    return [run.name, run.config.model, f"{Path(e['data']).name} {e['split']}"]
+
+
+def _written(form: str, e: Mapping[str, Any]) -> str | None:
+    """The figures of a measurement, or None where it lacks one of them: it does not apply."""
+    try:
+        return form.format_map(e)
+    except KeyError:
+        return None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import torch
@@ -13,26 +15,38 @@ from limner.files import write_text
 from limner.models import Samples, family, with_article
 from limner.models.contracts import describe_shape
 from limner.reports import codes, curves, draw, metrics
-from limner.reports.html import Bitmap, Code, Row, Section, Text, render, write
-from limner.reports.run_view import SAMPLES, RunView
+from limner.reports.html import Bitmap, Code, Row, Section, Text, render
+from limner.reports.run_view import SAMPLES, Rows, RunView
 from limner.runs import read_evaluations
 
 __all__ = ["REPORT", "write_comparison", "write_run_pages"]
 
 REPORT = "report.html"
 IN_A_ROW = 12  # images of each model at the top of a comparison
+CARD = {  # the tables of a model card: header and row, by a figure that their measurements have
+    "bound": (
+        "data | split | images | nats an image | bits/dim | bound",
+        "{data} | {split} | {n} | {nats_per_image:.3f} | {bits_per_dim:.4f} | {bound}{note}",
+    ),
+    "frechet": (
+        "data | split | samples | Fréchet ratio | precision | recall",
+        "{data} | {split} | {samples} | {frechet_ratio:.2f} | {precision:.3f} | {recall:.3f}",
+    ),
+    "mse": ("data | split | images | squared error a value", "{data} | {split} | {n} | {mse:.5f}"),
+}
 
 
 def write_run_pages(run: RunView) -> Path:
     """Write ``report.html`` and ``README.md`` into the run's folder; gives the report's path."""
     evaluations = read_evaluations(run.folder)
     during = curves.over_time(run)
+    data = Bitmap(draw.grid(run.held_out), _data_caption(run), "images of the data set")
     sections = [
-        Section("Samples" if isinstance(run.model, Samples) else "Data", [Row([_data_image(run), *_samples(run)])]),
+        Section("Samples" if isinstance(run.model, Samples) else "Data", [Row([data, *_samples(run)])]),
         *([Section("Samples during training", during)] if during else []),
         *codes.latent_sections([run]),
         Section("Likelihood", metrics.likelihood(run, evaluations)),
-        *codes.reconstruction_sections([(run, e) for e in evaluations]),
+        *metrics.reconstruction_sections([(run, e) for e in evaluations]),
         *metrics.fidelity_sections([(run, e) for e in evaluations]),
         *codes.probe_sections(run, evaluations),
         Section("Learning curves", curves.curves([run])),
@@ -40,18 +54,12 @@ def write_run_pages(run: RunView) -> Path:
         Section("Configuration", [Code((run.folder / "config.toml").read_text(encoding="utf-8"))]),
     ]
     path = run.folder / REPORT
-    write(path, render(f"limner · {run.name}", sections, subtitle=_subtitle(run)))
+    write_text(path, render(f"limner · {run.name}", sections, subtitle=_subtitle(run)))
     write_text(run.folder / "README.md", _model_card(run, evaluations))
     return path
 
 
-def write_comparison(
-    path: Path,
-    runs: Sequence[tuple[RunView, Mapping[str, Any]]],
-    *,
-    title: str,
-    introduction: str = "",
-) -> Path:
+def write_comparison(path: Path, runs: Rows, *, title: str, introduction: str) -> None:
     """Several runs on one page, each with its measurement."""
     views = [run for run, _ in runs]
     during = [image for run in views for image in curves.over_time(run)]
@@ -61,28 +69,22 @@ def write_comparison(
         *codes.latent_sections(views),
         *([Section("Samples during training", during)] if during else []),
         Section("Likelihood", [metrics.likelihood_table(runs)]),
-        *codes.reconstruction_sections(runs),
+        *metrics.reconstruction_sections(runs),
         *metrics.fidelity_sections(runs),
         Section("Learning curves", curves.curves(views)),
     ]
-    write(path, render(title, sections))
-    return path
+    write_text(path, render(title, sections))
 
 
 def _subtitle(run: RunView) -> str:
     n = sum(p.numel() for p in run.model.parameters())
     shape = describe_shape(tuple(run.config.data.shape))
-    return (
-        f"{run.config.model} ({family(run.config.model).paper}), {n:,} parameters, on {run.config.data.source}, {shape}"
-    )
+    model, paper = run.config.model, family(run.config.model).paper
+    return f"{model} ({paper}), {n:,} parameters, on {run.config.data.source}, {shape}"
 
 
 def _data_caption(run: RunView) -> str:
     return f"data: {Path(run.config.data.source).name}"
-
-
-def _data_image(run: RunView) -> Bitmap:
-    return Bitmap(draw.grid(run.held_out), _data_caption(run), "images of the data set")
 
 
 def _row(images: torch.Tensor, caption: str) -> Bitmap:
@@ -92,14 +94,12 @@ def _row(images: torch.Tensor, caption: str) -> Bitmap:
 
 def _sample_rows(views: Sequence[RunView]) -> list[Bitmap]:
     """A row of samples of each model that draws some."""
-    return [
-        _row(
-            sampling.sample(run.model, IN_A_ROW, generator=torch.Generator().manual_seed(0)),
-            f"{run.name}: samples of {with_article(run.config.model)}",
-        )
-        for run in views
-        if isinstance(run.model, Samples)
-    ]
+    rows = []
+    for run in views:
+        if isinstance(run.model, Samples):
+            images = sampling.sample(run.model, IN_A_ROW, generator=torch.Generator().manual_seed(0))
+            rows.append(_row(images, f"{run.name}: samples of {with_article(run.config.model)}"))
+    return rows
 
 
 def _samples(run: RunView) -> list[Bitmap]:
@@ -113,45 +113,28 @@ def _samples(run: RunView) -> list[Bitmap]:
 
 
 def _model_card(run: RunView, evaluations: Sequence[Mapping[str, Any]]) -> str:
-    name, paper = with_article(run.config.model), family(run.config.model).paper
-    lines = [
-        f"# {run.name}",
-        "",
-        f"{name.capitalize()} ({paper}) trained by limner on `{run.config.data.source}`: {_subtitle(run)}.",
-        "",
-        *(t.text for t in metrics.validation_note(run)),
-        "",
-    ]
-    scored = [e for e in evaluations if "bound" in e]
-    if scored:
-        lines += ["| data | split | images | nats an image | bits/dim | bound |", "|---|---|---|---|---|---|"]
-    for e in scored:
-        k = f", {metrics.samples_of(e)}" if "importance_samples" in e else ""
-        figures = f"{e['nats_per_image']:.3f} | {e['bits_per_dim']:.4f} | {e['bound']}{k}{metrics.over_classes(e)}"
-        lines.append(f"| {e['data']} | {e['split']} | {e['n']} | {figures} |")
-    compared = [e for e in evaluations if "frechet" in e]
-    if compared:
-        lines += ["", "| data | split | samples | Fréchet ratio | precision | recall |", "|---|---|---|---|---|---|"]
-    for e in compared:
-        figures = f"{e['frechet_ratio']:.2f} | {e['precision']:.3f} | {e['recall']:.3f}"
-        lines.append(f"| {e['data']} | {e['split']} | {e['samples']} | {figures} |")
-    rebuilt = [e for e in evaluations if "mse" in e]
-    if rebuilt:
-        lines += ["", "| data | split | images | squared error a value |", "|---|---|---|---|"]
-    lines += [f"| {e['data']} | {e['split']} | {e['n']} | {e['mse']:.5f} |" for e in rebuilt]
-    use = (
-        "images = run.sample(16)        # uint8 (16, C, H, W)"
-        if isinstance(run.model, Samples)
-        else "again = run.reconstruct(images)  # both uint8 (B, C, H, W)"
+    tables = ""
+    for figure, (header, row) in CARD.items():
+        found = [e for e in evaluations if figure in e]
+        if found:
+            tables += f"| {header} |\n|{'---|' * len(header.split('|'))}\n"
+            tables += "".join(f"| {row.format(**e, note=_note(e))} |\n" for e in found) + "\n"
+    use = "again = run.reconstruct(images)  # both uint8 (B, C, H, W)"
+    if isinstance(run.model, Samples):
+        use = "images = run.sample(16)        # uint8 (16, C, H, W)"
+    return Template((resources.files(__package__) / "card.md").read_text("utf-8")).substitute(
+        name=run.name,
+        article=with_article(run.config.model).capitalize(),
+        paper=family(run.config.model).paper,
+        source=run.config.data.source,
+        subtitle=_subtitle(run),
+        chosen="\n".join(t.text for t in metrics.validation_note(run)),
+        tables=tables,
+        use=use,
     )
-    lines += [
-        "",
-        "`config.toml` trains it again; `model.safetensors` holds the weights; use it with",
-        "",
-        "```python",
-        "import limner",
-        f'run = limner.open_run("{run.name}")',
-        use,
-        "```",
-    ]
-    return "\n".join(lines) + "\n"
+
+
+def _note(e: Mapping[str, Any]) -> str:
+    """How many samples a bound has, over how many classes."""
+    k = f", {metrics.samples_of(e)}" if "importance_samples" in e else ""
+    return k + metrics.over_classes(e)

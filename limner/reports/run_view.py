@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,7 +13,7 @@ from limner.config.run_config import RunConfig
 from limner.data import ImageSet, Split
 from limner.models import Model
 
-__all__ = ["SAMPLES", "RunView"]
+__all__ = ["SAMPLES", "Rows", "RunView"]
 
 SAMPLES = 64
 
@@ -44,3 +46,7 @@ class RunView:
     def held_out(self) -> torch.Tensor:
         """The first of them, uint8 ``(n, C, H, W)``, 64 at most."""
         return self.held_out_split.first(SAMPLES)
+
+
+Rows = Sequence[tuple[RunView, Mapping[str, Any]]]
+"""Measurements, each with its run."""

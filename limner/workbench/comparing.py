@@ -67,5 +67,5 @@ def compare(
             quiet=quiet,
         )
         rows.append((run.view(), record))
-    path = write_comparison(Path(out), rows, title=title, introduction=introduction)
-    return path, [record for _, record in rows]
+    write_comparison(Path(out), rows, title=title, introduction=introduction)
+    return Path(out), [record for _, record in rows]

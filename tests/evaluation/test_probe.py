@@ -120,7 +120,7 @@ def test_fine_tuning_moves_all_weights_and_learns_the_labels():
     before = {k: v.clone() for k, v in model.encoder.state_dict().items()}
     network = Classifier(model, CLASSES, split.first(40))
     network.fit_head(split.first(40), split.labels)
-    fine_tune(network, split.first(40), split.labels, seed=0, steps=200)
+    fine_tune(network, split.first(40), split.labels, seed=0)
     assert (network(split.first(40)).argmax(1) == split.labels).float().mean() > 0.95
     assert all(not torch.equal(before[k], v) for k, v in model.encoder.state_dict().items())
     assert not network.training
