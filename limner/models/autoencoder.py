@@ -56,11 +56,6 @@ class AutoencoderConfig:
 class Autoencoder(Model):
     """See the module's text.
 
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-
     Attributes:
         error: What is minimised.
     """

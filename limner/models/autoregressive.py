@@ -23,20 +23,9 @@ __all__ = ["Autoregressive", "ClassBias", "Tractable"]
 
 
 class Tractable(Explicit):
-    """A model of exact ln p(x), or of ln p(x|y) of classes y.
-
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-        classes: How many, or 0 for an unconditional model.
-    """
+    """A model of exact ln p(x), or of ln p(x|y) of classes y."""
 
     bound: ClassVar[Bound] = "exact"
-
-    def __init__(self, config: Any, shape: tuple[int, int, int], levels: int, classes: int = 0) -> None:
-        super().__init__(config, shape, levels)
-        self.classes = classes
 
     @abstractmethod
     def _log_prob(self, k: Tensor, labels: Tensor | None) -> Tensor:
@@ -77,12 +66,7 @@ class Tractable(Explicit):
 class Autoregressive(Tractable):
     """A model whose ``logits`` at pixel i (and channel c) see only what comes before: exact ln p(x) and sampling.
 
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-        head: The distribution of a channel; None where the model has a ``distribution`` of its own.
-        classes: How many, or 0 for an unconditional model.
+    ``head`` is the distribution of a channel; None where the model has a ``distribution`` of its own.
     """
 
     patch: int = 1
@@ -99,10 +83,8 @@ class Autoregressive(Tractable):
     head: type[ChannelDistribution]
     parameters_per_channel: int
 
-    def __init__(
-        self, config: Any, shape: tuple[int, int, int], levels: int, head: str | None, classes: int = 0
-    ) -> None:
-        super().__init__(config, shape, levels, classes)
+    def __init__(self, config: Any, shape: tuple[int, int, int], levels: int, head: str | None = None) -> None:
+        super().__init__(config, shape, levels)
         if head is not None:
             self.head = HEADS[default_head(levels, "softmax") if head == "auto" else head]
             self.parameters_per_channel = self.head.count(levels)

@@ -198,19 +198,12 @@ OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Losses]] = {
 
 
 class GAN(Model):
-    """See the module's text.
-
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-    """
+    """See the module's text."""
 
     config: GANConfig
 
     def __init__(self, config: GANConfig, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__(config, shape, levels)
-        self.classes = config.classes
         self.generator = Generator(config, shape)
         self.discriminator = Discriminator(config, shape)
 

@@ -77,19 +77,13 @@ class GatedBlock(nn.Module):
 
 
 class GatedPixelCNN(Autoregressive):
-    """See the module's text.
-
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-    """
+    """See the module's text."""
 
     config: GatedPixelCNNConfig
     streams = True
 
     def __init__(self, config: GatedPixelCNNConfig, shape: tuple[int, int, int], levels: int) -> None:
-        super().__init__(config, shape, levels, config.head, config.classes)
+        super().__init__(config, shape, levels, config.head)
         channels = shape[0]
         # Channel groups of equal size, so that a gate's halves belong to one group.
         features = -(-config.features // channels) * channels

@@ -1,10 +1,6 @@
 r"""The bound of K importance samples (Burda, Grosse, Salakhutdinov 2015, arXiv 1509.00519), in training and measuring.
 
-A model p(x, z) with an encoder q(z|x) bounds ln p(x) from below by the ELBO (Kingma and Welling 2013, arXiv 1312.6114),
-
-.. math:: \ln p(x) \ge E_q\left[\ln p(x \mid z)\right] - KL(q(z \mid x) \,\|\, p(z)),
-
-and K samples tighten it (1509.00519, equation 8):
+K samples of q(z|x) bound ln p(x) more tightly than the ELBO, which is their bound where K is 1 (equation 8):
 
 .. math:: \ln p(x) \ge E \ln \frac{1}{K} \sum_k w_k, \quad w_k = p(x, z_k) / q(z_k \mid x)
 
@@ -22,19 +18,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from limner.distributions import at_least_float32
 from limner.noise import named_generator
 
-__all__ = [
-    "DECODED_BYTES",
-    "SAMPLES",
-    "Draw",
-    "ImportanceBound",
-    "Weights",
-    "doubly_reparameterized",
-    "gaussian_kl",
-    "log_sums",
-    "own_noise",
-]
+__all__ = ["Draw", "ImportanceBound", "Weights", "doubly_reparameterized", "gaussian_kl", "mean_and_log_std"]
 
 SAMPLES = 50
 """Samples whose noise is drawn at a time: a constant, as an image's noise must not depend on its neighbours."""
@@ -94,6 +81,12 @@ class ImportanceBound:
     elbo: Tensor
     effective_samples: Tensor
     class_log_probs: Tensor | None = None
+
+
+def mean_and_log_std(x: Tensor) -> tuple[Tensor, Tensor]:
+    """μ and ln σ, bounded to ±7, of a Gaussian layer's outputs, which are the halves of ``(N, 2D, ...)``."""
+    mean, log_std = at_least_float32(x).chunk(2, 1)
+    return mean, 7 * torch.tanh(log_std / 7)
 
 
 def gaussian_kl(mean: Tensor, log_std: Tensor) -> Tensor:

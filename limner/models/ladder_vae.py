@@ -26,13 +26,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.distributions import PixelDistribution, at_least_float32
+from limner.distributions import PixelDistribution
 from limner.models.autoregressive import ClassBias
 from limner.models.bounded import Bounded, BoundedConfig
 from limner.models.contracts import standard_normal
 from limner.models.families import Family
 from limner.models.heads import HeadConfig, PixelHead
-from limner.models.importance import Draw, Weights, gaussian_kl
+from limner.models.importance import Draw, Weights, gaussian_kl, mean_and_log_std
 from limner.models.recipes import DEMO, MUON, Recipe
 from limner.nn.coders import halvings
 from limner.nn.ladder import Bottleneck, Gather, ResidualBlock, Size, Spread
@@ -86,13 +86,13 @@ class StochasticLayer(nn.Module):
             seen: ``below`` of the maps of the pass up, ``(B, F/2, H, W)``.
         """
         above = self.above(h).unflatten(0, (-1, len(seen)))  # (S, B, F/2, H, W)
-        return _mean_and_log_std(self.posterior((above + seen).flatten(0, 1)))
+        return mean_and_log_std(self.posterior((above + seen).flatten(0, 1)))
 
     def forward(self, h: Tensor, epsilon_of: EpsilonOf) -> Tensor:
         """h ``(N, F, H, W)`` → h with z let in."""
         h = self.unit(h)
         activated = F.silu(h)
-        mean, log_std = _mean_and_log_std(self.prior(activated))  # p(z_l | z_<l) = N(μ, σ²)
+        mean, log_std = mean_and_log_std(self.prior(activated))  # p(z_l | z_<l) = N(μ, σ²)
         z = mean + torch.exp(log_std) * epsilon_of(self, activated)  # z_l = μ + σ ε_l
         return h + self.join(z)
 
@@ -103,13 +103,7 @@ the posterior's mean."""
 
 
 class LadderVAE(Bounded):
-    """See the module's text.
-
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-    """
+    """See the module's text."""
 
     config: LadderVAEConfig
 
@@ -126,8 +120,7 @@ class LadderVAE(Bounded):
             nn.Sequential(*(ResidualBlock(m, size, drop) for _ in range(config.layers)))
             for m, size in zip(maps, sizes, strict=True)
         )
-        self.coarser = nn.ModuleList()
-        self.finer = nn.ModuleList()  # from the top down
+        self.coarser, self.finer = nn.ModuleList(), nn.ModuleList()  # finer: from the top down
         for (before, after), (size, smaller) in zip(pairwise(maps), pairwise(sizes), strict=True):
             whole = smaller == (1, 1)
             self.coarser.append(Gather(before, after, size) if whole else nn.Conv2d(before, after, 3, 2, 1))
@@ -155,12 +148,7 @@ class LadderVAE(Bounded):
         return {n: 1 for n, p in self.named_parameters() if p.dim() >= 2 and n.startswith(parts)}
 
     def maps(self, levels: Tensor, labels: Tensor | None) -> list[Tensor]:
-        """The pass up: activated maps ``(B, F, H, W)`` from the finest size to the coarsest.
-
-        Args:
-            levels: Of the image, int64 ``(B, C, H, W)``.
-            labels: Classes int64 ``(B,)`` of a conditional model.
-        """
+        """The pass up: activated maps ``(B, F, H, W)`` of levels int64 ``(B, C, H, W)``, the finest size first."""
         x = self.seen_label(self.first(self.intensities(levels).to(memory_format=torch.channels_last)), labels)
         maps: list[Tensor] = []
         for i, blocks in enumerate(self.up):
@@ -196,12 +184,7 @@ class LadderVAE(Bounded):
         return (part.unflatten(1, layer.shape) for part, layer in zip(parts, self.stochastic_layers, strict=True))
 
     def weights(
-        self,
-        levels: Tensor,
-        inferred: tuple[Tensor, ...],
-        labels: Tensor | None,
-        num_samples: int,
-        draw: Draw,
+        self, levels: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, num_samples: int, draw: Draw
     ) -> Weights:
         """See ``Bounded.weights``: the groups of the KL are the layers from the top down."""
         b, seen = len(levels), iter(inferred)
@@ -233,14 +216,8 @@ class LadderVAE(Bounded):
         maps = self.maps(self.checked_levels(images), self.likeliest(images))
         return torch.cat([x.mean((2, 3)) for x in maps], 1)
 
-    @torch.no_grad()
-    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The codes ε ``(B, latent)`` of uint8 images: Δμ of each layer, given those above.
-
-        Of a conditional model without labels: of the ``likeliest`` class.
-        """
-        levels = self.checked_levels(images)
-        labels = self.likeliest(images) if labels is None else self.checked_labels(labels, len(levels))
+    def _code(self, levels: Tensor, labels: Tensor | None) -> Tensor:
+        """The ε of all layers: Δμ of each, given those above."""
         seen = iter(self.infer(levels, labels))
         code: list[Tensor] = []
 
@@ -251,12 +228,6 @@ class LadderVAE(Bounded):
 
         self.descend(posterior_mean, len(levels), labels)
         return torch.cat(code, 1)
-
-
-def _mean_and_log_std(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and ln σ, bounded to ±7, of ``(N, 2Z, H, W)``."""
-    mean, log_std = at_least_float32(x).chunk(2, 1)
-    return mean, 7 * torch.tanh(log_std / 7)
 
 
 def _default(shape: tuple[int, int, int]) -> Recipe:

@@ -55,11 +55,6 @@ class MADEConfig:
 class MADE(Autoregressive):
     """See the module's text.
 
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-
     Raises:
         LimnerError: The last layer would be too large for these images.
     """

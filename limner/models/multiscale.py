@@ -74,11 +74,6 @@ class Upsampling(nn.Sequential):
 class MultiScalePixelRNN(Tractable):
     """See the module's text.
 
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-
     Raises:
         LimnerError: An image of one pixel would have to be made smaller.
 
@@ -93,7 +88,7 @@ class MultiScalePixelRNN(Tractable):
     given: Tensor
 
     def __init__(self, config: MultiScalePixelRNNConfig, shape: tuple[int, int, int], levels: int) -> None:
-        super().__init__(config, shape, levels, config.classes)
+        super().__init__(config, shape, levels)
         (channels, h, w), f = shape, config.factor
         if f ** (config.scales - 2) >= max(h, w):
             raise LimnerError(

@@ -88,11 +88,6 @@ class PatchBlock(nn.Module):
 class PatchPixelCNN(Autoregressive):
     """See the module's text.
 
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-
     Raises:
         LimnerError: The patches do not tile the image, or have too many values for one softmax.
     """
@@ -101,7 +96,7 @@ class PatchPixelCNN(Autoregressive):
     streams = True
 
     def __init__(self, config: PatchPixelCNNConfig, shape: tuple[int, int, int], levels: int) -> None:
-        super().__init__(config, shape, levels, None, config.classes)
+        super().__init__(config, shape, levels)
         c, h, w = shape
         f, pairs = config.features, levels ** (4 * c) <= 256 and h % 2 == w % 2 == 0
         self.patch = config.patch or (2 if pairs else 1)

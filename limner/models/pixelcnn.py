@@ -71,19 +71,13 @@ class ResidualBlock(nn.Module):
 
 
 class PixelCNN(Autoregressive):
-    """See the module's text.
-
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-    """
+    """See the module's text."""
 
     config: PixelCNNConfig
     streams = True
 
     def __init__(self, config: PixelCNNConfig, shape: tuple[int, int, int], levels: int) -> None:
-        super().__init__(config, shape, levels, config.head, config.classes)
+        super().__init__(config, shape, levels, config.head)
         channels = shape[0]
         self.first = MaskedConv2d(channels, config.features, config.first_kernel, "A", channels)
         self.blocks = nn.ModuleList(

@@ -120,18 +120,12 @@ class TwoStreamBlock(nn.Module):
 
 
 class PixelCNNPP(Autoregressive):
-    """See the module's text.
-
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-    """
+    """See the module's text."""
 
     config: PixelCNNPPConfig
 
     def __init__(self, config: PixelCNNPPConfig, shape: tuple[int, int, int], levels: int) -> None:
-        super().__init__(config, shape, levels, None, config.classes)
+        super().__init__(config, shape, levels)
         c, p, sizes = shape[0], config.features, config.halvings + 1
         # The ones say where the image is: around it there are zeros.
         self.first_down = ShiftedConv2d(c + 1, p, (2, 3), up=2)  # the two rows above

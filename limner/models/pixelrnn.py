@@ -168,14 +168,7 @@ class DiagonalLayer(RecurrentLayer):
 
 
 class PixelRNN(Autoregressive):
-    """See the module's text.
-
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-        context: Features of what else is known of each pixel (of a larger model's network), or 0.
-    """
+    """See the module's text; ``context`` is of what else is known of each pixel (of a larger model's network), or 0."""
 
     config: DiagonalBiLSTMConfig
     streams = True
@@ -184,7 +177,7 @@ class PixelRNN(Autoregressive):
     def __init__(
         self, config: DiagonalBiLSTMConfig, shape: tuple[int, int, int], levels: int, context: int = 0
     ) -> None:
-        super().__init__(config, shape, levels, config.head, config.classes)
+        super().__init__(config, shape, levels, config.head)
         self.context = context
         channels, features = shape[0], 2 * config.hidden
         self.first = MaskedConv2d(channels, features, config.first_kernel, "A", channels)

@@ -15,6 +15,7 @@ The bound of K samples and other gradients are in ``importance.py``.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -23,12 +24,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.distributions import Bernoulli, PixelDistribution, at_least_float32
+from limner.distributions import Bernoulli, PixelDistribution
 from limner.models.bounded import Bounded, BoundedConfig
 from limner.models.contracts import standard_normal
 from limner.models.families import Family
 from limner.models.heads import HeadConfig, PixelHead
-from limner.models.importance import Draw, Weights, doubly_reparameterized, gaussian_kl
+from limner.models.importance import Draw, Weights, doubly_reparameterized, gaussian_kl, mean_and_log_std
 from limner.models.priors import GaussianMixture
 from limner.models.recipes import DEMO, Recipe, TrainingConfig
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
@@ -69,11 +70,6 @@ class VAEConfig(HeadConfig, BoundedConfig):
 class VAE(Bounded):
     """See the module's text.
 
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-
     Raises:
         LimnerError: A head that is not for these images.
     """
@@ -91,7 +87,7 @@ class VAE(Bounded):
             activation = {"gelu": nn.GELU, "tanh": nn.Tanh}[config.activation]
             self.encoder = DenseEncoder(seen, config.hidden, 2 * config.latent, activation)
             self.decoder = DenseDecoder(codes, config.hidden, (self.head.maps, h, w), activation)
-            nn.init.zeros_(self.decoder.linears[-1].weight)  # no pixel begins with noise that it has to unlearn
+            nn.init.zeros_(self.decoder.last.weight)  # no pixel begins with noise that it has to unlearn
         else:
             self.encoder = ConvEncoder(seen, config.features, 2 * config.latent)
             self.decoder = ConvDecoder(codes, config.features, (self.head.maps, h, w))
@@ -110,8 +106,7 @@ class VAE(Bounded):
         """μ and ln σ of q(z|x), each ``(B, latent)``, of intensities ``(B, C, H, W)``; ln σ bounded to ±7."""
         if self.planes is not None:
             x = torch.cat([x, self.planes(labels).view(-1, 1, *self.shape[1:])], 1)
-        mean, log_std = at_least_float32(self.encoder(x)).chunk(2, 1)
-        return mean, 7 * torch.tanh(log_std / 7)
+        return mean_and_log_std(self.encoder(x))
 
     def _likelihood(self, z: Tensor, labels: Tensor | None) -> PixelDistribution:
         if labels is not None:  # the decoder sees the class, one-hot, beside z
@@ -126,13 +121,13 @@ class VAE(Bounded):
         With K > 1 importance samples, or of a conditional model without labels, see ``Bounded.loss_terms``.
         """
         doubly = self.config.gradient == "doubly-reparameterized" and self.training
-        if doubly and not (self.classes and labels is None):
-            return self._doubly_reparameterized_terms(images, generator, labels)
-        if self.config.importance_samples > 1 or (self.classes and labels is None):
+        if (self.classes and labels is None) or (self.config.importance_samples > 1 and not doubly):
             return super().loss_terms(images, generator, labels)
         levels = self.checked_levels(images)
         labels = self.checked_labels(labels, len(levels))
-        mean, log_std = self.posterior(self.intensities(levels), labels)  # q(z|x) = N(μ, σ²)
+        mean, log_std = self.infer(levels, labels)  # q(z|x) = N(μ, σ²)
+        if doubly:
+            return self._doubly_reparameterized_terms(levels, labels, mean, log_std, generator)
         noise = standard_normal(mean.shape, generator, levels.device).to(mean)
         z = mean + torch.exp(log_std) * noise  # z ~ q(z|x), reparameterized
         reconstruction = -self._likelihood(z, labels).log_prob(levels).flatten(1).sum(1)  # -ln p(x|z)
@@ -187,15 +182,11 @@ class VAE(Bounded):
         return p.log_prob(levels.repeat(len(z), 1, 1, 1)).flatten(1).sum(1).view(z.shape[:2])
 
     def _doubly_reparameterized_terms(
-        self, images: Tensor, generator: torch.Generator | None, labels: Tensor | None
+        self, levels: Tensor, labels: Tensor | None, mean: Tensor, log_std: Tensor, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
-        levels = self.checked_levels(images)
-        labels = self.checked_labels(labels, len(levels))
-        mean, log_std = self.infer(levels, labels)
         noise = standard_normal((self.config.importance_samples, *mean.shape), generator, levels.device).to(mean)
-        w, bound = doubly_reparameterized(
-            lambda *at: self._weigh(levels, labels, *at), mean, log_std, noise, sampled_kl=self.config.prior != "normal"
-        )
+        weigh = functools.partial(self._weigh, levels, labels)
+        w, bound = doubly_reparameterized(weigh, mean, log_std, noise, sampled_kl=not self.normal_prior)
         return {"nll": -bound} if len(noise) > 1 else self.elbo_terms(-w.log_x[0], w.kl[:, 0])
 
     @torch.no_grad()
@@ -206,17 +197,12 @@ class VAE(Bounded):
             return prior.sample(n, generator)
         return standard_normal((n, self.config.latent), generator, self.device).to(self.dtype)
 
+    def _code(self, levels: Tensor, labels: Tensor | None) -> Tensor:
+        return self.infer(levels, labels)[0]
+
     def features(self, images: Tensor) -> Tensor:
         """The mean of q(z|x), ``(B, latent)``, of uint8 images ``(B, C, H, W)``, with its gradient."""
-        return self.posterior(self.intensities(self.checked_levels(images)), self.likeliest(images))[0]
-
-    @torch.no_grad()
-    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The mean of q(z|x, y), ``(B, latent)``, of uint8 images; without labels of the ``likeliest`` class."""
-        labels = self.checked_labels(labels, len(images))
-        if labels is None:
-            return self.features(images)
-        return self.posterior(self.intensities(self.checked_levels(images)), labels)[0]
+        return self._code(self.checked_levels(images), self.likeliest(images))
 
 
 def log_normal(noise: Tensor, log_std: Tensor) -> Tensor:
