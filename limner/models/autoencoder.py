@@ -168,11 +168,6 @@ def _augmented(shape: tuple[int, int, int]) -> Recipe:
     return replace(default, network=replace(default.network, corruption="affine", corruption_level=0.25))
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    network = AutoencoderConfig(latent=16, network="dense", hidden=256)
-    return Recipe(network, replace(DEMO, learning_rate=2e-3, epochs=30))
-
-
 FAMILIES = (
     Family(
         name="autoencoder",
@@ -181,7 +176,9 @@ FAMILIES = (
         paper="Hinton and Salakhutdinov 2006, Science 313",
         summary="Codes of images, and an encoder to start a classifier from where labels are few; no density.",
         recipes={"default": _default, "denoising": _denoising, "augmented": _augmented},
-        demo=_demo,
+        demo=lambda shape: Recipe(
+            AutoencoderConfig(latent=16, network="dense", hidden=256), replace(DEMO, learning_rate=2e-3, epochs=30)
+        ),
         tiny=("network=dense", "hidden=16", "latent=4"),
         in_demo=True,
     ),

@@ -80,10 +80,6 @@ class Bounded(Explicit):
         """
 
     @abstractmethod
-    def _code(self, levels: Tensor, labels: Tensor | None) -> Tensor:
-        """The code of each image, ``(B, latent)``, of levels int64 ``(B, C, H, W)``: the mean of q(z|x)."""
-
-    @abstractmethod
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """``n`` codes z ~ p(z), ``(n, latent)``."""
 
@@ -220,9 +216,17 @@ class Bounded(Explicit):
         weights = [self.weights(levels, self.infer(levels, y), y, 1, noiseless) for y in self._each_class(levels)]
         return torch.stack([w.bound for w in weights]).argmax(0)
 
+    def _code(self, levels: Tensor, labels: Tensor | None) -> Tensor:
+        """The mean of q(z|x), ``(B, latent)``."""
+        return self.infer(levels, labels)[0]
+
+    def features(self, images: Tensor) -> Tensor:
+        """The mean of q(z|x), ``(B, latent)``, of uint8 images ``(B, C, H, W)``, with its gradient."""
+        return self._code(self.checked_levels(images), self.likeliest(images))
+
     @torch.no_grad()
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The code of each image, ``(B, latent)``; a conditional model without labels takes the ``likeliest`` class."""
+        """The mean of q(z|x, y), ``(B, latent)``, of uint8 images; without labels of the ``likeliest`` class."""
         levels = self.checked_levels(images)
         labels = self.likeliest(images) if labels is None else self.checked_labels(labels, len(levels))
         return self._code(levels, labels)

@@ -272,11 +272,6 @@ def _residual(shape: tuple[int, int, int]) -> Recipe:
     return Recipe(network, AdversarialConfig(learning_rate=2e-4, discriminator_learning_rate=2e-4))
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    training = AdversarialConfig(batch_size=64, precision="float32", learning_rate=1e-3, epochs=60)
-    return Recipe(GANConfig(network="dense", latent=16, hidden=128), training)
-
-
 FAMILIES = (
     Family(
         name="gan",
@@ -285,7 +280,10 @@ FAMILIES = (
         paper="Goodfellow et al. 2014, arXiv 1406.2661",
         summary="Sharp samples in one pass from a generator trained against a discriminator; no density.",
         recipes={"default": _default, "residual": _residual},
-        demo=_demo,
+        demo=lambda shape: Recipe(
+            GANConfig(network="dense", latent=16, hidden=128),
+            AdversarialConfig(precision="float32", learning_rate=1e-3, epochs=60),
+        ),
         training=AdversarialConfig,
         tiny=("network=dense", "hidden=16", "latent=4", "keep=last"),
         in_demo=True,

@@ -118,10 +118,6 @@ def _default(shape: tuple[int, int, int]) -> Recipe:
     return Recipe(GatedPixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    return Recipe(GatedPixelCNNConfig(features=32, blocks=4, first_kernel=5), replace(DEMO, learning_rate=3e-3))
-
-
 FAMILIES = (
     Family(
         name="gated-pixelcnn",
@@ -130,7 +126,7 @@ FAMILIES = (
         paper="van den Oord et al. 2016, arXiv 1606.05328",
         summary="Exact likelihoods by two stacks of gated convolutions, without the blind spot.",
         recipes={"default": _default},
-        demo=_demo,
+        demo=lambda shape: Recipe(GatedPixelCNNConfig(blocks=4, first_kernel=5), replace(DEMO, learning_rate=3e-3)),
         tiny=("features=4", "blocks=1", "head_features=8", "first_kernel=3"),
     ),
 )

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limner.distributions import at_least_float32
+from limner.distributions import Bernoulli, PixelDistribution, at_least_float32
 from limner.noise import named_generator
 
-__all__ = ["Draw", "ImportanceBound", "Weights", "doubly_reparameterized", "gaussian_kl", "mean_and_log_std"]
+__all__ = ["Draw", "ImportanceBound", "Weights", "doubly_reparameterized", "gaussian_kl", "log_likelihood"]
 
 SAMPLES = 50
 """Samples whose noise is drawn at a time: a constant, as an image's noise must not depend on its neighbours."""
@@ -83,7 +83,7 @@ class ImportanceBound:
     class_log_probs: Tensor | None = None
 
 
-def mean_and_log_std(x: Tensor) -> tuple[Tensor, Tensor]:
+def mean_log_std(x: Tensor) -> tuple[Tensor, Tensor]:
     """μ and ln σ, bounded to ±7, of a Gaussian layer's outputs, which are the halves of ``(N, 2D, ...)``."""
     mean, log_std = at_least_float32(x).chunk(2, 1)
     return mean, 7 * torch.tanh(log_std / 7)
@@ -92,6 +92,13 @@ def mean_and_log_std(x: Tensor) -> tuple[Tensor, Tensor]:
 def gaussian_kl(mean: Tensor, log_std: Tensor) -> Tensor:
     """KL(N(μ, σ²) ‖ N(0, 1)) in closed form (1312.6114, appendix B), nats, of μ and ln σ, of each dimension."""
     return 0.5 * (mean**2 + torch.exp(2 * log_std) - 1) - log_std
+
+
+def log_likelihood(p: PixelDistribution, levels: Tensor, num_samples: int) -> Tensor:
+    """ln p(x|z), nats ``(S, B)``, of levels ``(B, C, H, W)``; ``p`` is of S codes for each, ``(S·B, C, H, W)``."""
+    if isinstance(p, Bernoulli):  # images need not be repeated
+        return Bernoulli(p.logits.unflatten(0, (num_samples, -1))).log_prob(levels).flatten(2).sum(2)
+    return p.log_prob(levels.repeat(num_samples, 1, 1, 1)).flatten(1).sum(1).view(num_samples, -1)
 
 
 def own_noise(names: Sequence[str], device: torch.device) -> Draw:

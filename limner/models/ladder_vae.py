@@ -32,7 +32,7 @@ from limner.models.bounded import Bounded, BoundedConfig
 from limner.models.contracts import standard_normal
 from limner.models.families import Family
 from limner.models.heads import HeadConfig, PixelHead
-from limner.models.importance import Draw, Weights, gaussian_kl, mean_and_log_std
+from limner.models.importance import Draw, Weights, gaussian_kl, log_likelihood, mean_log_std
 from limner.models.recipes import DEMO, MUON, Recipe
 from limner.nn.coders import halvings
 from limner.nn.ladder import Bottleneck, Gather, ResidualBlock, Size, Spread
@@ -86,13 +86,13 @@ class StochasticLayer(nn.Module):
             seen: ``below`` of the maps of the pass up, ``(B, F/2, H, W)``.
         """
         above = self.above(h).unflatten(0, (-1, len(seen)))  # (S, B, F/2, H, W)
-        return mean_and_log_std(self.posterior((above + seen).flatten(0, 1)))
+        return mean_log_std(self.posterior((above + seen).flatten(0, 1)))
 
     def forward(self, h: Tensor, epsilon_of: EpsilonOf) -> Tensor:
         """h ``(N, F, H, W)`` → h with z let in."""
         h = self.unit(h)
         activated = F.silu(h)
-        mean, log_std = mean_and_log_std(self.prior(activated))  # p(z_l | z_<l) = N(μ, σ²)
+        mean, log_std = mean_log_std(self.prior(activated))  # p(z_l | z_<l) = N(μ, σ²)
         z = mean + torch.exp(log_std) * epsilon_of(self, activated)  # z_l = μ + σ ε_l
         return h + self.join(z)
 
@@ -203,8 +203,7 @@ class LadderVAE(Bounded):
 
         labels = None if labels is None else labels.repeat(num_samples)
         p = self.head(self.descend(from_posterior, num_samples * b, labels))  # p(x|z)
-        log_x = p.log_prob(levels.repeat(num_samples, 1, 1, 1)).flatten(1).sum(1).view(num_samples, b)
-        return Weights(log_x, torch.stack(log_ratio).sum(0), torch.stack(kl))
+        return Weights(log_likelihood(p, levels, num_samples), torch.stack(log_ratio).sum(0), torch.stack(kl))
 
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """``n`` codes ε ~ N(0, I), ``(n, latent)``."""
@@ -242,10 +241,6 @@ def _strong(shape: tuple[int, int, int]) -> Recipe:
     return Recipe(LadderVAEConfig(features=64, dropout=0.2), replace(_default(shape).training, ema_decay=0.9995))
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    return Recipe(LadderVAEConfig(features=16, latent=4), replace(DEMO, learning_rate=2e-3))
-
-
 FAMILIES = (
     Family(
         name="ladder-vae",
@@ -254,7 +249,7 @@ FAMILIES = (
         paper="Sønderby et al. 2016, arXiv 1602.02282",
         summary="The tightest bound here: a hierarchy of latents on maps of growing size.",
         recipes={"default": _default, "strong": _strong},
-        demo=_demo,
+        demo=lambda shape: Recipe(LadderVAEConfig(features=16), replace(DEMO, learning_rate=2e-3)),
         tiny=("features=4", "latent=1", "layers=1"),
     ),
 )

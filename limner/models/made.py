@@ -169,10 +169,6 @@ def _default(shape: tuple[int, int, int]) -> Recipe:
     return Recipe(MADEConfig(), TrainingConfig(batch_size=100, weight_decay=0.05, ema_decay=0.999))
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    return Recipe(MADEConfig(hidden=128), replace(DEMO, learning_rate=2e-3))
-
-
 FAMILIES = (
     Family(
         name="made",
@@ -181,7 +177,7 @@ FAMILIES = (
         paper="Germain et al. 2015, arXiv 1502.03509",
         summary="The simplest exact likelihood: an autoencoder of dense layers with masks, trained in a minute.",
         recipes={"default": _default},
-        demo=_demo,
+        demo=lambda shape: Recipe(MADEConfig(hidden=128), replace(DEMO, learning_rate=2e-3)),
         images="small ones: binary 28×28, grey 8×8 with few levels",
         tiny=("hidden=16",),
     ),

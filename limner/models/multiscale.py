@@ -171,11 +171,6 @@ def _default(shape: tuple[int, int, int]) -> Recipe:
     return Recipe(MultiScalePixelRNNConfig(), training)
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    sizes = MultiScalePixelRNNConfig(hidden=24, small_hidden=24, context=24, first_kernel=5, head_features=48)
-    return Recipe(sizes, replace(DEMO, learning_rate=3e-3))
-
-
 FAMILIES = (
     Family(
         name="multi-scale-pixelrnn",
@@ -184,7 +179,10 @@ FAMILIES = (
         paper="van den Oord et al. 2016, arXiv 1601.06759",
         summary="Exact likelihoods of larger images: every second row and column first, then the pixels in between.",
         recipes={"default": _default},
-        demo=_demo,
+        demo=lambda shape: Recipe(
+            MultiScalePixelRNNConfig(hidden=24, small_hidden=24, context=24, first_kernel=5, head_features=48),
+            replace(DEMO, learning_rate=3e-3),
+        ),
         images="32×32 and larger, 2 to 256 levels, grey or colour",
         tiny=("hidden=8", "small_hidden=8", "context=4", "first_kernel=3", "head_features=8"),
     ),

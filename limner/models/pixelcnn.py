@@ -113,10 +113,6 @@ def _small(shape: tuple[int, int, int]) -> Recipe:
     return Recipe(PixelCNNConfig(features=32, blocks=6, head_features=32), _TRAINING)
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    return Recipe(PixelCNNConfig(features=64, blocks=5, first_kernel=5), replace(DEMO, learning_rate=3e-3))
-
-
 FAMILIES = (
     Family(
         name="pixelcnn",
@@ -125,7 +121,7 @@ FAMILIES = (
         paper="van den Oord et al. 2016, arXiv 1601.06759",
         summary="Exact likelihoods, samples and completions by masked convolutions; the simplest PixelCNN.",
         recipes={"default": _default, "small": _small},
-        demo=_demo,
+        demo=lambda shape: Recipe(PixelCNNConfig(blocks=5, first_kernel=5), replace(DEMO, learning_rate=3e-3)),
         tiny=("features=8", "blocks=1", "head_features=8", "first_kernel=3"),
         in_demo=True,
     ),

@@ -175,10 +175,6 @@ def _default(shape: tuple[int, int, int]) -> Recipe:
     return Recipe(PixelCNNPPConfig(), TrainingConfig(learning_rate=2e-3, weight_decay=0.0, batch_size=16))
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    return Recipe(PixelCNNPPConfig(features=24, blocks=2, halvings=1, components=5), replace(DEMO, learning_rate=2e-3))
-
-
 FAMILIES = (
     Family(
         name="pixelcnn++",
@@ -187,7 +183,9 @@ FAMILIES = (
         paper="Salimans et al. 2017, arXiv 1701.05517",
         summary="Exact likelihoods of colour images by mixtures of logistics, at full, half and quarter size.",
         recipes={"default": _default},
-        demo=_demo,
+        demo=lambda shape: Recipe(
+            PixelCNNPPConfig(features=24, halvings=1, components=5), replace(DEMO, learning_rate=2e-3)
+        ),
         tiny=("features=4", "blocks=1", "halvings=1", "components=2"),
     ),
 )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,16 +32,7 @@ from limner.nn.recurrent import DIAGONAL, Direction, diagonal_lstm, row_directio
 from limner.nn.streaming import Memory, Stream, current_stream
 from limner.ranges import Positive, odd
 
-__all__ = [
-    "DiagonalBiLSTM",
-    "DiagonalBiLSTMConfig",
-    "DiagonalLayer",
-    "PixelRNN",
-    "RecurrentLayer",
-    "RowLSTM",
-    "RowLSTMConfig",
-    "RowLayer",
-]
+__all__ = ["DiagonalBiLSTM", "DiagonalBiLSTMConfig", "PixelRNN", "RecurrentLayer", "RowLSTM", "RowLSTMConfig"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +87,7 @@ class RecurrentLayer(nn.Module):
         directions: list[Direction],
         kernel: int = 1,
         *,
-        first: bool = False,
+        first: bool,
     ) -> None:
         super().__init__()
         self.directions = directions
@@ -114,13 +105,9 @@ class RecurrentLayer(nn.Module):
         nn.init.zeros_(self.out.weight)  # each layer starts as the identity
 
     def forward(self, x: Tensor, pixels: Tensor, labels: Tensor | None = None, context: Tensor | None = None) -> Tensor:
-        """``(H, W, B, 2h)`` → the same shape.
+        """``x`` ``(H, W, B, 2h)`` → the same shape.
 
-        Args:
-            x: See above.
-            pixels: Intensities ``(H, W, B, C)``.
-            labels: int64 ``(B,)`` where there are classes.
-            context: ``(H, W, B, context)`` where there is some.
+        Given intensities ``(H, W, B, C)``, and where there are some labels int64 ``(B,)`` and context ``(H, W, B, ·)``.
         """
         stream = current_stream()
         if self.pixels is None or stream is not None:  # a stream's memory adds the pixels, a row later
@@ -140,31 +127,11 @@ class RecurrentLayer(nn.Module):
         """What a stream remembers of this layer's states."""
         return RecurrentMemory(stream, self.state, self.directions, self.pixels)
 
-    @abstractmethod
     def states(self, inputs: Tensor) -> Tensor:
         """Hidden states ``(H, W, B, h)`` from the input-to-state share ``(H, W, B, 4·D·h)`` of all gates."""
-
-
-class RowLayer(RecurrentLayer):
-    """The Row LSTM."""
-
-    def __init__(self, config: RowLSTMConfig, channels: int, context: int, *, first: bool) -> None:
-        super().__init__(config, channels, context, [row_direction(config.kernel)], config.kernel, first=first)
-
-    def states(self, inputs: Tensor) -> Tensor:
-        """``(H, W, B, 4h)`` → ``(H, W, B, h)``."""
+        if self.directions == DIAGONAL:
+            return diagonal_lstm(inputs.unflatten(-1, (2, -1)), self.state)
         return row_lstm(inputs, self.state[0])
-
-
-class DiagonalLayer(RecurrentLayer):
-    """The Diagonal BiLSTM."""
-
-    def __init__(self, config: DiagonalBiLSTMConfig, channels: int, context: int, *, first: bool) -> None:
-        super().__init__(config, channels, context, DIAGONAL, first=first)
-
-    def states(self, inputs: Tensor) -> Tensor:
-        """``(H, W, B, 8h)`` → ``(H, W, B, h)``."""
-        return diagonal_lstm(inputs.unflatten(-1, (2, -1)), self.state)
 
 
 class PixelRNN(Autoregressive):
@@ -172,7 +139,6 @@ class PixelRNN(Autoregressive):
 
     config: DiagonalBiLSTMConfig
     streams = True
-    layer: ClassVar[type[RowLayer] | type[DiagonalLayer]]
 
     def __init__(
         self, config: DiagonalBiLSTMConfig, shape: tuple[int, int, int], levels: int, context: int = 0
@@ -181,11 +147,14 @@ class PixelRNN(Autoregressive):
         self.context = context
         channels, features = shape[0], 2 * config.hidden
         self.first = MaskedConv2d(channels, features, config.first_kernel, "A", channels)
-        layers = (self.layer(config, channels, context, first=i == 0) for i in range(config.layers))  # type: ignore[arg-type]
-        self.layers = nn.ModuleList(layers)
+        self.layers = nn.ModuleList(self.layer(first=i == 0) for i in range(config.layers))
         self.head_1 = MaskedLinear(features, config.head_features, channels)
         self.head_2 = MaskedLinear(config.head_features, self.parameters_per_channel * channels, channels)
         nn.init.zeros_(self.head_2.weight)  # uniform over the levels until something is learned
+
+    @abstractmethod
+    def layer(self, *, first: bool) -> RecurrentLayer:
+        """A new layer."""
 
     def muon_parameters(self) -> dict[str, int]:
         """The weights that Muon takes: those of the layers, each gate's on its own, and the head's first."""
@@ -225,13 +194,20 @@ class PixelRNN(Autoregressive):
 class RowLSTM(PixelRNN):
     """The PixelRNN of Row LSTM layers."""
 
-    layer = RowLayer
+    config: RowLSTMConfig
+
+    def layer(self, *, first: bool) -> RecurrentLayer:
+        """A Row LSTM."""
+        k = self.config.kernel
+        return RecurrentLayer(self.config, self.shape[0], self.context, [row_direction(k)], k, first=first)
 
 
 class DiagonalBiLSTM(PixelRNN):
     """The PixelRNN of Diagonal BiLSTM layers."""
 
-    layer = DiagonalLayer
+    def layer(self, *, first: bool) -> RecurrentLayer:
+        """A Diagonal BiLSTM."""
+        return RecurrentLayer(self.config, self.shape[0], self.context, DIAGONAL, first=first)
 
 
 # Without decay the state-to-state matrices grow until the recurrence comes apart (docs/notes/recurrence.md).

@@ -24,12 +24,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.distributions import Bernoulli, PixelDistribution
+from limner.distributions import PixelDistribution
 from limner.models.bounded import Bounded, BoundedConfig
 from limner.models.contracts import standard_normal
 from limner.models.families import Family
 from limner.models.heads import HeadConfig, PixelHead
-from limner.models.importance import Draw, Weights, doubly_reparameterized, gaussian_kl, mean_and_log_std
+from limner.models.importance import (
+    Draw,
+    Weights,
+    doubly_reparameterized,
+    gaussian_kl,
+    log_likelihood,
+    mean_log_std,
+)
 from limner.models.priors import GaussianMixture
 from limner.models.recipes import DEMO, Recipe, TrainingConfig
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
@@ -106,7 +113,7 @@ class VAE(Bounded):
         """μ and ln σ of q(z|x), each ``(B, latent)``, of intensities ``(B, C, H, W)``; ln σ bounded to ±7."""
         if self.planes is not None:
             x = torch.cat([x, self.planes(labels).view(-1, 1, *self.shape[1:])], 1)
-        return mean_and_log_std(self.encoder(x))
+        return mean_log_std(self.encoder(x))
 
     def _likelihood(self, z: Tensor, labels: Tensor | None) -> PixelDistribution:
         if labels is not None:  # the decoder sees the class, one-hot, beside z
@@ -126,17 +133,15 @@ class VAE(Bounded):
         levels = self.checked_levels(images)
         labels = self.checked_labels(labels, len(levels))
         mean, log_std = self.infer(levels, labels)  # q(z|x) = N(μ, σ²)
+        noise = standard_normal((self.config.importance_samples, *mean.shape), generator, levels.device).to(mean)
+        weigh = functools.partial(self._weigh, levels, labels)
         if doubly:
-            return self._doubly_reparameterized_terms(levels, labels, mean, log_std, generator)
-        noise = standard_normal(mean.shape, generator, levels.device).to(mean)
-        z = mean + torch.exp(log_std) * noise  # z ~ q(z|x), reparameterized
-        reconstruction = -self._likelihood(z, labels).log_prob(levels).flatten(1).sum(1)  # -ln p(x|z)
-        prior = self.prior()
-        if prior is None:
-            kl = gaussian_kl(mean, log_std).T  # KL(q ‖ N(0, I)), (latent, B)
+            w, bound = doubly_reparameterized(weigh, mean, log_std, noise, sampled_kl=not self.normal_prior)
+            if len(noise) > 1:
+                return {"nll": -bound}
         else:
-            kl = (log_normal(noise, log_std) - prior.log_prob(z)).unsqueeze(0)  # ln q(z|x) - ln p(z) of this z
-        return self.elbo_terms(reconstruction, kl)
+            w = weigh(mean + torch.exp(log_std) * noise, noise, mean, log_std)  # z ~ q(z|x), reparameterized
+        return self.elbo_terms(reconstruction=-w.log_x[0], kl=w.kl[:, 0])  # -ln p(x|z) and KL(q ‖ p)
 
     def prior(self) -> GaussianMixture | None:
         """The learned p(z); None is N(0, I)."""
@@ -157,7 +162,7 @@ class VAE(Bounded):
     def weights(
         self, levels: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, num_samples: int, draw: Draw
     ) -> Weights:
-        """See ``Bounded``; the groups of latents are the dimensions of z."""
+        """See ``Bounded.weights``: the groups of latents are the dimensions of z."""
         mean, log_std = inferred
         noise = draw(num_samples, mean.shape[1:]).to(mean)
         return self._weigh(levels, labels, mean + torch.exp(log_std) * noise, noise, mean, log_std)
@@ -165,29 +170,17 @@ class VAE(Bounded):
     def _weigh(
         self, levels: Tensor, labels: Tensor | None, z: Tensor, noise: Tensor, mean: Tensor, log_std: Tensor
     ) -> Weights:
-        """Of codes ``z`` ``(S, B, latent)``, which are ``noise`` away from the mean, in σ."""
-        log_x = self.log_likelihood(levels, z, labels)
+        """What the bounds are made of, of codes ``z`` ``(S, B, latent)``, which are ``noise`` away from μ, in σ."""
+        p = self._likelihood(z.flatten(0, 1), None if labels is None else labels.repeat(len(z)))
+        log_x = log_likelihood(p, levels, len(z))  # ln p(x|z)
         prior = self.prior()
-        if prior is None:  # the 2π of ln p(z) - ln q(z|x) cancel
-            log_ratio = 0.5 * (noise**2 - z**2) + log_std
-            return Weights(log_x, log_ratio.sum(2), gaussian_kl(mean, log_std).T.unsqueeze(1))
-        log_ratio = prior.log_prob(z) - log_normal(noise, log_std)
-        return Weights(log_x, log_ratio, -log_ratio.unsqueeze(0))
-
-    def log_likelihood(self, levels: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """ln p(x|z), nats ``(S, B)``, of levels int64 ``(B, C, H, W)`` given codes ``(S, B, latent)``."""
-        p = self.likelihood(z.flatten(0, 1), None if labels is None else labels.repeat(len(z)))  # of (S·B, C, H, W)
-        if isinstance(p, Bernoulli):  # images need not be repeated
-            return Bernoulli(p.logits.unflatten(0, z.shape[:2])).log_prob(levels).flatten(2).sum(2)
-        return p.log_prob(levels.repeat(len(z), 1, 1, 1)).flatten(1).sum(1).view(z.shape[:2])
-
-    def _doubly_reparameterized_terms(
-        self, levels: Tensor, labels: Tensor | None, mean: Tensor, log_std: Tensor, generator: torch.Generator | None
-    ) -> dict[str, Tensor]:
-        noise = standard_normal((self.config.importance_samples, *mean.shape), generator, levels.device).to(mean)
-        weigh = functools.partial(self._weigh, levels, labels)
-        w, bound = doubly_reparameterized(weigh, mean, log_std, noise, sampled_kl=not self.normal_prior)
-        return {"nll": -bound} if len(noise) > 1 else self.elbo_terms(-w.log_x[0], w.kl[:, 0])
+        if prior is None:
+            log_ratio = (0.5 * (noise**2 - z**2) + log_std).sum(2)  # ln p(z) - ln q(z|x), whose 2π cancel
+            kl = gaussian_kl(mean, log_std).T.unsqueeze(1)  # KL(q ‖ N(0, I)) of each dimension, in closed form
+        else:
+            log_ratio = prior.log_prob(z) - log_normal(noise, log_std)
+            kl = -log_ratio.unsqueeze(0)  # of this z
+        return Weights(log_x, log_ratio, kl)
 
     @torch.no_grad()
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
@@ -196,13 +189,6 @@ class VAE(Bounded):
         if prior is not None:
             return prior.sample(n, generator)
         return standard_normal((n, self.config.latent), generator, self.device).to(self.dtype)
-
-    def _code(self, levels: Tensor, labels: Tensor | None) -> Tensor:
-        return self.infer(levels, labels)[0]
-
-    def features(self, images: Tensor) -> Tensor:
-        """The mean of q(z|x), ``(B, latent)``, of uint8 images ``(B, C, H, W)``, with its gradient."""
-        return self._code(self.checked_levels(images), self.likeliest(images))
 
 
 def log_normal(noise: Tensor, log_std: Tensor) -> Tensor:
@@ -234,10 +220,6 @@ def _iwae(shape: tuple[int, int, int]) -> Recipe:
     return replace(published, network=replace(published.network, importance_samples=50))
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    return Recipe(VAEConfig(latent=2, network="dense", hidden=256), replace(DEMO, learning_rate=2e-3, epochs=50))
-
-
 FAMILIES = (
     Family(
         name="vae",
@@ -246,7 +228,9 @@ FAMILIES = (
         paper="Kingma and Welling 2013, arXiv 1312.6114",
         summary="A bound of the likelihood, samples at once, and a latent space to walk in.",
         recipes={"default": _default, "published": _published, "iwae": _iwae},
-        demo=_demo,
+        demo=lambda shape: Recipe(
+            VAEConfig(latent=2, network="dense", hidden=256), replace(DEMO, learning_rate=2e-3, epochs=50)
+        ),
         tiny=("network=dense", "hidden=16", "latent=2"),
         in_demo=True,
     ),
