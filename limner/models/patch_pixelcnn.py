@@ -182,9 +182,7 @@ class PatchPixelCNN(Autoregressive):
 
     def _log_prob(self, k: Tensor, labels: Tensor | None) -> Tensor:
         symbols = self.symbols_of(k)
-        logits = self._head(self.symbol_maps(symbols, labels)).permute(
-            0, 2, 3, 1
-        )  # symbols last, as they lie in memory
+        logits = self._head(self.symbol_maps(symbols, labels)).permute(0, 2, 3, 1)  # symbols last, as in memory
         nats = F.cross_entropy(at_least_float32(logits).reshape(-1, self.symbols), symbols.flatten(), reduction="none")
         return -nats.view(len(k), -1).double().sum(1)
 
