@@ -103,11 +103,9 @@ class Autoregressive(Tractable):
 
     @abstractmethod
     def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Parameters ``(B, P, H, W)`` of p(x_i | x_<i, y) at every i.
+        """Parameters ``(B, P, H, W)`` of p(x_i | x_<i, y) at every i, of intensities ``(B, C, H, W)`` in [-1, 1].
 
-        Args:
-            x: Intensities ``(B, C, H, W)`` in [-1, 1].
-            labels: Classes int64 ``(B,)`` of a conditional model.
+        With ``labels`` y int64 ``(B,)``, which a conditional model needs.
         """
 
     def distribution(self, parameters: Tensor, k: Tensor) -> PixelDistribution:
@@ -122,20 +120,13 @@ class Autoregressive(Tractable):
     def conditionals(self, k: Tensor, labels: Tensor | None = None, context: Tensor | None = None) -> PixelDistribution:
         """p(x_i | x_<i, y) for every pixel and channel at once, given levels ``k`` int64 ``(B, C, H, W)``.
 
-        Args:
-            k: See above.
-            labels: Classes int64 ``(B,)`` of a conditional model.
-            context: ``(B, ·, H, W)``, where the model's ``logits`` take one.
+        With ``labels`` and ``context`` ``(B, ·, H, W)`` where the model's ``logits`` take them.
         """
         known = {} if context is None else {"context": context}
         return self.distribution(self.logits(self.intensities(k), labels, **known), k)
 
     def check_raster(self) -> None:
-        """See that the pixels are drawn in raster order.
-
-        Raises:
-            LimnerError: They are not.
-        """
+        """Raise a ``LimnerError`` where the pixels are drawn in another than the raster order."""
         if not self.raster:
             raise LimnerError(
                 f"this {type(self).__name__} draws its pixels in other orders than the raster order, which this needs"
@@ -178,13 +169,13 @@ class Autoregressive(Tractable):
     ) -> Tensor:
         """``n`` images drawn pixel by pixel, uint8 ``(n, C, H, W)``: the lecture's algorithm, one pass a value.
 
-        Only the rows known so far go through the network. ``on_row(row, images)`` is called after each row.
+        Only the rows known so far go through the network.
 
         Args:
             n: How many.
             generator: Source of the labels and then of the uniforms, one a value, drawn in one piece.
             labels: Classes int64 ``(n,)``; by default drawn uniformly, where the model has classes.
-            on_row: Told of each row.
+            on_row: Called with each finished row's index and the images so far.
 
         Raises:
             LimnerError: Labels that the model does not know.

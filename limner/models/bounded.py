@@ -71,12 +71,7 @@ class Bounded(Explicit):
     ) -> Weights:
         """``num_samples`` z ~ q(z|x) for each image, and what the bounds are made of.
 
-        Args:
-            levels: Of the images, int64 ``(B, C, H, W)``.
-            inferred: What ``infer`` gave.
-            labels: Classes int64 ``(B,)`` of a conditional model.
-            num_samples: S.
-            draw: The only source of noise.
+        Of levels int64 ``(B, C, H, W)``, of what ``infer`` gave of them and the labels, and of the noise of ``draw``.
         """
 
     @abstractmethod

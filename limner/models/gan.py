@@ -57,11 +57,7 @@ class GANConfig(ConditionalConfig):
             )
 
     def check_training(self, training: TrainingConfig) -> None:
-        """See that no penalty is asked of a discriminator whose logits depend on their batch.
-
-        Raises:
-            LimnerError: It is.
-        """
+        """Raise a ``LimnerError`` where a penalty is asked of a discriminator whose logits depend on their batch."""
         penalty = training.chosen_penalty if isinstance(training, AdversarialConfig) else "none"
         if self.discriminator_norm == "batch" and penalty != "none":
             raise LimnerError(
@@ -76,8 +72,7 @@ class Generator(nn.Module):
     def __init__(self, config: GANConfig, shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.classes = nn.Embedding(config.classes, config.latent) if config.classes else None
-        inputs = config.latent * (2 if config.classes else 1)
-        features = config.generator_features or config.features
+        inputs, features = config.latent * (1 + (config.classes > 0)), config.generator_features or config.features
         self.layers: nn.Module
         match config.network:
             case "dense":
@@ -230,21 +225,13 @@ class GAN(Model):
             raise LimnerError(f"this GAN draws an image of one of {self.classes} classes: give labels")
         return self.generator(z.to(self.device), self.checked_labels(labels, len(z)))
 
-    def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """D(x), ``(B,)``, of images in [-1, 1], ``(B, C, H, W)``."""
-        return self.discriminator(x.to(self.device), self.checked_labels(labels, len(x)))
-
     def features(self, images: Tensor) -> Tensor:
         """φ(x), what the discriminator judges by, ``(B, hidden)``, of uint8 images ``(B, C, H, W)``."""
         return self.discriminator.features(self.intensities(self.checked_levels(images)))
 
     @torch.no_grad()
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """G(z) with each value at the nearest level, uint8 ``(B, C, H, W)``.
-
-        Raises:
-            LimnerError: As in ``draw``.
-        """
+        """G(z) with each value at the nearest level, uint8 ``(B, C, H, W)``; the errors are those of ``draw``."""
         intensities = (self.draw(z, labels) + 1) / 2  # in [0, 1]
         return dequantize(torch.round(intensities * (self.levels - 1)), self.levels)
 

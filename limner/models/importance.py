@@ -121,13 +121,9 @@ def own_noise(names: Sequence[str], device: torch.device) -> Draw:
 def log_sums(weigh: Callable[[int], Weights], num_samples: int) -> Tensor:
     """ln Σ w, ln Σ w² and the ELBO over ``num_samples`` samples, nats float64 ``(3, B)``.
 
-    Args:
-        weigh: So many samples more.
-        num_samples: K, of which ``SAMPLES`` are weighed at a time.
+    ``weigh(s)`` gives s samples more; at most ``SAMPLES`` are weighed at a time.
     """
-    log_w: list[Tensor] = []
-    log_w2: list[Tensor] = []
-    elbo = torch.zeros((), dtype=torch.float64)
+    log_w, log_w2, elbo = [], [], torch.zeros((), dtype=torch.float64)
     for start in range(0, num_samples, SAMPLES):
         s = min(SAMPLES, num_samples - start)
         w = weigh(s)

@@ -58,14 +58,7 @@ class LadderVAEConfig(BoundedConfig, HeadConfig):
 
 
 class StochasticLayer(nn.Module):
-    """One stochastic layer of the pass down: p(z_l | z_<l) and q(z_l | z_<l, x).
-
-    Args:
-        features: Feature maps F.
-        latent: Maps Z of z.
-        size: H and W of both.
-        dropout: Of the residual block and the posterior.
-    """
+    """One stochastic layer of the pass down, of F feature maps and Z maps of z: p(z_l | z_<l) and q(z_l | z_<l, x)."""
 
     def __init__(self, features: int, latent: int, size: Size, dropout: float) -> None:
         super().__init__()
@@ -79,11 +72,10 @@ class StochasticLayer(nn.Module):
         self.join = nn.Conv2d(latent, features, 1)
 
     def relative_posterior(self, h: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Δμ and ln Δσ of q(z_l | z_<l, x), each ``(N, Z, H, W)``.
+        """Δμ and ln Δσ of q(z_l | z_<l, x), each ``(N, Z, H, W)``, N = S·B.
 
-        Args:
-            h: Activated features of what lies above, ``(N, F, H, W)``, N = S·B.
-            seen: ``below`` of the maps of the pass up, ``(B, F/2, H, W)``.
+        Of the activated features ``h`` of what lies above, ``(N, F, H, W)``, and of what is ``seen`` of the image:
+        ``below`` of the maps of the pass up, ``(B, F/2, H, W)``.
         """
         above = self.above(h).unflatten(0, (-1, len(seen)))  # (S, B, F/2, H, W)
         return mean_log_std(self.posterior((above + seen).flatten(0, 1)))
@@ -188,8 +180,7 @@ class LadderVAE(Bounded):
     ) -> Weights:
         """See ``Bounded.weights``: the groups of the KL are the layers from the top down."""
         b, seen = len(levels), iter(inferred)
-        kl: list[Tensor] = []
-        log_ratio: list[Tensor] = []
+        kl, log_ratio = [], []
 
         def from_posterior(layer: StochasticLayer, h: Tensor) -> Tensor:
             mean, log_std = layer.relative_posterior(h, next(seen))  # q(ε|x) = N(Δμ, Δσ²)
@@ -218,7 +209,7 @@ class LadderVAE(Bounded):
     def _code(self, levels: Tensor, labels: Tensor | None) -> Tensor:
         """The ε of all layers: Δμ of each, given those above."""
         seen = iter(self.infer(levels, labels))
-        code: list[Tensor] = []
+        code = []
 
         def posterior_mean(layer: StochasticLayer, h: Tensor) -> Tensor:
             mean, _ = layer.relative_posterior(h, next(seen))

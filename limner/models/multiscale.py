@@ -55,11 +55,6 @@ class Upsampling(nn.Sequential):
 
     The transposed convolution's kernel is centred on the small pixel's place in the large image and ends where its
     neighbours have theirs, so that every place knows the small pixels on all sides, also below and to the right.
-
-    Args:
-        channels: Image channels C.
-        features: Feature maps.
-        factor: f.
     """
 
     def __init__(self, channels: int, features: int, factor: int) -> None:

@@ -54,12 +54,7 @@ def concat_elu(x: Tensor) -> Tensor:
 class ShiftedConv2d(nn.Conv2d):
     """A convolution whose output at (i, j) sees rows from i - ``up`` and columns from j - 1 on, as many as its kernel.
 
-    Args:
-        inputs: Feature maps in.
-        outputs: Feature maps out.
-        kernel: Rows and columns.
-        up: How far above its first row lies.
-        stride: 2 gives the outputs at even i and j only.
+    With stride 2 there are outputs at even i and j only.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int], *, up: int = 1, stride: int = 1) -> None:
@@ -75,10 +70,8 @@ class ShiftedConv2d(nn.Conv2d):
 class GatedResidualBlock(nn.Module):
     """One block of one stream: the equation above.
 
-    Args:
-        config: The model's.
-        kernel: (2, 3) of the down stream, (2, 2) of the right stream.
-        shortcut: Feature maps that come from elsewhere: the other stream, the mirror block; or 0.
+    The kernel is (2, 3) in the down stream and (2, 2) in the right one; ``shortcut`` feature maps, or 0, come from
+    elsewhere: the other stream, the mirror block.
     """
 
     def __init__(self, config: PixelCNNPPConfig, kernel: tuple[int, int], shortcut: int) -> None:

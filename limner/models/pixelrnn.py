@@ -70,8 +70,7 @@ class RecurrentLayer(nn.Module):
     """A layer of an LSTM over pixels, ``(H, W, B, 2h)`` → the same, with its residual connection (figure 5 right).
 
     Args:
-        config: Its sizes.
-        channels: Image channels C.
+        config, channels: The model's, and its image channels C.
         context: Features of what else is known of each pixel, or 0.
         directions: The D directions in which it goes over the image.
         kernel: Width of the input-to-state convolution.
@@ -135,7 +134,7 @@ class RecurrentLayer(nn.Module):
 
 
 class PixelRNN(Autoregressive):
-    """See the module's text; ``context`` is of what else is known of each pixel (of a larger model's network), or 0."""
+    """See the module's text; a larger model may give ``context`` more features of each pixel."""
 
     config: DiagonalBiLSTMConfig
     streams = True
@@ -182,11 +181,7 @@ class PixelRNN(Autoregressive):
         return F.relu(x).permute(2, 3, 0, 1)
 
     def logits(self, x: Tensor, labels: Tensor | None = None, context: Tensor | None = None) -> Tensor:
-        """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``; ``context`` ``(B, ·, H, W)`` where there is some.
-
-        Raises:
-            LimnerError: There are classes and no labels.
-        """
+        """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``; the rest is as in ``maps``."""
         x = self.maps(x, labels, context).permute(2, 3, 0, 1)  # (H, W, B, 2h) again
         return self.head_2(F.relu(self.head_1(x))).permute(2, 3, 0, 1)
 

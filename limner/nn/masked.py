@@ -61,8 +61,7 @@ class MaskedConv2d(_Masked):
     masked whole, so a third of the multiplications is saved.
 
     Args:
-        inputs: Feature maps in.
-        outputs: Feature maps out.
+        inputs, outputs: Feature maps in and out.
         kernel: Odd height and width of the full kernel.
         kind: ``"A"`` hides the centre from itself (first layer), ``"B"`` shows it.
         channels: Image channels C; feature maps are split into C groups, R first.
@@ -120,10 +119,8 @@ class MaskedLinear(_Masked):
     The weights are ``(out, k // 2 + 1 places from the left · in)``.
 
     Args:
-        inputs: Feature maps in.
-        outputs: Feature maps out, ``repeats`` times: each of the repeats is split into the channels' groups.
+        inputs, outputs: Feature maps in and out, these ``repeats`` times, each time split into the channels' groups.
         channels: Image channels C.
-        repeats: See ``outputs``.
         kernel: Width k; the places to the right of the centre are masked whole and not held.
     """
 
