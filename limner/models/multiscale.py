@@ -96,9 +96,8 @@ class MultiScalePixelRNN(Tractable):
         if config.scales > 2:
             self.small = MultiScalePixelRNN(replace(config, scales=config.scales - 1), smaller, levels)
         else:
-            self.small = pixelrnn(
-                replace(config, hidden=config.small_hidden, layers=config.small_layers), smaller, levels
-            )
+            sizes = replace(config, hidden=config.small_hidden, layers=config.small_layers)
+            self.small = pixelrnn(sizes, smaller, levels)
         self.upsampling = Upsampling(channels, config.context, f)
         self.large = pixelrnn(config, shape, levels, config.context)
         given = torch.zeros(h, w, dtype=torch.bool)

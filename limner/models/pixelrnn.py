@@ -12,7 +12,6 @@ Between the layers maps are held as ``(H, W, B, 2h)``, as the recurrence wants t
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +27,7 @@ from limner.models.families import Family
 from limner.models.recipes import DEMO, MUON, Recipe
 from limner.nn.masked import MaskedConv2d, MaskedLinear
 from limner.nn.memories import RecurrentMemory
-from limner.nn.recurrent import DIAGONAL, Direction, diagonal_lstm, row_direction, row_lstm
+from limner.nn.recurrent import DIAGONAL, diagonal_lstm, row_direction, row_lstm
 from limner.nn.streaming import Memory, Stream, current_stream
 from limner.ranges import Positive, odd
 
@@ -70,32 +69,23 @@ class RecurrentLayer(nn.Module):
     """A layer of an LSTM over pixels, ``(H, W, B, 2h)`` → the same, with its residual connection (figure 5 right).
 
     Args:
-        config, channels: The model's, and its image channels C.
-        context: Features of what else is known of each pixel, or 0.
-        directions: The D directions in which it goes over the image.
-        kernel: Width of the input-to-state convolution.
+        config, channels, context: Those of its model.
+        row_kernel: Places k of a row that a Row LSTM convolves; 0 makes a Diagonal BiLSTM, of D = 2 directions.
         first: Whether it is the first layer: where a direction counts a row lower, it then reads the pixels too.
             The maps do not hold them at their own places, so nothing else would carry a row's last pixel along.
     """
 
     def __init__(
-        self,
-        config: DiagonalBiLSTMConfig,
-        channels: int,
-        context: int,
-        directions: list[Direction],
-        kernel: int = 1,
-        *,
-        first: bool,
+        self, config: DiagonalBiLSTMConfig, channels: int, context: int, row_kernel: int, *, first: bool
     ) -> None:
         super().__init__()
-        self.directions = directions
-        h, count, taps = config.hidden, len(directions), len(directions[0].taps)
-        self.input = MaskedLinear(2 * h, h, channels, 4 * count, kernel)
+        self.directions = [row_direction(row_kernel)] if row_kernel else DIAGONAL
+        h, count, taps = config.hidden, len(self.directions), len(self.directions[0].taps)
+        self.input = MaskedLinear(2 * h, h, channels, 4 * count, row_kernel or 1)
         self.state = nn.Parameter(torch.empty(count, 4 * h, taps * h))  # K^ss, which needs no mask
         self.label = nn.Parameter(torch.zeros(config.classes, 4 * count * h)) if config.classes else None
         self.context = nn.Linear(context, 4 * count * h, bias=False) if context else None
-        reads_pixels = first and directions[-1].lower
+        reads_pixels = first and self.directions[-1].lower
         self.pixels = nn.Parameter(torch.zeros(4 * h, channels)) if reads_pixels else None  # last direction; no mask
         self.out = MaskedLinear(h, 2 * h, channels)
         for weight in (self.input.weight, self.state):
@@ -128,7 +118,7 @@ class RecurrentLayer(nn.Module):
 
     def states(self, inputs: Tensor) -> Tensor:
         """Hidden states ``(H, W, B, h)`` from the input-to-state share ``(H, W, B, 4·D·h)`` of all gates."""
-        if self.directions == DIAGONAL:
+        if len(self.directions) == 2:
             return diagonal_lstm(inputs.unflatten(-1, (2, -1)), self.state)
         return row_lstm(inputs, self.state[0])
 
@@ -146,23 +136,23 @@ class PixelRNN(Autoregressive):
         self.context = context
         channels, features = shape[0], 2 * config.hidden
         self.first = MaskedConv2d(channels, features, config.first_kernel, "A", channels)
-        self.layers = nn.ModuleList(self.layer(first=i == 0) for i in range(config.layers))
+        self.layers = nn.ModuleList(
+            RecurrentLayer(config, channels, context, self.row_kernel, first=i == 0) for i in range(config.layers)
+        )
         self.head_1 = MaskedLinear(features, config.head_features, channels)
         self.head_2 = MaskedLinear(config.head_features, self.parameters_per_channel * channels, channels)
         nn.init.zeros_(self.head_2.weight)  # uniform over the levels until something is learned
 
-    @abstractmethod
-    def layer(self, *, first: bool) -> RecurrentLayer:
-        """A new layer."""
+    @property
+    def row_kernel(self) -> int:
+        """Of Row LSTM layers, or 0."""
+        return 0
 
     def muon_parameters(self) -> dict[str, int]:
         """The weights that Muon takes: those of the layers, each gate's on its own, and the head's first."""
-        h = self.config.hidden
-        gates = {
-            n: p.shape[:-1].numel() // h for n, p in self.named_parameters() if n.endswith(("input.weight", "state"))
-        }
-        others = [n for n, _ in self.named_parameters() if n.endswith(("out.weight", "head_1.weight"))]
-        return gates | dict.fromkeys(others, 1)
+        parameters, h = dict(self.named_parameters()), self.config.hidden
+        gates = {n: p.shape[:-1].numel() // h for n, p in parameters.items() if n.endswith(("input.weight", "state"))}
+        return gates | {n: 1 for n in parameters if n.endswith(("out.weight", "head_1.weight"))}
 
     def maps(self, x: Tensor, labels: Tensor | None = None, context: Tensor | None = None) -> Tensor:
         """``(B, C, H, W)`` in [-1, 1] → ``(B, 2h, H, W)``; ``context`` ``(B, ·, H, W)`` where there is some.
@@ -191,18 +181,14 @@ class RowLSTM(PixelRNN):
 
     config: RowLSTMConfig
 
-    def layer(self, *, first: bool) -> RecurrentLayer:
-        """A Row LSTM."""
-        k = self.config.kernel
-        return RecurrentLayer(self.config, self.shape[0], self.context, [row_direction(k)], k, first=first)
+    @property
+    def row_kernel(self) -> int:
+        """Places of the row above that the states see."""
+        return self.config.kernel
 
 
 class DiagonalBiLSTM(PixelRNN):
     """The PixelRNN of Diagonal BiLSTM layers."""
-
-    def layer(self, *, first: bool) -> RecurrentLayer:
-        """A Diagonal BiLSTM."""
-        return RecurrentLayer(self.config, self.shape[0], self.context, DIAGONAL, first=first)
 
 
 # Without decay the state-to-state matrices grow until the recurrence comes apart (docs/notes/recurrence.md).
