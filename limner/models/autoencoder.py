@@ -54,11 +54,7 @@ class AutoencoderConfig:
 
 
 class Autoencoder(Model):
-    """See the module's text.
-
-    Attributes:
-        error: What is minimised.
-    """
+    """See the module's text."""
 
     config: AutoencoderConfig
 

@@ -197,12 +197,7 @@ class Autoregressive(Tractable):
 
 
 class ClassBias(nn.Module):
-    """A bias of each feature map that depends on the class (1606.05328, equation 4); none without classes.
-
-    Args:
-        classes: How many, or 0.
-        features: Feature maps.
-    """
+    """A bias of each feature map that depends on the class (1606.05328, equation 4); none where ``classes`` is 0."""
 
     def __init__(self, classes: int, features: int) -> None:
         super().__init__()

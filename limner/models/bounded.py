@@ -47,19 +47,13 @@ class BoundedConfig(ConditionalConfig):
 
 
 class Bounded(Explicit):
-    """A model with an encoder, trained and measured by a lower bound.
-
-    Attributes:
-        default_importance_samples: K of the bound that is reported where nobody says otherwise.
-        decoded_values: Values of the largest map while one sample is decoded.
-        normal_prior: Whether p(z) is N(0, I).
-    """
+    """A model with an encoder, trained and measured by a lower bound."""
 
     bound: ClassVar[Bound] = "lower"
     config: BoundedConfig
-    default_importance_samples: int = 100
-    decoded_values: int
-    normal_prior: bool = True
+    default_importance_samples: int = 100  # K of the bound that is reported where nobody says otherwise
+    decoded_values: int  # of the largest map while one sample is decoded
+    normal_prior: bool = True  # whether p(z) is N(0, I)
 
     @abstractmethod
     def infer(self, levels: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:

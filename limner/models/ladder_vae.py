@@ -17,7 +17,7 @@ so that ε is standard normal under the prior, whatever lies above, N(Δμ, Δσ
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import cast
@@ -167,13 +167,8 @@ class LadderVAE(Bounded):
 
     def _likelihood(self, z: Tensor, labels: Tensor | None) -> PixelDistribution:
         """p(x|z) of codes ε ``(N, latent)``."""
-        parts = self._parts(z)
-        return self.head(self.descend(lambda layer, h: next(parts), len(z), labels))
-
-    def _parts(self, z: Tensor) -> Iterator[Tensor]:
-        """Of codes ``(N, latent)`` what each layer has, ``(N, Z, H, W)``, from the top down."""
-        parts = z.split([math.prod(layer.shape) for layer in self.stochastic_layers], 1)
-        return (part.unflatten(1, layer.shape) for part, layer in zip(parts, self.stochastic_layers, strict=True))
+        parts = iter(z.split([math.prod(layer.shape) for layer in self.stochastic_layers], 1))  # from the top down
+        return self.head(self.descend(lambda layer, h: next(parts).unflatten(1, layer.shape), len(z), labels))
 
     def weights(
         self, levels: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, num_samples: int, draw: Draw

@@ -71,12 +71,6 @@ class MultiScalePixelRNN(Tractable):
 
     Raises:
         LimnerError: An image of one pixel would have to be made smaller.
-
-    Attributes:
-        small: The model of the small image.
-        upsampling: What makes feature maps of it.
-        large: The PixelRNN of the whole image, given these.
-        given: Where the whole image holds the small one, bool ``(H, W)``.
     """
 
     config: MultiScalePixelRNNConfig
@@ -92,15 +86,15 @@ class MultiScalePixelRNN(Tractable):
             )
         smaller = (channels, -(-h // f), -(-w // f))
         pixelrnn: type[PixelRNN] = DiagonalBiLSTM if config.network == "diagonal" else RowLSTM
-        self.small: PixelRNN | MultiScalePixelRNN
+        self.small: PixelRNN | MultiScalePixelRNN  # of the small image
         if config.scales > 2:
             self.small = MultiScalePixelRNN(replace(config, scales=config.scales - 1), smaller, levels)
         else:
             sizes = replace(config, hidden=config.small_hidden, layers=config.small_layers)
             self.small = pixelrnn(sizes, smaller, levels)
-        self.upsampling = Upsampling(channels, config.context, f)
-        self.large = pixelrnn(config, shape, levels, config.context)
-        given = torch.zeros(h, w, dtype=torch.bool)
+        self.upsampling = Upsampling(channels, config.context, f)  # makes feature maps of it
+        self.large = pixelrnn(config, shape, levels, config.context)  # of the whole image, given these
+        given = torch.zeros(h, w, dtype=torch.bool)  # where the whole image holds the small one
         given[::f, ::f] = True
         self.register_buffer("given", given, persistent=False)
 

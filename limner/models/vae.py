@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -94,7 +94,7 @@ class VAE(Bounded):
             activation = {"gelu": nn.GELU, "tanh": nn.Tanh}[config.activation]
             self.encoder = DenseEncoder(seen, config.hidden, 2 * config.latent, activation)
             self.decoder = DenseDecoder(codes, config.hidden, (self.head.maps, h, w), activation)
-            nn.init.zeros_(self.decoder.last.weight)  # no pixel begins with noise that it has to unlearn
+            nn.init.zeros_(cast(nn.Linear, self.decoder[-2]).weight)  # no pixel begins with noise to unlearn
         else:
             self.encoder = ConvEncoder(seen, config.features, 2 * config.latent)
             self.decoder = ConvDecoder(codes, config.features, (self.head.maps, h, w))
@@ -115,6 +115,22 @@ class VAE(Bounded):
             x = torch.cat([x, self.planes(labels).view(-1, 1, *self.shape[1:])], 1)
         return mean_log_std(self.encoder(x))
 
+    def infer(self, levels: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """μ and ln σ of q(z|x), each ``(B, latent)``."""
+        return self.posterior(self.intensities(levels), labels)
+
+    def prior(self) -> GaussianMixture | None:
+        """The learned p(z); None is N(0, I)."""
+        if self.config.prior == "mixture":
+            log_std = 7 * torch.tanh(self.mixture_log_std / 7)
+            return GaussianMixture(torch.log_softmax(self.mixture_logits, 0), self.mixture_mean, log_std)
+        if self.config.prior == "vamp":
+            m = self.config.prior_components
+            classes = torch.arange(m, device=self.device) % self.classes if self.classes else None
+            mean, log_std = self.posterior(torch.tanh(self.pseudo_inputs), classes)
+            return GaussianMixture(torch.full_like(mean[:, 0], -math.log(m)), mean, log_std)
+        return None
+
     def _likelihood(self, z: Tensor, labels: Tensor | None) -> PixelDistribution:
         if labels is not None:  # the decoder sees the class, one-hot, beside z
             z = torch.cat([z, F.one_hot(labels, self.classes).to(z)], 1)
@@ -134,38 +150,13 @@ class VAE(Bounded):
         labels = self.checked_labels(labels, len(levels))
         mean, log_std = self.infer(levels, labels)  # q(z|x) = N(μ, σ²)
         noise = standard_normal((self.config.importance_samples, *mean.shape), generator, levels.device).to(mean)
+        if not doubly:
+            z = mean + torch.exp(log_std) * noise  # z ~ q(z|x), reparameterized
+            w = self._weigh(levels, labels, z, noise, mean, log_std)
+            return self.elbo_terms(reconstruction=-w.log_x[0], kl=w.kl[:, 0])  # -ln p(x|z) and KL(q(z|x) ‖ p(z))
         weigh = functools.partial(self._weigh, levels, labels)
-        if doubly:
-            w, bound = doubly_reparameterized(weigh, mean, log_std, noise, sampled_kl=not self.normal_prior)
-            if len(noise) > 1:
-                return {"nll": -bound}
-        else:
-            w = weigh(mean + torch.exp(log_std) * noise, noise, mean, log_std)  # z ~ q(z|x), reparameterized
-        return self.elbo_terms(reconstruction=-w.log_x[0], kl=w.kl[:, 0])  # -ln p(x|z) and KL(q ‖ p)
-
-    def prior(self) -> GaussianMixture | None:
-        """The learned p(z); None is N(0, I)."""
-        if self.config.prior == "mixture":
-            log_std = 7 * torch.tanh(self.mixture_log_std / 7)
-            return GaussianMixture(torch.log_softmax(self.mixture_logits, 0), self.mixture_mean, log_std)
-        if self.config.prior == "vamp":
-            m = self.config.prior_components
-            classes = torch.arange(m, device=self.device) % self.classes if self.classes else None
-            mean, log_std = self.posterior(torch.tanh(self.pseudo_inputs), classes)
-            return GaussianMixture(torch.full_like(mean[:, 0], -math.log(m)), mean, log_std)
-        return None
-
-    def infer(self, levels: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-        """μ and ln σ of q(z|x), each ``(B, latent)``."""
-        return self.posterior(self.intensities(levels), labels)
-
-    def weights(
-        self, levels: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, num_samples: int, draw: Draw
-    ) -> Weights:
-        """See ``Bounded.weights``: the groups of latents are the dimensions of z."""
-        mean, log_std = inferred
-        noise = draw(num_samples, mean.shape[1:]).to(mean)
-        return self._weigh(levels, labels, mean + torch.exp(log_std) * noise, noise, mean, log_std)
+        w, bound = doubly_reparameterized(weigh, mean, log_std, noise, sampled_kl=not self.normal_prior)
+        return {"nll": -bound} if len(noise) > 1 else self.elbo_terms(-w.log_x[0], w.kl[:, 0])
 
     def _weigh(
         self, levels: Tensor, labels: Tensor | None, z: Tensor, noise: Tensor, mean: Tensor, log_std: Tensor
@@ -181,6 +172,14 @@ class VAE(Bounded):
             log_ratio = prior.log_prob(z) - log_normal(noise, log_std)
             kl = -log_ratio.unsqueeze(0)  # of this z
         return Weights(log_x, log_ratio, kl)
+
+    def weights(
+        self, levels: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, num_samples: int, draw: Draw
+    ) -> Weights:
+        """See ``Bounded.weights``: the groups of latents are the dimensions of z."""
+        mean, log_std = inferred
+        noise = draw(num_samples, mean.shape[1:]).to(mean)
+        return self._weigh(levels, labels, mean + torch.exp(log_std) * noise, noise, mean, log_std)
 
     @torch.no_grad()
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -40,11 +39,6 @@ class DenseDecoder(nn.Sequential):
     def __init__(self, latent: int, hidden: int, out: Shape, activation: type[nn.Module] = nn.GELU) -> None:
         c, h, w = out
         super().__init__(*_dense(latent, hidden, c * h * w, activation), nn.Unflatten(1, out))
-
-    @property
-    def last(self) -> nn.Linear:
-        """The last matrix, which makes an image's values of the hidden units."""
-        return cast(nn.Linear, self[-2])
 
 
 def _dense(inputs: int, hidden: int, outputs: int, activation: type[nn.Module]) -> list[nn.Module]:
