@@ -146,8 +146,7 @@ class Autoencoder(Model):
 
 def _default(shape: tuple[int, int, int]) -> Recipe:
     """Codes of 8×8 to 32×32 images by dense layers, of larger ones by convolutions."""
-    small = math.prod(shape) <= 1024
-    network = AutoencoderConfig(network="dense" if small else "conv")
+    network = AutoencoderConfig(network="dense" if math.prod(shape) <= 1024 else "conv")
     return Recipe(network, TrainingConfig(batch_size=128, ema_decay=0.999))
 
 

@@ -6,6 +6,7 @@ at every method here; inside, a pixel is a level 0 .. L-1.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -137,8 +138,7 @@ class Model(nn.Module):
     @property
     def dimensions(self) -> int:
         """C × H × W, the "dim" of bits/dim."""
-        c, h, w = self.shape
-        return c * h * w
+        return math.prod(self.shape)
 
     @property
     def device(self) -> torch.device:

@@ -61,8 +61,7 @@ class Family:
     @property
     def likelihood(self) -> Literal["exact", "lower", "none"]:
         """Whether ln p(x) is exact, bounded from below, or not there."""
-        found: Literal["exact", "lower", "none"] = getattr(self.model, "bound", "none")
-        return found
+        return getattr(self.model, "bound", "none")
 
     @property
     def conditional(self) -> bool:

@@ -150,10 +150,10 @@ class MADE(Autoregressive):
         if self.raster:
             return super().sample(n, generator=generator, labels=labels, on_row=on_row)
         self.checked_labels(labels, n)
-        c, h, w = self.shape
+        c, _, w = self.shape
         orders = torch.randint(self.config.orders, (n,), generator=generator).to(self.device)
-        uniforms = torch.rand(n, c, h, w, generator=generator, dtype=torch.float64).to(self.device)
-        k = torch.zeros(n, c, h, w, dtype=torch.int64, device=self.device)
+        uniforms = torch.rand(n, *self.shape, generator=generator, dtype=torch.float64).to(self.device)
+        k = torch.zeros(n, *self.shape, dtype=torch.int64, device=self.device)
         for m in orders.unique().tolist():
             own = (orders == m).nonzero().squeeze(1)
             for value in self.places[m].argsort().tolist():

@@ -127,7 +127,6 @@ class RecurrentMemory(Memory):
     From left to right it goes on with each pixel. From right to left it goes over a row when that is finished.
 
     Args:
-        stream: The stream it is part of.
         weight: State-to-state kernels ``(D, 4h, neighbours · h)``.
         directions: One from left to right, and at most one from right to left.
         pixels: What the gates of the last direction take from a pixel itself, ``(4h, C)``, or None.

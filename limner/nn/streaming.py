@@ -36,10 +36,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Stream:
-    """Where one sampler is in its images, and what the layers remember of them.
-
-    Args:
-        images: How many, B.
+    """Where one sampler is in its B ``images``, and what the layers remember of them.
 
     Attributes:
         placeholders: Images of a placeholder: 1, or B in a model that cannot join it with maps of B images.
