@@ -24,7 +24,6 @@ from limner.models.recipes import Recipe, RecipeOf, TrainingConfig
 
 __all__ = ["Family", "families", "family", "register", "with_article"]
 
-GROUP = "limner.families"
 ORDER = ("exact", "lower", "none")
 
 
@@ -137,7 +136,7 @@ def _collect() -> None:
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
         for found in vars(importlib.import_module(f"{package}.{module.name}")).get("FAMILIES", ()):
             register(found)
-    for entry in metadata.entry_points(group=GROUP):
+    for entry in metadata.entry_points(group="limner.families"):
         try:
             found = entry.load()
             if not isinstance(found, Family):

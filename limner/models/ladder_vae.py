@@ -142,7 +142,7 @@ class LadderVAE(Bounded):
     def maps(self, levels: Tensor, labels: Tensor | None) -> list[Tensor]:
         """The pass up: activated maps ``(B, F, H, W)`` of levels int64 ``(B, C, H, W)``, the finest size first."""
         x = self.seen_label(self.first(self.intensities(levels).to(memory_format=torch.channels_last)), labels)
-        maps = []
+        maps: list[Tensor] = []
         for i, blocks in enumerate(self.up):
             x = blocks(self.coarser[i - 1](maps[-1]) if i else x)
             maps.append(F.silu(x))
