@@ -24,8 +24,6 @@ from limner.models.recipes import Recipe, RecipeOf, TrainingConfig
 
 __all__ = ["Family", "families", "family", "register", "with_article"]
 
-ORDER = ("exact", "lower", "none")
-
 
 @dataclass(frozen=True)
 class Family:
@@ -106,7 +104,7 @@ def register(family: Family) -> Family:
 def families() -> dict[str, Family]:
     """All families by name: those of exact likelihood first, then those of a bound, then the others."""
     _collect()
-    ranked = sorted(_registered.values(), key=lambda f: (ORDER.index(f.likelihood), f.name))
+    ranked = sorted(_registered.values(), key=lambda f: (("exact", "lower", "none").index(f.likelihood), f.name))
     return {f.name: f for f in ranked}
 
 

@@ -152,9 +152,8 @@ def test_the_step_is_the_gradient_of_the_equations():
     noise = torch.Generator().manual_seed(0)
     x = twin.intensities(twin.checked_levels(batch().images))
     fake = twin.generator(twin.latents(16, generator=noise)).detach()
-    loss = (
-        -torch.sigmoid(twin.discriminator(x)).log().mean() - (1 - torch.sigmoid(twin.discriminator(fake))).log().mean()
-    )
+    real, drawn = torch.sigmoid(twin.discriminator(x)), torch.sigmoid(twin.discriminator(fake))
+    loss = -real.log().mean() - (1 - drawn).log().mean()
     expected = torch.autograd.grad(loss, list(twin.discriminator.parameters()))
     figures = objective.step(batch(), 1.0, 0)
     norm = torch.cat([g.flatten() for g in expected]).norm()
