@@ -54,16 +54,7 @@ class AutoencoderConfig:
 
 
 class Autoencoder(Model):
-    """See the module's text.
-
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-
-    Attributes:
-        error: What is minimised.
-    """
+    """See the module's text."""
 
     config: AutoencoderConfig
 
@@ -155,8 +146,7 @@ class Autoencoder(Model):
 
 def _default(shape: tuple[int, int, int]) -> Recipe:
     """Codes of 8×8 to 32×32 images by dense layers, of larger ones by convolutions."""
-    small = math.prod(shape) <= 1024
-    network = AutoencoderConfig(network="dense" if small else "conv")
+    network = AutoencoderConfig(network="dense" if math.prod(shape) <= 1024 else "conv")
     return Recipe(network, TrainingConfig(batch_size=128, ema_decay=0.999))
 
 
@@ -173,11 +163,6 @@ def _augmented(shape: tuple[int, int, int]) -> Recipe:
     return replace(default, network=replace(default.network, corruption="affine", corruption_level=0.25))
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    network = AutoencoderConfig(latent=16, network="dense", hidden=256)
-    return Recipe(network, replace(DEMO, learning_rate=2e-3, epochs=30))
-
-
 FAMILIES = (
     Family(
         name="autoencoder",
@@ -186,7 +171,9 @@ FAMILIES = (
         paper="Hinton and Salakhutdinov 2006, Science 313",
         summary="Codes of images, and an encoder to start a classifier from where labels are few; no density.",
         recipes={"default": _default, "denoising": _denoising, "augmented": _augmented},
-        demo=_demo,
+        demo=lambda shape: Recipe(
+            AutoencoderConfig(latent=16, network="dense", hidden=256), replace(DEMO, learning_rate=2e-3, epochs=30)
+        ),
         tiny=("network=dense", "hidden=16", "latent=4"),
         in_demo=True,
     ),

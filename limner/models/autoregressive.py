@@ -23,20 +23,9 @@ __all__ = ["Autoregressive", "ClassBias", "Tractable"]
 
 
 class Tractable(Explicit):
-    """A model of exact ln p(x), or of ln p(x|y) of classes y.
-
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-        classes: How many, or 0 for an unconditional model.
-    """
+    """A model of exact ln p(x), or of ln p(x|y) of classes y."""
 
     bound: ClassVar[Bound] = "exact"
-
-    def __init__(self, config: Any, shape: tuple[int, int, int], levels: int, classes: int = 0) -> None:
-        super().__init__(config, shape, levels)
-        self.classes = classes
 
     @abstractmethod
     def _log_prob(self, k: Tensor, labels: Tensor | None) -> Tensor:
@@ -77,12 +66,7 @@ class Tractable(Explicit):
 class Autoregressive(Tractable):
     """A model whose ``logits`` at pixel i (and channel c) see only what comes before: exact ln p(x) and sampling.
 
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-        head: The distribution of a channel; None where the model has a ``distribution`` of its own.
-        classes: How many, or 0 for an unconditional model.
+    ``head`` is the distribution of a channel; None where the model has a ``distribution`` of its own.
     """
 
     patch: int = 1
@@ -99,10 +83,8 @@ class Autoregressive(Tractable):
     head: type[ChannelDistribution]
     parameters_per_channel: int
 
-    def __init__(
-        self, config: Any, shape: tuple[int, int, int], levels: int, head: str | None, classes: int = 0
-    ) -> None:
-        super().__init__(config, shape, levels, classes)
+    def __init__(self, config: Any, shape: tuple[int, int, int], levels: int, head: str | None = None) -> None:
+        super().__init__(config, shape, levels)
         if head is not None:
             self.head = HEADS[default_head(levels, "softmax") if head == "auto" else head]
             self.parameters_per_channel = self.head.count(levels)
@@ -121,11 +103,9 @@ class Autoregressive(Tractable):
 
     @abstractmethod
     def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Parameters ``(B, P, H, W)`` of p(x_i | x_<i, y) at every i.
+        """Parameters ``(B, P, H, W)`` of p(x_i | x_<i, y) at every i, of intensities ``(B, C, H, W)`` in [-1, 1].
 
-        Args:
-            x: Intensities ``(B, C, H, W)`` in [-1, 1].
-            labels: Classes int64 ``(B,)`` of a conditional model.
+        With ``labels`` y int64 ``(B,)``, which a conditional model needs.
         """
 
     def distribution(self, parameters: Tensor, k: Tensor) -> PixelDistribution:
@@ -140,20 +120,13 @@ class Autoregressive(Tractable):
     def conditionals(self, k: Tensor, labels: Tensor | None = None, context: Tensor | None = None) -> PixelDistribution:
         """p(x_i | x_<i, y) for every pixel and channel at once, given levels ``k`` int64 ``(B, C, H, W)``.
 
-        Args:
-            k: See above.
-            labels: Classes int64 ``(B,)`` of a conditional model.
-            context: ``(B, ·, H, W)``, where the model's ``logits`` take one.
+        With ``labels`` and ``context`` ``(B, ·, H, W)`` where the model's ``logits`` take them.
         """
         known = {} if context is None else {"context": context}
         return self.distribution(self.logits(self.intensities(k), labels, **known), k)
 
     def check_raster(self) -> None:
-        """See that the pixels are drawn in raster order.
-
-        Raises:
-            LimnerError: They are not.
-        """
+        """Raise a ``LimnerError`` where the pixels are drawn in another than the raster order."""
         if not self.raster:
             raise LimnerError(
                 f"this {type(self).__name__} draws its pixels in other orders than the raster order, which this needs"
@@ -196,13 +169,13 @@ class Autoregressive(Tractable):
     ) -> Tensor:
         """``n`` images drawn pixel by pixel, uint8 ``(n, C, H, W)``: the lecture's algorithm, one pass a value.
 
-        Only the rows known so far go through the network. ``on_row(row, images)`` is called after each row.
+        Only the rows known so far go through the network.
 
         Args:
             n: How many.
             generator: Source of the labels and then of the uniforms, one a value, drawn in one piece.
             labels: Classes int64 ``(n,)``; by default drawn uniformly, where the model has classes.
-            on_row: Told of each row.
+            on_row: Called with each finished row's index and the images so far.
 
         Raises:
             LimnerError: Labels that the model does not know.
@@ -224,12 +197,7 @@ class Autoregressive(Tractable):
 
 
 class ClassBias(nn.Module):
-    """A bias of each feature map that depends on the class (1606.05328, equation 4); none without classes.
-
-    Args:
-        classes: How many, or 0.
-        features: Feature maps.
-    """
+    """A bias of each feature map that depends on the class (1606.05328, equation 4); none where ``classes`` is 0."""
 
     def __init__(self, classes: int, features: int) -> None:
         super().__init__()

@@ -47,28 +47,13 @@ class BoundedConfig(ConditionalConfig):
 
 
 class Bounded(Explicit):
-    """A model with an encoder, trained and measured by a lower bound.
-
-    Attributes:
-        default_importance_samples: K of the bound that is reported where nobody says otherwise.
-        decoded_values: Values of the largest map while one sample is decoded.
-        normal_prior: Whether p(z) is N(0, I).
-
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-    """
+    """A model with an encoder, trained and measured by a lower bound."""
 
     bound: ClassVar[Bound] = "lower"
     config: BoundedConfig
-    default_importance_samples: int = 100
-    decoded_values: int
-    normal_prior: bool = True
-
-    def __init__(self, config: Any, shape: tuple[int, int, int], levels: int) -> None:
-        super().__init__(config, shape, levels)
-        self.classes = config.classes
+    default_importance_samples: int = 100  # K of the bound that is reported where nobody says otherwise
+    decoded_values: int  # of the largest map while one sample is decoded
+    normal_prior: bool = True  # whether p(z) is N(0, I)
 
     @abstractmethod
     def infer(self, levels: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
@@ -80,17 +65,8 @@ class Bounded(Explicit):
     ) -> Weights:
         """``num_samples`` z ~ q(z|x) for each image, and what the bounds are made of.
 
-        Args:
-            levels: Of the images, int64 ``(B, C, H, W)``.
-            inferred: What ``infer`` gave.
-            labels: Classes int64 ``(B,)`` of a conditional model.
-            num_samples: S.
-            draw: The only source of noise.
+        Of levels int64 ``(B, C, H, W)``, of what ``infer`` gave of them and the labels, and of the noise of ``draw``.
         """
-
-    @abstractmethod
-    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The code of each image, ``(B, latent)``; a conditional model without labels takes ``likeliest``."""
 
     @abstractmethod
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
@@ -197,13 +173,10 @@ class Bounded(Explicit):
         Raises:
             LimnerError: Images of another shape or other levels than the model's.
         """
-        levels = self.checked_levels(images)
-        images_per_pass = max(1, self.samples_per_pass // min(num_samples, SAMPLES))
-        names, parts = [f"{seed}/{first + i}" for i in range(len(levels))], []
-        for at, part in zip(range(0, len(levels), images_per_pass), levels.split(images_per_pass), strict=True):
-            own = names[at : at + images_per_pass]
-            each = [(y, own if y is None else [f"{name}/{int(y[0])}" for name in own]) for y in self._each_class(part)]
-            parts.append(torch.stack([self._log_sums(part, y, num_samples, noises) for y, noises in each]))
+        levels, parts = self.checked_levels(images), []
+        for index in torch.arange(len(levels)).split(max(1, self.samples_per_pass // min(num_samples, SAMPLES))):
+            part, names = levels[index], [f"{seed}/{first + i}" for i in index.tolist()]
+            parts.append(torch.stack([self._log_sums(part, y, num_samples, names) for y in self._each_class(part)]))
         log_w, log_w2, elbo = torch.cat(parts, 2).unbind(1)  # each (classes, B)
         given_class = log_w - math.log(num_samples) if num_samples > 1 else elbo
         return ImportanceBound(
@@ -232,6 +205,21 @@ class Bounded(Explicit):
         weights = [self.weights(levels, self.infer(levels, y), y, 1, noiseless) for y in self._each_class(levels)]
         return torch.stack([w.bound for w in weights]).argmax(0)
 
+    def _code(self, levels: Tensor, labels: Tensor | None) -> Tensor:
+        """The mean of q(z|x), ``(B, latent)``."""
+        return self.infer(levels, labels)[0]
+
+    def features(self, images: Tensor) -> Tensor:
+        """The mean of q(z|x), ``(B, latent)``, of uint8 images ``(B, C, H, W)``, with its gradient."""
+        return self._code(self.checked_levels(images), self.likeliest(images))
+
+    @torch.no_grad()
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The mean of q(z|x, y), ``(B, latent)``, of uint8 images; without labels of the ``likeliest`` class."""
+        levels = self.checked_levels(images)
+        labels = self.likeliest(images) if labels is None else self.checked_labels(labels, len(levels))
+        return self._code(levels, labels)
+
     def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The mean image of each image's code, uint8 ``(B, C, H, W)``."""
         labels = self.likeliest(images) if labels is None else labels
@@ -250,6 +238,8 @@ class Bounded(Explicit):
         return self.weights(levels, self.infer(levels, labels), labels, self.config.importance_samples, draw)
 
     def _log_sums(self, levels: Tensor, y: Tensor | None, num_samples: int, names: Sequence[str]) -> Tensor:
-        """``log_sums`` of samples whose noise has ``names``, ``(3, B)``."""
+        """``log_sums`` of samples whose noise has ``names``, of each class its own, ``(3, B)``."""
+        if y is not None:
+            names = [f"{name}/{int(y[0])}" for name in names]
         draw, inferred = own_noise(names, levels.device), self.infer(levels, y)
         return log_sums(lambda s: self.weights(levels, inferred, y, s, draw), num_samples)

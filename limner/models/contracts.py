@@ -6,6 +6,7 @@ at every method here; inside, a pixel is a level 0 .. L-1.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +29,6 @@ __all__ = [
     "ReconstructionErrors",
     "Reconstructs",
     "Samples",
-    "SamplesInScales",
     "Scores",
     "describe_shape",
     "standard_normal",
@@ -44,7 +44,6 @@ class Samples(Protocol):
 
     def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
         """``n`` images, uint8 ``(n, C, H, W)``."""
-        ...
 
 
 @runtime_checkable
@@ -55,7 +54,6 @@ class Scores(Protocol):
 
     def log_prob(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """ln p(x) of uint8 images ``(B, C, H, W)`` in nats an image, ``(B,)``: exact, or a lower bound."""
-        ...
 
 
 @runtime_checkable
@@ -64,15 +62,12 @@ class Reconstructs(Protocol):
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Codes ``(B, latent)`` of uint8 images (of a class each, where there are classes)."""
-        ...
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The mean image of each code (of a class each, where there are classes), uint8 ``(B, C, H, W)``."""
-        ...
 
     def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The mean image of each image's code, uint8 ``(B, C, H, W)``."""
-        ...
 
 
 @runtime_checkable
@@ -82,7 +77,6 @@ class ReconstructionErrors(Protocol):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        ...
 
     def reconstruction_errors(self, images: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Errors of each value of uint8 images ``(B, C, H, W)``, each ``(B, C, H, W)``, by name.
@@ -90,20 +84,6 @@ class ReconstructionErrors(Protocol):
         ``squared_error``, intensities in [0, 1]; where they apply ``cross_entropy`` in nats, and of a denoising model
         ``corrupted``, the squared error of its input with noise, and ``denoised``, of what it makes of that.
         """
-        ...
-
-
-@runtime_checkable
-class SamplesInScales(Protocol):
-    """Draws a small image first, and then the large one of which the small one's pixels are known."""
-
-    small: Any
-    large: Any
-    given: Tensor
-
-    def smaller(self, images: Tensor) -> Tensor:
-        """The pixels ``(B, C, h, w)`` of ``images`` ``(B, C, H, W)`` that make the small image; a view."""
-        ...
 
 
 @runtime_checkable
@@ -112,7 +92,6 @@ class Features(Protocol):
 
     def features(self, images: Tensor) -> Tensor:
         """Features ``(B, D)`` of uint8 images ``(B, C, H, W)``, with their gradient; nothing is drawn."""
-        ...
 
 
 @runtime_checkable
@@ -121,11 +100,9 @@ class Latents(Protocol):
 
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """``n`` latents of the prior, standard normal, ``(n, latent)``."""
-        ...
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The image of each latent (of a class each, where there are classes), uint8 ``(B, C, H, W)``."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -139,15 +116,19 @@ class ConditionalConfig:
 class Model(nn.Module):
     """What all models share: the images' shape and levels, and the check at the public boundary.
 
-    Attributes:
-        classes: K of a model of p(x|y); 0 where there is no y.
-    """
+    Args:
+        config: The sizes of its network.
+        shape: Of the images, ``(C, H, W)``.
+        levels: Values of a pixel, L.
 
-    classes: int = 0
+    Attributes:
+        classes: K of a model of p(x|y), by a ``ConditionalConfig``; 0 where there is no y.
+    """
 
     def __init__(self, config: Any, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__()
         self.config, self.shape, self.levels = config, shape, levels
+        self.classes = config.classes if isinstance(config, ConditionalConfig) else 0
 
     @property
     def loss_note(self) -> str | None:
@@ -157,8 +138,7 @@ class Model(nn.Module):
     @property
     def dimensions(self) -> int:
         """C × H × W, the "dim" of bits/dim."""
-        c, h, w = self.shape
-        return c * h * w
+        return math.prod(self.shape)
 
     @property
     def device(self) -> torch.device:

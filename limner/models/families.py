@@ -24,9 +24,6 @@ from limner.models.recipes import Recipe, RecipeOf, TrainingConfig
 
 __all__ = ["Family", "families", "family", "register", "with_article"]
 
-GROUP = "limner.families"
-ORDER = ("exact", "lower", "none")
-
 
 @dataclass(frozen=True)
 class Family:
@@ -61,8 +58,7 @@ class Family:
     @property
     def likelihood(self) -> Literal["exact", "lower", "none"]:
         """Whether ln p(x) is exact, bounded from below, or not there."""
-        found: Literal["exact", "lower", "none"] = getattr(self.model, "bound", "none")
-        return found
+        return getattr(self.model, "bound", "none")
 
     @property
     def conditional(self) -> bool:
@@ -108,7 +104,7 @@ def register(family: Family) -> Family:
 def families() -> dict[str, Family]:
     """All families by name: those of exact likelihood first, then those of a bound, then the others."""
     _collect()
-    ranked = sorted(_registered.values(), key=lambda f: (ORDER.index(f.likelihood), f.name))
+    ranked = sorted(_registered.values(), key=lambda f: (("exact", "lower", "none").index(f.likelihood), f.name))
     return {f.name: f for f in ranked}
 
 
@@ -138,7 +134,7 @@ def _collect() -> None:
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
         for found in vars(importlib.import_module(f"{package}.{module.name}")).get("FAMILIES", ()):
             register(found)
-    for entry in metadata.entry_points(group=GROUP):
+    for entry in metadata.entry_points(group="limner.families"):
         try:
             found = entry.load()
             if not isinstance(found, Family):

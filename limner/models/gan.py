@@ -57,11 +57,7 @@ class GANConfig(ConditionalConfig):
             )
 
     def check_training(self, training: TrainingConfig) -> None:
-        """See that no penalty is asked of a discriminator whose logits depend on their batch.
-
-        Raises:
-            LimnerError: It is.
-        """
+        """Raise a ``LimnerError`` where a penalty is asked of a discriminator whose logits depend on their batch."""
         penalty = training.chosen_penalty if isinstance(training, AdversarialConfig) else "none"
         if self.discriminator_norm == "batch" and penalty != "none":
             raise LimnerError(
@@ -76,8 +72,7 @@ class Generator(nn.Module):
     def __init__(self, config: GANConfig, shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.classes = nn.Embedding(config.classes, config.latent) if config.classes else None
-        inputs = config.latent * (2 if config.classes else 1)
-        features = config.generator_features or config.features
+        inputs, features = config.latent * (1 + (config.classes > 0)), config.generator_features or config.features
         self.layers: nn.Module
         match config.network:
             case "dense":
@@ -198,19 +193,12 @@ OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Losses]] = {
 
 
 class GAN(Model):
-    """See the module's text.
-
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-    """
+    """See the module's text."""
 
     config: GANConfig
 
     def __init__(self, config: GANConfig, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__(config, shape, levels)
-        self.classes = config.classes
         self.generator = Generator(config, shape)
         self.discriminator = Discriminator(config, shape)
 
@@ -237,21 +225,13 @@ class GAN(Model):
             raise LimnerError(f"this GAN draws an image of one of {self.classes} classes: give labels")
         return self.generator(z.to(self.device), self.checked_labels(labels, len(z)))
 
-    def logits(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """D(x), ``(B,)``, of images in [-1, 1], ``(B, C, H, W)``."""
-        return self.discriminator(x.to(self.device), self.checked_labels(labels, len(x)))
-
     def features(self, images: Tensor) -> Tensor:
         """φ(x), what the discriminator judges by, ``(B, hidden)``, of uint8 images ``(B, C, H, W)``."""
         return self.discriminator.features(self.intensities(self.checked_levels(images)))
 
     @torch.no_grad()
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """G(z) with each value at the nearest level, uint8 ``(B, C, H, W)``.
-
-        Raises:
-            LimnerError: As in ``draw``.
-        """
+        """G(z) with each value at the nearest level, uint8 ``(B, C, H, W)``; the errors are those of ``draw``."""
         intensities = (self.draw(z, labels) + 1) / 2  # in [0, 1]
         return dequantize(torch.round(intensities * (self.levels - 1)), self.levels)
 
@@ -279,11 +259,6 @@ def _residual(shape: tuple[int, int, int]) -> Recipe:
     return Recipe(network, AdversarialConfig(learning_rate=2e-4, discriminator_learning_rate=2e-4))
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    training = AdversarialConfig(batch_size=64, precision="float32", learning_rate=1e-3, epochs=60)
-    return Recipe(GANConfig(network="dense", latent=16, hidden=128), training)
-
-
 FAMILIES = (
     Family(
         name="gan",
@@ -292,7 +267,10 @@ FAMILIES = (
         paper="Goodfellow et al. 2014, arXiv 1406.2661",
         summary="Sharp samples in one pass from a generator trained against a discriminator; no density.",
         recipes={"default": _default, "residual": _residual},
-        demo=_demo,
+        demo=lambda shape: Recipe(
+            GANConfig(network="dense", latent=16, hidden=128),
+            AdversarialConfig(precision="float32", learning_rate=1e-3, epochs=60),
+        ),
         training=AdversarialConfig,
         tiny=("network=dense", "hidden=16", "latent=4", "keep=last"),
         in_demo=True,

@@ -77,19 +77,13 @@ class GatedBlock(nn.Module):
 
 
 class GatedPixelCNN(Autoregressive):
-    """See the module's text.
-
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-    """
+    """See the module's text."""
 
     config: GatedPixelCNNConfig
     streams = True
 
     def __init__(self, config: GatedPixelCNNConfig, shape: tuple[int, int, int], levels: int) -> None:
-        super().__init__(config, shape, levels, config.head, config.classes)
+        super().__init__(config, shape, levels, config.head)
         channels = shape[0]
         # Channel groups of equal size, so that a gate's halves belong to one group.
         features = -(-config.features // channels) * channels
@@ -124,10 +118,6 @@ def _default(shape: tuple[int, int, int]) -> Recipe:
     return Recipe(GatedPixelCNNConfig(), TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0))
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    return Recipe(GatedPixelCNNConfig(features=32, blocks=4, first_kernel=5), replace(DEMO, learning_rate=3e-3))
-
-
 FAMILIES = (
     Family(
         name="gated-pixelcnn",
@@ -136,7 +126,7 @@ FAMILIES = (
         paper="van den Oord et al. 2016, arXiv 1606.05328",
         summary="Exact likelihoods by two stacks of gated convolutions, without the blind spot.",
         recipes={"default": _default},
-        demo=_demo,
+        demo=lambda shape: Recipe(GatedPixelCNNConfig(blocks=4, first_kernel=5), replace(DEMO, learning_rate=3e-3)),
         tiny=("features=4", "blocks=1", "head_features=8", "first_kernel=3"),
     ),
 )

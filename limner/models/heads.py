@@ -32,15 +32,7 @@ class HeadConfig:
 
 
 class PixelHead(nn.Module):
-    """p(x|z) of a decoder's maps.
-
-    Attributes:
-        maps: How many the decoder gives, P.
-
-    Args:
-        config: Which.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
+    """p(x|z) of a decoder's maps, of which there are ``maps``, P, for images of ``shape`` (C, H, W).
 
     Raises:
         LimnerError: A sigmoid for more than two levels, or a covariance for what is not gaussian.

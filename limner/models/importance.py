@@ -1,10 +1,6 @@
 r"""The bound of K importance samples (Burda, Grosse, Salakhutdinov 2015, arXiv 1509.00519), in training and measuring.
 
-A model p(x, z) with an encoder q(z|x) bounds ln p(x) from below by the ELBO (Kingma and Welling 2013, arXiv 1312.6114),
-
-.. math:: \ln p(x) \ge E_q\left[\ln p(x \mid z)\right] - KL(q(z \mid x) \,\|\, p(z)),
-
-and K samples tighten it (1509.00519, equation 8):
+K samples of q(z|x) bound ln p(x) more tightly than the ELBO, which is their bound where K is 1 (equation 8):
 
 .. math:: \ln p(x) \ge E \ln \frac{1}{K} \sum_k w_k, \quad w_k = p(x, z_k) / q(z_k \mid x)
 
@@ -22,19 +18,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from limner.distributions import Bernoulli, PixelDistribution, at_least_float32
 from limner.noise import named_generator
 
-__all__ = [
-    "DECODED_BYTES",
-    "SAMPLES",
-    "Draw",
-    "ImportanceBound",
-    "Weights",
-    "doubly_reparameterized",
-    "gaussian_kl",
-    "log_sums",
-    "own_noise",
-]
+__all__ = ["Draw", "ImportanceBound", "Weights", "doubly_reparameterized", "gaussian_kl", "log_likelihood"]
 
 SAMPLES = 50
 """Samples whose noise is drawn at a time: a constant, as an image's noise must not depend on its neighbours."""
@@ -96,9 +83,22 @@ class ImportanceBound:
     class_log_probs: Tensor | None = None
 
 
+def mean_log_std(x: Tensor) -> tuple[Tensor, Tensor]:
+    """μ and ln σ, bounded to ±7, of a Gaussian layer's outputs, which are the halves of ``(N, 2D, ...)``."""
+    mean, log_std = at_least_float32(x).chunk(2, 1)
+    return mean, 7 * torch.tanh(log_std / 7)
+
+
 def gaussian_kl(mean: Tensor, log_std: Tensor) -> Tensor:
     """KL(N(μ, σ²) ‖ N(0, 1)) in closed form (1312.6114, appendix B), nats, of μ and ln σ, of each dimension."""
     return 0.5 * (mean**2 + torch.exp(2 * log_std) - 1) - log_std
+
+
+def log_likelihood(p: PixelDistribution, levels: Tensor, num_samples: int) -> Tensor:
+    """ln p(x|z), nats ``(S, B)``, of levels ``(B, C, H, W)``; ``p`` is of S codes for each, ``(S·B, C, H, W)``."""
+    if isinstance(p, Bernoulli):  # images need not be repeated
+        return Bernoulli(p.logits.unflatten(0, (num_samples, -1))).log_prob(levels).flatten(2).sum(2)
+    return p.log_prob(levels.repeat(num_samples, 1, 1, 1)).flatten(1).sum(1).view(num_samples, -1)
 
 
 def own_noise(names: Sequence[str], device: torch.device) -> Draw:
@@ -121,13 +121,9 @@ def own_noise(names: Sequence[str], device: torch.device) -> Draw:
 def log_sums(weigh: Callable[[int], Weights], num_samples: int) -> Tensor:
     """ln Σ w, ln Σ w² and the ELBO over ``num_samples`` samples, nats float64 ``(3, B)``.
 
-    Args:
-        weigh: So many samples more.
-        num_samples: K, of which ``SAMPLES`` are weighed at a time.
+    ``weigh(s)`` gives s samples more; at most ``SAMPLES`` are weighed at a time.
     """
-    log_w: list[Tensor] = []
-    log_w2: list[Tensor] = []
-    elbo = torch.zeros((), dtype=torch.float64)
+    log_w, log_w2, elbo = [], [], torch.zeros((), dtype=torch.float64)
     for start in range(0, num_samples, SAMPLES):
         s = min(SAMPLES, num_samples - start)
         w = weigh(s)

@@ -17,7 +17,7 @@ so that ε is standard normal under the prior, whatever lies above, N(Δμ, Δσ
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import cast
@@ -26,13 +26,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.distributions import PixelDistribution, at_least_float32
+from limner.distributions import PixelDistribution
 from limner.models.autoregressive import ClassBias
 from limner.models.bounded import Bounded, BoundedConfig
 from limner.models.contracts import standard_normal
 from limner.models.families import Family
 from limner.models.heads import HeadConfig, PixelHead
-from limner.models.importance import Draw, Weights, gaussian_kl
+from limner.models.importance import Draw, Weights, gaussian_kl, log_likelihood, mean_log_std
 from limner.models.recipes import DEMO, MUON, Recipe
 from limner.nn.coders import halvings
 from limner.nn.ladder import Bottleneck, Gather, ResidualBlock, Size, Spread
@@ -58,14 +58,7 @@ class LadderVAEConfig(BoundedConfig, HeadConfig):
 
 
 class StochasticLayer(nn.Module):
-    """One stochastic layer of the pass down: p(z_l | z_<l) and q(z_l | z_<l, x).
-
-    Args:
-        features: Feature maps F.
-        latent: Maps Z of z.
-        size: H and W of both.
-        dropout: Of the residual block and the posterior.
-    """
+    """One stochastic layer of the pass down, of F feature maps and Z maps of z: p(z_l | z_<l) and q(z_l | z_<l, x)."""
 
     def __init__(self, features: int, latent: int, size: Size, dropout: float) -> None:
         super().__init__()
@@ -79,20 +72,19 @@ class StochasticLayer(nn.Module):
         self.join = nn.Conv2d(latent, features, 1)
 
     def relative_posterior(self, h: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Δμ and ln Δσ of q(z_l | z_<l, x), each ``(N, Z, H, W)``.
+        """Δμ and ln Δσ of q(z_l | z_<l, x), each ``(N, Z, H, W)``, N = S·B.
 
-        Args:
-            h: Activated features of what lies above, ``(N, F, H, W)``, N = S·B.
-            seen: ``below`` of the maps of the pass up, ``(B, F/2, H, W)``.
+        Of the activated features ``h`` of what lies above, ``(N, F, H, W)``, and of what is ``seen`` of the image:
+        ``below`` of the maps of the pass up, ``(B, F/2, H, W)``.
         """
         above = self.above(h).unflatten(0, (-1, len(seen)))  # (S, B, F/2, H, W)
-        return _mean_and_log_std(self.posterior((above + seen).flatten(0, 1)))
+        return mean_log_std(self.posterior((above + seen).flatten(0, 1)))
 
     def forward(self, h: Tensor, epsilon_of: EpsilonOf) -> Tensor:
         """h ``(N, F, H, W)`` → h with z let in."""
         h = self.unit(h)
         activated = F.silu(h)
-        mean, log_std = _mean_and_log_std(self.prior(activated))  # p(z_l | z_<l) = N(μ, σ²)
+        mean, log_std = mean_log_std(self.prior(activated))  # p(z_l | z_<l) = N(μ, σ²)
         z = mean + torch.exp(log_std) * epsilon_of(self, activated)  # z_l = μ + σ ε_l
         return h + self.join(z)
 
@@ -103,13 +95,7 @@ the posterior's mean."""
 
 
 class LadderVAE(Bounded):
-    """See the module's text.
-
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-    """
+    """See the module's text."""
 
     config: LadderVAEConfig
 
@@ -126,8 +112,7 @@ class LadderVAE(Bounded):
             nn.Sequential(*(ResidualBlock(m, size, drop) for _ in range(config.layers)))
             for m, size in zip(maps, sizes, strict=True)
         )
-        self.coarser = nn.ModuleList()
-        self.finer = nn.ModuleList()  # from the top down
+        self.coarser, self.finer = nn.ModuleList(), nn.ModuleList()  # finer: from the top down
         for (before, after), (size, smaller) in zip(pairwise(maps), pairwise(sizes), strict=True):
             whole = smaller == (1, 1)
             self.coarser.append(Gather(before, after, size) if whole else nn.Conv2d(before, after, 3, 2, 1))
@@ -155,12 +140,7 @@ class LadderVAE(Bounded):
         return {n: 1 for n, p in self.named_parameters() if p.dim() >= 2 and n.startswith(parts)}
 
     def maps(self, levels: Tensor, labels: Tensor | None) -> list[Tensor]:
-        """The pass up: activated maps ``(B, F, H, W)`` from the finest size to the coarsest.
-
-        Args:
-            levels: Of the image, int64 ``(B, C, H, W)``.
-            labels: Classes int64 ``(B,)`` of a conditional model.
-        """
+        """The pass up: activated maps ``(B, F, H, W)`` of levels int64 ``(B, C, H, W)``, the finest size first."""
         x = self.seen_label(self.first(self.intensities(levels).to(memory_format=torch.channels_last)), labels)
         maps: list[Tensor] = []
         for i, blocks in enumerate(self.up):
@@ -187,26 +167,15 @@ class LadderVAE(Bounded):
 
     def _likelihood(self, z: Tensor, labels: Tensor | None) -> PixelDistribution:
         """p(x|z) of codes ε ``(N, latent)``."""
-        parts = self._parts(z)
-        return self.head(self.descend(lambda layer, h: next(parts), len(z), labels))
-
-    def _parts(self, z: Tensor) -> Iterator[Tensor]:
-        """Of codes ``(N, latent)`` what each layer has, ``(N, Z, H, W)``, from the top down."""
-        parts = z.split([math.prod(layer.shape) for layer in self.stochastic_layers], 1)
-        return (part.unflatten(1, layer.shape) for part, layer in zip(parts, self.stochastic_layers, strict=True))
+        parts = iter(z.split([math.prod(layer.shape) for layer in self.stochastic_layers], 1))  # from the top down
+        return self.head(self.descend(lambda layer, h: next(parts).unflatten(1, layer.shape), len(z), labels))
 
     def weights(
-        self,
-        levels: Tensor,
-        inferred: tuple[Tensor, ...],
-        labels: Tensor | None,
-        num_samples: int,
-        draw: Draw,
+        self, levels: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, num_samples: int, draw: Draw
     ) -> Weights:
         """See ``Bounded.weights``: the groups of the KL are the layers from the top down."""
         b, seen = len(levels), iter(inferred)
-        kl: list[Tensor] = []
-        log_ratio: list[Tensor] = []
+        kl, log_ratio = [], []
 
         def from_posterior(layer: StochasticLayer, h: Tensor) -> Tensor:
             mean, log_std = layer.relative_posterior(h, next(seen))  # q(ε|x) = N(Δμ, Δσ²)
@@ -220,8 +189,7 @@ class LadderVAE(Bounded):
 
         labels = None if labels is None else labels.repeat(num_samples)
         p = self.head(self.descend(from_posterior, num_samples * b, labels))  # p(x|z)
-        log_x = p.log_prob(levels.repeat(num_samples, 1, 1, 1)).flatten(1).sum(1).view(num_samples, b)
-        return Weights(log_x, torch.stack(log_ratio).sum(0), torch.stack(kl))
+        return Weights(log_likelihood(p, levels, num_samples), torch.stack(log_ratio).sum(0), torch.stack(kl))
 
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """``n`` codes ε ~ N(0, I), ``(n, latent)``."""
@@ -233,16 +201,10 @@ class LadderVAE(Bounded):
         maps = self.maps(self.checked_levels(images), self.likeliest(images))
         return torch.cat([x.mean((2, 3)) for x in maps], 1)
 
-    @torch.no_grad()
-    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The codes ε ``(B, latent)`` of uint8 images: Δμ of each layer, given those above.
-
-        Of a conditional model without labels: of the ``likeliest`` class.
-        """
-        levels = self.checked_levels(images)
-        labels = self.likeliest(images) if labels is None else self.checked_labels(labels, len(levels))
+    def _code(self, levels: Tensor, labels: Tensor | None) -> Tensor:
+        """The ε of all layers: Δμ of each, given those above."""
         seen = iter(self.infer(levels, labels))
-        code: list[Tensor] = []
+        code = []
 
         def posterior_mean(layer: StochasticLayer, h: Tensor) -> Tensor:
             mean, _ = layer.relative_posterior(h, next(seen))
@@ -251,12 +213,6 @@ class LadderVAE(Bounded):
 
         self.descend(posterior_mean, len(levels), labels)
         return torch.cat(code, 1)
-
-
-def _mean_and_log_std(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and ln σ, bounded to ±7, of ``(N, 2Z, H, W)``."""
-    mean, log_std = at_least_float32(x).chunk(2, 1)
-    return mean, 7 * torch.tanh(log_std / 7)
 
 
 def _default(shape: tuple[int, int, int]) -> Recipe:
@@ -271,10 +227,6 @@ def _strong(shape: tuple[int, int, int]) -> Recipe:
     return Recipe(LadderVAEConfig(features=64, dropout=0.2), replace(_default(shape).training, ema_decay=0.9995))
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    return Recipe(LadderVAEConfig(features=16, latent=4), replace(DEMO, learning_rate=2e-3))
-
-
 FAMILIES = (
     Family(
         name="ladder-vae",
@@ -283,7 +235,7 @@ FAMILIES = (
         paper="Sønderby et al. 2016, arXiv 1602.02282",
         summary="The tightest bound here: a hierarchy of latents on maps of growing size.",
         recipes={"default": _default, "strong": _strong},
-        demo=_demo,
+        demo=lambda shape: Recipe(LadderVAEConfig(features=16), replace(DEMO, learning_rate=2e-3)),
         tiny=("features=4", "latent=1", "layers=1"),
     ),
 )

@@ -55,11 +55,6 @@ class MADEConfig:
 class MADE(Autoregressive):
     """See the module's text.
 
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-
     Raises:
         LimnerError: The last layer would be too large for these images.
     """
@@ -155,10 +150,10 @@ class MADE(Autoregressive):
         if self.raster:
             return super().sample(n, generator=generator, labels=labels, on_row=on_row)
         self.checked_labels(labels, n)
-        c, h, w = self.shape
+        c, _, w = self.shape
         orders = torch.randint(self.config.orders, (n,), generator=generator).to(self.device)
-        uniforms = torch.rand(n, c, h, w, generator=generator, dtype=torch.float64).to(self.device)
-        k = torch.zeros(n, c, h, w, dtype=torch.int64, device=self.device)
+        uniforms = torch.rand(n, *self.shape, generator=generator, dtype=torch.float64).to(self.device)
+        k = torch.zeros(n, *self.shape, dtype=torch.int64, device=self.device)
         for m in orders.unique().tolist():
             own = (orders == m).nonzero().squeeze(1)
             for value in self.places[m].argsort().tolist():
@@ -174,10 +169,6 @@ def _default(shape: tuple[int, int, int]) -> Recipe:
     return Recipe(MADEConfig(), TrainingConfig(batch_size=100, weight_decay=0.05, ema_decay=0.999))
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    return Recipe(MADEConfig(hidden=128), replace(DEMO, learning_rate=2e-3))
-
-
 FAMILIES = (
     Family(
         name="made",
@@ -186,7 +177,7 @@ FAMILIES = (
         paper="Germain et al. 2015, arXiv 1502.03509",
         summary="The simplest exact likelihood: an autoencoder of dense layers with masks, trained in a minute.",
         recipes={"default": _default},
-        demo=_demo,
+        demo=lambda shape: Recipe(MADEConfig(hidden=128), replace(DEMO, learning_rate=2e-3)),
         images="small ones: binary 28×28, grey 8×8 with few levels",
         tiny=("hidden=16",),
     ),

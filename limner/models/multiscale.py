@@ -55,11 +55,6 @@ class Upsampling(nn.Sequential):
 
     The transposed convolution's kernel is centred on the small pixel's place in the large image and ends where its
     neighbours have theirs, so that every place knows the small pixels on all sides, also below and to the right.
-
-    Args:
-        channels: Image channels C.
-        features: Feature maps.
-        factor: f.
     """
 
     def __init__(self, channels: int, features: int, factor: int) -> None:
@@ -74,26 +69,15 @@ class Upsampling(nn.Sequential):
 class MultiScalePixelRNN(Tractable):
     """See the module's text.
 
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-
     Raises:
         LimnerError: An image of one pixel would have to be made smaller.
-
-    Attributes:
-        small: The model of the small image.
-        upsampling: What makes feature maps of it.
-        large: The PixelRNN of the whole image, given these.
-        given: Where the whole image holds the small one, bool ``(H, W)``.
     """
 
     config: MultiScalePixelRNNConfig
     given: Tensor
 
     def __init__(self, config: MultiScalePixelRNNConfig, shape: tuple[int, int, int], levels: int) -> None:
-        super().__init__(config, shape, levels, config.classes)
+        super().__init__(config, shape, levels)
         (channels, h, w), f = shape, config.factor
         if f ** (config.scales - 2) >= max(h, w):
             raise LimnerError(
@@ -102,16 +86,15 @@ class MultiScalePixelRNN(Tractable):
             )
         smaller = (channels, -(-h // f), -(-w // f))
         pixelrnn: type[PixelRNN] = DiagonalBiLSTM if config.network == "diagonal" else RowLSTM
-        self.small: PixelRNN | MultiScalePixelRNN
+        self.small: PixelRNN | MultiScalePixelRNN  # of the small image
         if config.scales > 2:
             self.small = MultiScalePixelRNN(replace(config, scales=config.scales - 1), smaller, levels)
         else:
-            self.small = pixelrnn(
-                replace(config, hidden=config.small_hidden, layers=config.small_layers), smaller, levels
-            )
-        self.upsampling = Upsampling(channels, config.context, f)
-        self.large = pixelrnn(config, shape, levels, config.context)
-        given = torch.zeros(h, w, dtype=torch.bool)
+            sizes = replace(config, hidden=config.small_hidden, layers=config.small_layers)
+            self.small = pixelrnn(sizes, smaller, levels)
+        self.upsampling = Upsampling(channels, config.context, f)  # makes feature maps of it
+        self.large = pixelrnn(config, shape, levels, config.context)  # of the whole image, given these
+        given = torch.zeros(h, w, dtype=torch.bool)  # where the whole image holds the small one
         given[::f, ::f] = True
         self.register_buffer("given", given, persistent=False)
 
@@ -176,11 +159,6 @@ def _default(shape: tuple[int, int, int]) -> Recipe:
     return Recipe(MultiScalePixelRNNConfig(), training)
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    sizes = MultiScalePixelRNNConfig(hidden=24, small_hidden=24, context=24, first_kernel=5, head_features=48)
-    return Recipe(sizes, replace(DEMO, learning_rate=3e-3))
-
-
 FAMILIES = (
     Family(
         name="multi-scale-pixelrnn",
@@ -189,7 +167,10 @@ FAMILIES = (
         paper="van den Oord et al. 2016, arXiv 1601.06759",
         summary="Exact likelihoods of larger images: every second row and column first, then the pixels in between.",
         recipes={"default": _default},
-        demo=_demo,
+        demo=lambda shape: Recipe(
+            MultiScalePixelRNNConfig(hidden=24, small_hidden=24, context=24, first_kernel=5, head_features=48),
+            replace(DEMO, learning_rate=3e-3),
+        ),
         images="32×32 and larger, 2 to 256 levels, grey or colour",
         tiny=("hidden=8", "small_hidden=8", "context=4", "first_kernel=3", "head_features=8"),
     ),

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.distributions import Categorical
+from limner.distributions import Categorical, at_least_float32
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.contracts import ConditionalConfig
@@ -88,11 +88,6 @@ class PatchBlock(nn.Module):
 class PatchPixelCNN(Autoregressive):
     """See the module's text.
 
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-
     Raises:
         LimnerError: The patches do not tile the image, or have too many values for one softmax.
     """
@@ -101,7 +96,7 @@ class PatchPixelCNN(Autoregressive):
     streams = True
 
     def __init__(self, config: PatchPixelCNNConfig, shape: tuple[int, int, int], levels: int) -> None:
-        super().__init__(config, shape, levels, None, config.classes)
+        super().__init__(config, shape, levels)
         c, h, w = shape
         f, pairs = config.features, levels ** (4 * c) <= 256 and h % 2 == w % 2 == 0
         self.patch = config.patch or (2 if pairs else 1)
@@ -125,8 +120,7 @@ class PatchPixelCNN(Autoregressive):
         self.head_2 = nn.Conv2d(2 * f, self.symbols, 1)
         nn.init.zeros_(self.head_2.weight)  # uniform over the symbols until something is learned
         nn.init.zeros_(self.head_2.bias)  # type: ignore[arg-type]
-        weights = self.levels ** torch.arange(self.values - 1, -1, -1)
-        self.register_buffer("place_values", weights, persistent=False)
+        self.register_buffer("place_values", levels ** torch.arange(self.values - 1, -1, -1), persistent=False)
 
     place_values: Tensor
 
@@ -162,10 +156,6 @@ class PatchPixelCNN(Autoregressive):
             x = block(x, labels)
         return normalised(x)
 
-    def symbol_logits(self, symbols: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Logits ``(B, S, H/p, W/p)`` of p(s_i | s_<i, y), of symbols int64 ``(B, H/p, W/p)``."""
-        return self._head(self.symbol_maps(symbols, labels))
-
     def maps(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """``(B, C, H, W)`` in [-1, 1] → ``(B, F, H/p, W/p)``."""
         k = ((x + 1) * (0.5 * (self.levels - 1))).round().long()
@@ -182,9 +172,7 @@ class PatchPixelCNN(Autoregressive):
         """Every value's own softmax, given the values before it in its patch, from ``(B, S, H/p, W/p)``."""
         values = self.patches(k)
         b, _, rows, columns = values.shape
-        if parameters.dtype != torch.float64:
-            parameters = parameters.float()
-        parameters = parameters.reshape(b, self.symbols, rows, columns)
+        parameters = at_least_float32(parameters).reshape(b, self.symbols, rows, columns)
         logits = []
         for t in range(self.values):  # the equation above
             joint = parameters.unflatten(1, (self.levels, -1))  # (B, L, symbols of the values after t, ...)
@@ -194,10 +182,8 @@ class PatchPixelCNN(Autoregressive):
 
     def _log_prob(self, k: Tensor, labels: Tensor | None) -> Tensor:
         symbols = self.symbols_of(k)
-        logits = self.symbol_logits(symbols, labels).permute(0, 2, 3, 1)  # the symbols last, as they lie in memory
-        if logits.dtype != torch.float64:
-            logits = logits.float()
-        nats = F.cross_entropy(logits.reshape(-1, self.symbols), symbols.flatten(), reduction="none")
+        logits = self._head(self.symbol_maps(symbols, labels)).permute(0, 2, 3, 1)  # symbols last, as in memory
+        nats = F.cross_entropy(at_least_float32(logits).reshape(-1, self.symbols), symbols.flatten(), reduction="none")
         return -nats.view(len(k), -1).double().sum(1)
 
 
@@ -211,11 +197,6 @@ def _strong(shape: tuple[int, int, int]) -> Recipe:
     return Recipe(PatchPixelCNNConfig(blocks=12, dropout=0.2), replace(MUON, ema_decay=0.9995, weight_decay=0.1))
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    training = replace(DEMO, optimizer="muon", learning_rate=3e-3, weight_decay=0.0)
-    return Recipe(PatchPixelCNNConfig(features=32, blocks=4, first_kernel=5), training)
-
-
 FAMILIES = (
     Family(
         name="patch-pixelcnn",
@@ -224,7 +205,10 @@ FAMILIES = (
         paper="limner; masks of arXiv 1601.06759",
         summary="The best exact likelihood of binary images in ten minutes: 2×2 patches, one joint softmax each.",
         recipes={"default": _default, "strong": _strong},
-        demo=_demo,
+        demo=lambda shape: Recipe(
+            PatchPixelCNNConfig(features=32, blocks=4, first_kernel=5),
+            replace(DEMO, optimizer="muon", learning_rate=3e-3, weight_decay=0.0),
+        ),
         images="grey, few levels: the levels to the power of a patch's pixels must stay small",
         tiny=("features=8", "blocks=1", "first_kernel=3"),
     ),

@@ -71,19 +71,13 @@ class ResidualBlock(nn.Module):
 
 
 class PixelCNN(Autoregressive):
-    """See the module's text.
-
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-    """
+    """See the module's text."""
 
     config: PixelCNNConfig
     streams = True
 
     def __init__(self, config: PixelCNNConfig, shape: tuple[int, int, int], levels: int) -> None:
-        super().__init__(config, shape, levels, config.head, config.classes)
+        super().__init__(config, shape, levels, config.head)
         channels = shape[0]
         self.first = MaskedConv2d(channels, config.features, config.first_kernel, "A", channels)
         self.blocks = nn.ModuleList(
@@ -119,10 +113,6 @@ def _small(shape: tuple[int, int, int]) -> Recipe:
     return Recipe(PixelCNNConfig(features=32, blocks=6, head_features=32), _TRAINING)
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    return Recipe(PixelCNNConfig(features=64, blocks=5, first_kernel=5), replace(DEMO, learning_rate=3e-3))
-
-
 FAMILIES = (
     Family(
         name="pixelcnn",
@@ -131,7 +121,7 @@ FAMILIES = (
         paper="van den Oord et al. 2016, arXiv 1601.06759",
         summary="Exact likelihoods, samples and completions by masked convolutions; the simplest PixelCNN.",
         recipes={"default": _default, "small": _small},
-        demo=_demo,
+        demo=lambda shape: Recipe(PixelCNNConfig(blocks=5, first_kernel=5), replace(DEMO, learning_rate=3e-3)),
         tiny=("features=8", "blocks=1", "head_features=8", "first_kernel=3"),
         in_demo=True,
     ),

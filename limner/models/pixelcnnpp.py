@@ -54,12 +54,7 @@ def concat_elu(x: Tensor) -> Tensor:
 class ShiftedConv2d(nn.Conv2d):
     """A convolution whose output at (i, j) sees rows from i - ``up`` and columns from j - 1 on, as many as its kernel.
 
-    Args:
-        inputs: Feature maps in.
-        outputs: Feature maps out.
-        kernel: Rows and columns.
-        up: How far above its first row lies.
-        stride: 2 gives the outputs at even i and j only.
+    With stride 2 there are outputs at even i and j only.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int], *, up: int = 1, stride: int = 1) -> None:
@@ -75,10 +70,8 @@ class ShiftedConv2d(nn.Conv2d):
 class GatedResidualBlock(nn.Module):
     """One block of one stream: the equation above.
 
-    Args:
-        config: The model's.
-        kernel: (2, 3) of the down stream, (2, 2) of the right stream.
-        shortcut: Feature maps that come from elsewhere: the other stream, the mirror block; or 0.
+    The kernel is (2, 3) in the down stream and (2, 2) in the right one; ``shortcut`` feature maps, or 0, come from
+    elsewhere: the other stream, the mirror block.
     """
 
     def __init__(self, config: PixelCNNPPConfig, kernel: tuple[int, int], shortcut: int) -> None:
@@ -120,18 +113,12 @@ class TwoStreamBlock(nn.Module):
 
 
 class PixelCNNPP(Autoregressive):
-    """See the module's text.
-
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-    """
+    """See the module's text."""
 
     config: PixelCNNPPConfig
 
     def __init__(self, config: PixelCNNPPConfig, shape: tuple[int, int, int], levels: int) -> None:
-        super().__init__(config, shape, levels, None, config.classes)
+        super().__init__(config, shape, levels)
         c, p, sizes = shape[0], config.features, config.halvings + 1
         # The ones say where the image is: around it there are zeros.
         self.first_down = ShiftedConv2d(c + 1, p, (2, 3), up=2)  # the two rows above
@@ -181,10 +168,6 @@ def _default(shape: tuple[int, int, int]) -> Recipe:
     return Recipe(PixelCNNPPConfig(), TrainingConfig(learning_rate=2e-3, weight_decay=0.0, batch_size=16))
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    return Recipe(PixelCNNPPConfig(features=24, blocks=2, halvings=1, components=5), replace(DEMO, learning_rate=2e-3))
-
-
 FAMILIES = (
     Family(
         name="pixelcnn++",
@@ -193,7 +176,9 @@ FAMILIES = (
         paper="Salimans et al. 2017, arXiv 1701.05517",
         summary="Exact likelihoods of colour images by mixtures of logistics, at full, half and quarter size.",
         recipes={"default": _default},
-        demo=_demo,
+        demo=lambda shape: Recipe(
+            PixelCNNPPConfig(features=24, halvings=1, components=5), replace(DEMO, learning_rate=2e-3)
+        ),
         tiny=("features=4", "blocks=1", "halvings=1", "components=2"),
     ),
 )

@@ -12,9 +12,8 @@ Between the layers maps are held as ``(H, W, B, 2h)``, as the recurrence wants t
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,20 +27,11 @@ from limner.models.families import Family
 from limner.models.recipes import DEMO, MUON, Recipe
 from limner.nn.masked import MaskedConv2d, MaskedLinear
 from limner.nn.memories import RecurrentMemory
-from limner.nn.recurrent import DIAGONAL, Direction, diagonal_lstm, row_direction, row_lstm
+from limner.nn.recurrent import DIAGONAL, diagonal_lstm, row_direction, row_lstm
 from limner.nn.streaming import Memory, Stream, current_stream
 from limner.ranges import Positive, odd
 
-__all__ = [
-    "DiagonalBiLSTM",
-    "DiagonalBiLSTMConfig",
-    "DiagonalLayer",
-    "PixelRNN",
-    "RecurrentLayer",
-    "RowLSTM",
-    "RowLSTMConfig",
-    "RowLayer",
-]
+__all__ = ["DiagonalBiLSTM", "DiagonalBiLSTMConfig", "PixelRNN", "RecurrentLayer", "RowLSTM", "RowLSTMConfig"]
 
 
 @dataclass(frozen=True)
@@ -79,33 +69,23 @@ class RecurrentLayer(nn.Module):
     """A layer of an LSTM over pixels, ``(H, W, B, 2h)`` → the same, with its residual connection (figure 5 right).
 
     Args:
-        config: Its sizes.
-        channels: Image channels C.
-        context: Features of what else is known of each pixel, or 0.
-        directions: The D directions in which it goes over the image.
-        kernel: Width of the input-to-state convolution.
+        config, channels, context: Those of its model.
+        row_kernel: Places k of a row that a Row LSTM convolves; 0 makes a Diagonal BiLSTM, of D = 2 directions.
         first: Whether it is the first layer: where a direction counts a row lower, it then reads the pixels too.
             The maps do not hold them at their own places, so nothing else would carry a row's last pixel along.
     """
 
     def __init__(
-        self,
-        config: DiagonalBiLSTMConfig,
-        channels: int,
-        context: int,
-        directions: list[Direction],
-        kernel: int = 1,
-        *,
-        first: bool = False,
+        self, config: DiagonalBiLSTMConfig, channels: int, context: int, row_kernel: int, *, first: bool
     ) -> None:
         super().__init__()
-        self.directions = directions
-        h, count, taps = config.hidden, len(directions), len(directions[0].taps)
-        self.input = MaskedLinear(2 * h, h, channels, 4 * count, kernel)
+        self.directions = [row_direction(row_kernel)] if row_kernel else DIAGONAL
+        h, count, taps = config.hidden, len(self.directions), len(self.directions[0].taps)
+        self.input = MaskedLinear(2 * h, h, channels, 4 * count, row_kernel or 1)
         self.state = nn.Parameter(torch.empty(count, 4 * h, taps * h))  # K^ss, which needs no mask
         self.label = nn.Parameter(torch.zeros(config.classes, 4 * count * h)) if config.classes else None
         self.context = nn.Linear(context, 4 * count * h, bias=False) if context else None
-        reads_pixels = first and directions[-1].lower
+        reads_pixels = first and self.directions[-1].lower
         self.pixels = nn.Parameter(torch.zeros(4 * h, channels)) if reads_pixels else None  # last direction; no mask
         self.out = MaskedLinear(h, 2 * h, channels)
         for weight in (self.input.weight, self.state):
@@ -114,13 +94,9 @@ class RecurrentLayer(nn.Module):
         nn.init.zeros_(self.out.weight)  # each layer starts as the identity
 
     def forward(self, x: Tensor, pixels: Tensor, labels: Tensor | None = None, context: Tensor | None = None) -> Tensor:
-        """``(H, W, B, 2h)`` → the same shape.
+        """``x`` ``(H, W, B, 2h)`` → the same shape.
 
-        Args:
-            x: See above.
-            pixels: Intensities ``(H, W, B, C)``.
-            labels: int64 ``(B,)`` where there are classes.
-            context: ``(H, W, B, context)`` where there is some.
+        Given intensities ``(H, W, B, C)``, and where there are some labels int64 ``(B,)`` and context ``(H, W, B, ·)``.
         """
         stream = current_stream()
         if self.pixels is None or stream is not None:  # a stream's memory adds the pixels, a row later
@@ -140,68 +116,43 @@ class RecurrentLayer(nn.Module):
         """What a stream remembers of this layer's states."""
         return RecurrentMemory(stream, self.state, self.directions, self.pixels)
 
-    @abstractmethod
     def states(self, inputs: Tensor) -> Tensor:
         """Hidden states ``(H, W, B, h)`` from the input-to-state share ``(H, W, B, 4·D·h)`` of all gates."""
-
-
-class RowLayer(RecurrentLayer):
-    """The Row LSTM."""
-
-    def __init__(self, config: RowLSTMConfig, channels: int, context: int, *, first: bool) -> None:
-        super().__init__(config, channels, context, [row_direction(config.kernel)], config.kernel, first=first)
-
-    def states(self, inputs: Tensor) -> Tensor:
-        """``(H, W, B, 4h)`` → ``(H, W, B, h)``."""
+        if len(self.directions) == 2:
+            return diagonal_lstm(inputs.unflatten(-1, (2, -1)), self.state)
         return row_lstm(inputs, self.state[0])
 
 
-class DiagonalLayer(RecurrentLayer):
-    """The Diagonal BiLSTM."""
-
-    def __init__(self, config: DiagonalBiLSTMConfig, channels: int, context: int, *, first: bool) -> None:
-        super().__init__(config, channels, context, DIAGONAL, first=first)
-
-    def states(self, inputs: Tensor) -> Tensor:
-        """``(H, W, B, 8h)`` → ``(H, W, B, h)``."""
-        return diagonal_lstm(inputs.unflatten(-1, (2, -1)), self.state)
-
-
 class PixelRNN(Autoregressive):
-    """See the module's text.
-
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-        context: Features of what else is known of each pixel (of a larger model's network), or 0.
-    """
+    """See the module's text; a larger model may give ``context`` more features of each pixel."""
 
     config: DiagonalBiLSTMConfig
     streams = True
-    layer: ClassVar[type[RowLayer] | type[DiagonalLayer]]
 
     def __init__(
         self, config: DiagonalBiLSTMConfig, shape: tuple[int, int, int], levels: int, context: int = 0
     ) -> None:
-        super().__init__(config, shape, levels, config.head, config.classes)
+        super().__init__(config, shape, levels, config.head)
         self.context = context
         channels, features = shape[0], 2 * config.hidden
         self.first = MaskedConv2d(channels, features, config.first_kernel, "A", channels)
-        layers = (self.layer(config, channels, context, first=i == 0) for i in range(config.layers))  # type: ignore[arg-type]
-        self.layers = nn.ModuleList(layers)
+        self.layers = nn.ModuleList(
+            RecurrentLayer(config, channels, context, self.row_kernel, first=i == 0) for i in range(config.layers)
+        )
         self.head_1 = MaskedLinear(features, config.head_features, channels)
         self.head_2 = MaskedLinear(config.head_features, self.parameters_per_channel * channels, channels)
         nn.init.zeros_(self.head_2.weight)  # uniform over the levels until something is learned
 
+    @property
+    def row_kernel(self) -> int:
+        """Of Row LSTM layers, or 0."""
+        return 0
+
     def muon_parameters(self) -> dict[str, int]:
         """The weights that Muon takes: those of the layers, each gate's on its own, and the head's first."""
-        h = self.config.hidden
-        gates = {
-            n: p.shape[:-1].numel() // h for n, p in self.named_parameters() if n.endswith(("input.weight", "state"))
-        }
-        others = [n for n, _ in self.named_parameters() if n.endswith(("out.weight", "head_1.weight"))]
-        return gates | dict.fromkeys(others, 1)
+        parameters, h = dict(self.named_parameters()), self.config.hidden
+        gates = {n: p.shape[:-1].numel() // h for n, p in parameters.items() if n.endswith(("input.weight", "state"))}
+        return gates | {n: 1 for n in parameters if n.endswith(("out.weight", "head_1.weight"))}
 
     def maps(self, x: Tensor, labels: Tensor | None = None, context: Tensor | None = None) -> Tensor:
         """``(B, C, H, W)`` in [-1, 1] → ``(B, 2h, H, W)``; ``context`` ``(B, ·, H, W)`` where there is some.
@@ -220,11 +171,7 @@ class PixelRNN(Autoregressive):
         return F.relu(x).permute(2, 3, 0, 1)
 
     def logits(self, x: Tensor, labels: Tensor | None = None, context: Tensor | None = None) -> Tensor:
-        """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``; ``context`` ``(B, ·, H, W)`` where there is some.
-
-        Raises:
-            LimnerError: There are classes and no labels.
-        """
+        """``(B, C, H, W)`` in [-1, 1] → ``(B, C·P, H, W)``; the rest is as in ``maps``."""
         x = self.maps(x, labels, context).permute(2, 3, 0, 1)  # (H, W, B, 2h) again
         return self.head_2(F.relu(self.head_1(x))).permute(2, 3, 0, 1)
 
@@ -232,13 +179,16 @@ class PixelRNN(Autoregressive):
 class RowLSTM(PixelRNN):
     """The PixelRNN of Row LSTM layers."""
 
-    layer = RowLayer
+    config: RowLSTMConfig
+
+    @property
+    def row_kernel(self) -> int:
+        """Places of the row above that the states see."""
+        return self.config.kernel
 
 
 class DiagonalBiLSTM(PixelRNN):
     """The PixelRNN of Diagonal BiLSTM layers."""
-
-    layer = DiagonalLayer
 
 
 # Without decay the state-to-state matrices grow until the recurrence comes apart (docs/notes/recurrence.md).

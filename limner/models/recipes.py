@@ -113,13 +113,9 @@ class AdversarialConfig(TrainingConfig):
         """``penalty``, or what ``auto`` stands for."""
         if self.penalty != "auto":
             return self.penalty
-        match self.objective:
-            case "wasserstein":
-                return "gradient"
-            case "relativistic":
-                return "r1+r2"
-            case _:
-                return "none"
+        if self.objective == "wasserstein":
+            return "gradient"
+        return "r1+r2" if self.objective == "relativistic" else "none"
 
 
 @runtime_checkable
@@ -127,12 +123,7 @@ class ChecksTraining(Protocol):
     """A network's configuration that goes with some trainings only."""
 
     def check_training(self, training: TrainingConfig) -> None:
-        """See that the network can be trained so.
-
-        Raises:
-            LimnerError: It cannot.
-        """
-        ...
+        """Raise a ``LimnerError`` where the network cannot be trained so."""
 
 
 @dataclass(frozen=True)

@@ -15,20 +15,28 @@ The bound of K samples and other gradients are in ``importance.py``.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.distributions import Bernoulli, PixelDistribution, at_least_float32
+from limner.distributions import PixelDistribution
 from limner.models.bounded import Bounded, BoundedConfig
 from limner.models.contracts import standard_normal
 from limner.models.families import Family
 from limner.models.heads import HeadConfig, PixelHead
-from limner.models.importance import Draw, Weights, doubly_reparameterized, gaussian_kl
+from limner.models.importance import (
+    Draw,
+    Weights,
+    doubly_reparameterized,
+    gaussian_kl,
+    log_likelihood,
+    mean_log_std,
+)
 from limner.models.priors import GaussianMixture
 from limner.models.recipes import DEMO, Recipe, TrainingConfig
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
@@ -69,11 +77,6 @@ class VAEConfig(HeadConfig, BoundedConfig):
 class VAE(Bounded):
     """See the module's text.
 
-    Args:
-        config: Its sizes.
-        shape: ``(C, H, W)``.
-        levels: Values of a pixel, L.
-
     Raises:
         LimnerError: A head that is not for these images.
     """
@@ -91,7 +94,7 @@ class VAE(Bounded):
             activation = {"gelu": nn.GELU, "tanh": nn.Tanh}[config.activation]
             self.encoder = DenseEncoder(seen, config.hidden, 2 * config.latent, activation)
             self.decoder = DenseDecoder(codes, config.hidden, (self.head.maps, h, w), activation)
-            nn.init.zeros_(self.decoder.linears[-1].weight)  # no pixel begins with noise that it has to unlearn
+            nn.init.zeros_(cast(nn.Linear, self.decoder[-2]).weight)  # no pixel begins with noise to unlearn
         else:
             self.encoder = ConvEncoder(seen, config.features, 2 * config.latent)
             self.decoder = ConvDecoder(codes, config.features, (self.head.maps, h, w))
@@ -110,8 +113,23 @@ class VAE(Bounded):
         """μ and ln σ of q(z|x), each ``(B, latent)``, of intensities ``(B, C, H, W)``; ln σ bounded to ±7."""
         if self.planes is not None:
             x = torch.cat([x, self.planes(labels).view(-1, 1, *self.shape[1:])], 1)
-        mean, log_std = at_least_float32(self.encoder(x)).chunk(2, 1)
-        return mean, 7 * torch.tanh(log_std / 7)
+        return mean_log_std(self.encoder(x))
+
+    def infer(self, levels: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """μ and ln σ of q(z|x), each ``(B, latent)``."""
+        return self.posterior(self.intensities(levels), labels)
+
+    def prior(self) -> GaussianMixture | None:
+        """The learned p(z); None is N(0, I)."""
+        if self.config.prior == "mixture":
+            log_std = 7 * torch.tanh(self.mixture_log_std / 7)
+            return GaussianMixture(torch.log_softmax(self.mixture_logits, 0), self.mixture_mean, log_std)
+        if self.config.prior == "vamp":
+            m = self.config.prior_components
+            classes = torch.arange(m, device=self.device) % self.classes if self.classes else None
+            mean, log_std = self.posterior(torch.tanh(self.pseudo_inputs), classes)
+            return GaussianMixture(torch.full_like(mean[:, 0], -math.log(m)), mean, log_std)
+        return None
 
     def _likelihood(self, z: Tensor, labels: Tensor | None) -> PixelDistribution:
         if labels is not None:  # the decoder sees the class, one-hot, beside z
@@ -126,77 +144,42 @@ class VAE(Bounded):
         With K > 1 importance samples, or of a conditional model without labels, see ``Bounded.loss_terms``.
         """
         doubly = self.config.gradient == "doubly-reparameterized" and self.training
-        if doubly and not (self.classes and labels is None):
-            return self._doubly_reparameterized_terms(images, generator, labels)
-        if self.config.importance_samples > 1 or (self.classes and labels is None):
+        if (self.classes and labels is None) or (self.config.importance_samples > 1 and not doubly):
             return super().loss_terms(images, generator, labels)
         levels = self.checked_levels(images)
         labels = self.checked_labels(labels, len(levels))
-        mean, log_std = self.posterior(self.intensities(levels), labels)  # q(z|x) = N(μ, σ²)
-        noise = standard_normal(mean.shape, generator, levels.device).to(mean)
-        z = mean + torch.exp(log_std) * noise  # z ~ q(z|x), reparameterized
-        reconstruction = -self._likelihood(z, labels).log_prob(levels).flatten(1).sum(1)  # -ln p(x|z)
-        prior = self.prior()
-        if prior is None:
-            kl = gaussian_kl(mean, log_std).T  # KL(q ‖ N(0, I)), (latent, B)
-        else:
-            kl = (log_normal(noise, log_std) - prior.log_prob(z)).unsqueeze(0)  # ln q(z|x) - ln p(z) of this z
-        return self.elbo_terms(reconstruction, kl)
-
-    def prior(self) -> GaussianMixture | None:
-        """The learned p(z); None is N(0, I)."""
-        if self.config.prior == "mixture":
-            log_std = 7 * torch.tanh(self.mixture_log_std / 7)
-            return GaussianMixture(torch.log_softmax(self.mixture_logits, 0), self.mixture_mean, log_std)
-        if self.config.prior == "vamp":
-            m = self.config.prior_components
-            classes = torch.arange(m, device=self.device) % self.classes if self.classes else None
-            mean, log_std = self.posterior(torch.tanh(self.pseudo_inputs), classes)
-            return GaussianMixture(torch.full_like(mean[:, 0], -math.log(m)), mean, log_std)
-        return None
-
-    def infer(self, levels: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-        """μ and ln σ of q(z|x), each ``(B, latent)``."""
-        return self.posterior(self.intensities(levels), labels)
-
-    def weights(
-        self, levels: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, num_samples: int, draw: Draw
-    ) -> Weights:
-        """See ``Bounded``; the groups of latents are the dimensions of z."""
-        mean, log_std = inferred
-        noise = draw(num_samples, mean.shape[1:]).to(mean)
-        return self._weigh(levels, labels, mean + torch.exp(log_std) * noise, noise, mean, log_std)
+        mean, log_std = self.infer(levels, labels)  # q(z|x) = N(μ, σ²)
+        noise = standard_normal((self.config.importance_samples, *mean.shape), generator, levels.device).to(mean)
+        if not doubly:
+            z = mean + torch.exp(log_std) * noise  # z ~ q(z|x), reparameterized
+            w = self._weigh(levels, labels, z, noise, mean, log_std)
+            return self.elbo_terms(reconstruction=-w.log_x[0], kl=w.kl[:, 0])  # -ln p(x|z) and KL(q(z|x) ‖ p(z))
+        weigh = functools.partial(self._weigh, levels, labels)
+        w, bound = doubly_reparameterized(weigh, mean, log_std, noise, sampled_kl=not self.normal_prior)
+        return {"nll": -bound} if len(noise) > 1 else self.elbo_terms(-w.log_x[0], w.kl[:, 0])
 
     def _weigh(
         self, levels: Tensor, labels: Tensor | None, z: Tensor, noise: Tensor, mean: Tensor, log_std: Tensor
     ) -> Weights:
-        """Of codes ``z`` ``(S, B, latent)``, which are ``noise`` away from the mean, in σ."""
-        log_x = self.log_likelihood(levels, z, labels)
+        """What the bounds are made of, of codes ``z`` ``(S, B, latent)``, which are ``noise`` away from μ, in σ."""
+        p = self._likelihood(z.flatten(0, 1), None if labels is None else labels.repeat(len(z)))
+        log_x = log_likelihood(p, levels, len(z))  # ln p(x|z)
         prior = self.prior()
-        if prior is None:  # the 2π of ln p(z) - ln q(z|x) cancel
-            log_ratio = 0.5 * (noise**2 - z**2) + log_std
-            return Weights(log_x, log_ratio.sum(2), gaussian_kl(mean, log_std).T.unsqueeze(1))
-        log_ratio = prior.log_prob(z) - log_normal(noise, log_std)
-        return Weights(log_x, log_ratio, -log_ratio.unsqueeze(0))
+        if prior is None:
+            log_ratio = (0.5 * (noise**2 - z**2) + log_std).sum(2)  # ln p(z) - ln q(z|x), whose 2π cancel
+            kl = gaussian_kl(mean, log_std).T.unsqueeze(1)  # KL(q ‖ N(0, I)) of each dimension, in closed form
+        else:
+            log_ratio = prior.log_prob(z) - log_normal(noise, log_std)
+            kl = -log_ratio.unsqueeze(0)  # of this z
+        return Weights(log_x, log_ratio, kl)
 
-    def log_likelihood(self, levels: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """ln p(x|z), nats ``(S, B)``, of levels int64 ``(B, C, H, W)`` given codes ``(S, B, latent)``."""
-        p = self.likelihood(z.flatten(0, 1), None if labels is None else labels.repeat(len(z)))  # of (S·B, C, H, W)
-        if isinstance(p, Bernoulli):  # images need not be repeated
-            return Bernoulli(p.logits.unflatten(0, z.shape[:2])).log_prob(levels).flatten(2).sum(2)
-        return p.log_prob(levels.repeat(len(z), 1, 1, 1)).flatten(1).sum(1).view(z.shape[:2])
-
-    def _doubly_reparameterized_terms(
-        self, images: Tensor, generator: torch.Generator | None, labels: Tensor | None
-    ) -> dict[str, Tensor]:
-        levels = self.checked_levels(images)
-        labels = self.checked_labels(labels, len(levels))
-        mean, log_std = self.infer(levels, labels)
-        noise = standard_normal((self.config.importance_samples, *mean.shape), generator, levels.device).to(mean)
-        w, bound = doubly_reparameterized(
-            lambda *at: self._weigh(levels, labels, *at), mean, log_std, noise, sampled_kl=self.config.prior != "normal"
-        )
-        return {"nll": -bound} if len(noise) > 1 else self.elbo_terms(-w.log_x[0], w.kl[:, 0])
+    def weights(
+        self, levels: Tensor, inferred: tuple[Tensor, ...], labels: Tensor | None, num_samples: int, draw: Draw
+    ) -> Weights:
+        """See ``Bounded.weights``: the groups of latents are the dimensions of z."""
+        mean, log_std = inferred
+        noise = draw(num_samples, mean.shape[1:]).to(mean)
+        return self._weigh(levels, labels, mean + torch.exp(log_std) * noise, noise, mean, log_std)
 
     @torch.no_grad()
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
@@ -205,18 +188,6 @@ class VAE(Bounded):
         if prior is not None:
             return prior.sample(n, generator)
         return standard_normal((n, self.config.latent), generator, self.device).to(self.dtype)
-
-    def features(self, images: Tensor) -> Tensor:
-        """The mean of q(z|x), ``(B, latent)``, of uint8 images ``(B, C, H, W)``, with its gradient."""
-        return self.posterior(self.intensities(self.checked_levels(images)), self.likeliest(images))[0]
-
-    @torch.no_grad()
-    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The mean of q(z|x, y), ``(B, latent)``, of uint8 images; without labels of the ``likeliest`` class."""
-        labels = self.checked_labels(labels, len(images))
-        if labels is None:
-            return self.features(images)
-        return self.posterior(self.intensities(self.checked_levels(images)), labels)[0]
 
 
 def log_normal(noise: Tensor, log_std: Tensor) -> Tensor:
@@ -248,10 +219,6 @@ def _iwae(shape: tuple[int, int, int]) -> Recipe:
     return replace(published, network=replace(published.network, importance_samples=50))
 
 
-def _demo(shape: tuple[int, int, int]) -> Recipe:
-    return Recipe(VAEConfig(latent=2, network="dense", hidden=256), replace(DEMO, learning_rate=2e-3, epochs=50))
-
-
 FAMILIES = (
     Family(
         name="vae",
@@ -260,7 +227,9 @@ FAMILIES = (
         paper="Kingma and Welling 2013, arXiv 1312.6114",
         summary="A bound of the likelihood, samples at once, and a latent space to walk in.",
         recipes={"default": _default, "published": _published, "iwae": _iwae},
-        demo=_demo,
+        demo=lambda shape: Recipe(
+            VAEConfig(latent=2, network="dense", hidden=256), replace(DEMO, learning_rate=2e-3, epochs=50)
+        ),
         tiny=("network=dense", "hidden=16", "latent=2"),
         in_demo=True,
     ),

@@ -32,11 +32,6 @@ class DenseEncoder(nn.Sequential):
         c, h, w = shape
         super().__init__(nn.Flatten(), *_dense(c * h * w, hidden, outputs, activation))
 
-    @property
-    def linears(self) -> list[nn.Linear]:
-        """Its matrices, the first first."""
-        return [layer for layer in self if isinstance(layer, nn.Linear)]
-
 
 class DenseDecoder(nn.Sequential):
     """``(B, latent)`` → ``(B, *out)`` through two hidden layers."""
@@ -44,22 +39,11 @@ class DenseDecoder(nn.Sequential):
     def __init__(self, latent: int, hidden: int, out: Shape, activation: type[nn.Module] = nn.GELU) -> None:
         c, h, w = out
         super().__init__(*_dense(latent, hidden, c * h * w, activation), nn.Unflatten(1, out))
-        self.activation = activation
-
-    @property
-    def linears(self) -> list[nn.Linear]:
-        """Its matrices, the first first."""
-        return [layer for layer in self if isinstance(layer, nn.Linear)]
 
 
 def _dense(inputs: int, hidden: int, outputs: int, activation: type[nn.Module]) -> list[nn.Module]:
-    return [
-        nn.Linear(inputs, hidden),
-        activation(),
-        nn.Linear(hidden, hidden),
-        activation(),
-        nn.Linear(hidden, outputs),
-    ]
+    first, second, last = nn.Linear(inputs, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, outputs)
+    return [first, activation(), second, activation(), last]
 
 
 def halvings(height: int, width: int) -> list[tuple[int, int]]:

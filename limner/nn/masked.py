@@ -34,46 +34,45 @@ def raster_mask(kernel: tuple[int, int], kind: Literal["A", "B"], outputs: Tenso
     return mask
 
 
-class MaskedConv2d(nn.Module):
+class _Masked(nn.Module):
+    """Weights and a mask, which multiplies them in the forward pass: parameters are never overwritten."""
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask, persistent=False)
+        self.masked = bool((mask == 0).any())
+        self.weight = nn.Parameter(torch.empty_like(mask))
+        self.bias = nn.Parameter(torch.zeros(len(mask)))
+        # Kaiming's bound with the fan-in that the mask leaves open.
+        bound = (3.0 / max(1.0, float(mask.sum()) / len(mask))) ** 0.5
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def masked_weight(self) -> Tensor:
+        """The weights with the future closed."""
+        return self.weight * self.mask if self.masked else self.weight
+
+
+class MaskedConv2d(_Masked):
     """A convolution whose output at pixel i sees only pixels before i in raster order (and i itself, mask B).
 
     The weights hold the kernel's rows down to its centre only, ``(out, in, kh // 2 + 1, kw)``: the rows below are
-    masked whole, so a third of the multiplications is saved. The mask multiplies the weights in ``forward``;
-    parameters are never overwritten.
+    masked whole, so a third of the multiplications is saved.
 
     Args:
-        inputs: Feature maps in.
-        outputs: Feature maps out.
+        inputs, outputs: Feature maps in and out.
         kernel: Odd height and width of the full kernel.
         kind: ``"A"`` hides the centre from itself (first layer), ``"B"`` shows it.
         channels: Image channels C; feature maps are split into C groups, R first.
     """
 
-    mask: Tensor
-
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: int | tuple[int, int],
-        kind: Literal["A", "B"],
-        channels: int = 1,
+        self, inputs: int, outputs: int, kernel: int | tuple[int, int], kind: Literal["A", "B"], channels: int = 1
     ) -> None:
-        super().__init__()
-        height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
-        self.kind, self.padding = kind, (height // 2, width // 2)
-        mask = raster_mask((height, width), kind, channel_groups(outputs, channels), channel_groups(inputs, channels))
-        self.register_buffer("mask", mask, persistent=False)
-        self.masked = bool((mask == 0).any())
-        self.weight = nn.Parameter(torch.empty_like(mask))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        # Kaiming's bound with the fan-in that the mask leaves open.
-        bound = (3.0 / max(1.0, float(mask.sum()) / outputs)) ** 0.5
-        nn.init.uniform_(self.weight, -bound, bound)
-
-    def masked_weight(self) -> Tensor:
-        """The weights with the future closed, ``(out, in, kh // 2 + 1, kw)``."""
-        return self.weight * self.mask if self.masked else self.weight
+        size = (kernel, kernel) if isinstance(kernel, int) else kernel
+        super().__init__(raster_mask(size, kind, channel_groups(outputs, channels), channel_groups(inputs, channels)))
+        self.kind, self.padding = kind, (size[0] // 2, size[1] // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in, H, W)`` → ``(B, out, H, W)``."""
@@ -114,35 +113,22 @@ class RowsAbove(nn.Conv2d):
         return RowsMemory(stream, self.weight, self.bias, strict=self.strict)
 
 
-class MaskedLinear(nn.Module):
+class MaskedLinear(_Masked):
     """A 1×1 convolution, or a k×1 one with mask B, of maps ``(H, W, B, in)``: R before G before B within a pixel.
 
+    The weights are ``(out, k // 2 + 1 places from the left · in)``.
+
     Args:
-        inputs: Feature maps in.
-        outputs: Feature maps out, ``repeats`` times: each of the repeats is split into the channels' groups.
+        inputs, outputs: Feature maps in and out, these ``repeats`` times, each time split into the channels' groups.
         channels: Image channels C.
-        repeats: See ``outputs``.
         kernel: Width k; the places to the right of the centre are masked whole and not held.
     """
 
-    mask: Tensor
-
     def __init__(self, inputs: int, outputs: int, channels: int, repeats: int = 1, kernel: int = 1) -> None:
-        super().__init__()
-        self.span = kernel // 2 + 1
         of_output = channel_groups(outputs, channels).repeat(repeats)
         centre = (channel_groups(inputs, channels) <= of_output[:, None]).float()  # (out, in)
-        mask = torch.cat([torch.ones(len(of_output), inputs * (self.span - 1)), centre], 1)
-        self.register_buffer("mask", mask, persistent=False)
-        self.masked = bool((mask == 0).any())
-        self.weight = nn.Parameter(torch.empty_like(mask))
-        self.bias = nn.Parameter(torch.zeros(len(mask)))
-        bound = (3.0 / max(1.0, float(mask.sum()) / len(mask))) ** 0.5
-        nn.init.uniform_(self.weight, -bound, bound)
-
-    def masked_weight(self) -> Tensor:
-        """The weights ``(out, k // 2 + 1 places from the left · in)``."""
-        return self.weight * self.mask if self.masked else self.weight
+        super().__init__(torch.cat([torch.ones(len(of_output), inputs * (kernel // 2)), centre], 1))
+        self.span = kernel // 2 + 1
 
     def forward(self, x: Tensor) -> Tensor:
         """``(H, W, B, in)`` → ``(H, W, B, out)``."""

@@ -18,11 +18,8 @@ __all__ = ["ConvolutionMemory", "RecurrentMemory", "RowsMemory"]
 class ConvolutionMemory(Memory):
     """A masked convolution: the share of the rows above, and a matrix product a pixel.
 
-    Args:
-        stream: The stream it is part of.
-        weight: Masked kernel ``(out, in, rows, kw)`` of the rows down to its own.
-        bias: ``(out,)``.
-        strict: Whether it hides the image from its own place, and makes one row or pixel of two.
+    ``weight`` is the masked kernel ``(out, in, rows, kw)`` of the rows down to its own. Where it is ``strict`` it hides
+    the image from its own place, and makes one row or pixel of two.
     """
 
     def __init__(self, stream: Stream, weight: Tensor, bias: Tensor, *, strict: bool) -> None:
@@ -84,11 +81,7 @@ class ConvolutionMemory(Memory):
 class RowsMemory(Memory):
     """A convolution of rows above, whose output is known for the whole row when it begins.
 
-    Args:
-        stream: The stream it is part of.
-        weight: ``(out, in, rows, kw)``.
-        bias: ``(out,)``.
-        strict: Whether the rows end with the one above the own.
+    Where it is ``strict`` the rows of ``weight`` ``(out, in, rows, kw)`` end with the one above the own.
     """
 
     def __init__(self, stream: Stream, weight: Tensor, bias: Tensor | None, *, strict: bool) -> None:
@@ -134,7 +127,6 @@ class RecurrentMemory(Memory):
     From left to right it goes on with each pixel. From right to left it goes over a row when that is finished.
 
     Args:
-        stream: The stream it is part of.
         weight: State-to-state kernels ``(D, 4h, neighbours · h)``.
         directions: One from left to right, and at most one from right to left.
         pixels: What the gates of the last direction take from a pixel itself, ``(4h, C)``, or None.

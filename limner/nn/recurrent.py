@@ -86,9 +86,7 @@ def diagonal_lstm(inputs: Tensor, weight: Tensor) -> Tensor:
     return _run(_diagonals, inputs, weight, DIAGONAL)
 
 
-def _run(
-    plain: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, weight: Tensor, directions: list[Direction]
-) -> Tensor:
+def _run(plain: Callable[..., Tensor], inputs: Tensor, weight: Tensor, directions: list[Direction]) -> Tensor:
     """The plain loop, or an accelerator's; under autocast too in the precision of the weights."""
     inputs = inputs.to(weight.dtype)
     if (accelerated := hooks()) is not None:

@@ -36,10 +36,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Stream:
-    """Where one sampler is in its images, and what the layers remember of them.
-
-    Args:
-        images: How many, B.
+    """Where one sampler is in its B ``images``, and what the layers remember of them.
 
     Attributes:
         placeholders: Images of a placeholder: 1, or B in a model that cannot join it with maps of B images.
@@ -56,7 +53,8 @@ class Stream:
     def forget(self, placeholders: int) -> None:
         """Begin anew, before the first row."""
         self.placeholders = placeholders
-        self.row, self.column, self.passes, self.sees_place = 0, cast("int | None", None), 0, False
+        self.row, self.passes, self.sees_place = 0, 0, False
+        self.column: int | None = None
         self.memories: dict[object, Memory] = {}
 
     def move(self, row: int, column: int | None) -> None:
@@ -73,12 +71,9 @@ class Stream:
             _current.reset(token)
 
     def run(self, owner: object, make: Callable[[Stream], Memory], *inputs: Any) -> Any:
-        """The output of ``owner``, a layer, for the row or the pixel on which the model runs.
+        """The output of ``owner``, a layer called with ``inputs``, for the row or the pixel on which the model runs.
 
-        Args:
-            owner: Whose memory it is.
-            make: Makes the memory when the layer runs first.
-            inputs: What the layer is called with.
+        ``make`` makes the layer's memory when it runs first.
 
         Raises:
             LimnerError: The layer ran already in this pass: what it remembers would be mixed.
@@ -112,11 +107,7 @@ current_stream = _current.get
 
 
 class Memory(ABC):
-    """What a layer keeps of the rows above and of the pixels to the left.
-
-    Args:
-        stream: The stream it is part of.
-    """
+    """What a layer keeps, in one stream, of the rows above and of the pixels to the left."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream: Stream = weakref.proxy(stream)  # a circle would keep the memory until it is looked for
@@ -143,14 +134,12 @@ class _RowWiseMemory(Memory):
         self.function = function
 
     def begin_row(self, *inputs: Any) -> tuple[Tensor, ...]:
-        """For a whole row."""
         results = self.function(*inputs)
         self.stream.check_row_wise(*results)
         self.columns = list(zip(*(columns_of(x) for x in results), strict=True))
         return results
 
     def at(self, j: int, *inputs: Any) -> tuple[Tensor, ...]:
-        """The results' column j."""
         return self.columns[j]
 
     def select(self, index: Tensor) -> None:

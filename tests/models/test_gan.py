@@ -106,7 +106,7 @@ def test_any_size_and_channels(network, shape):
     fakes = model.draw(model.latents(3))
     assert fakes.shape == (3, *shape)
     assert fakes.abs().max() <= 1
-    assert model.logits(fakes).shape == (3,)
+    assert model.discriminator(fakes).shape == (3,)
     assert model.sample(2).shape == (2, *shape)
 
 
@@ -124,7 +124,7 @@ def test_a_class_moves_the_logit_by_its_projection():
     features = torch.nn.functional.leaky_relu(model.discriminator.layers(x), 0.2)
     with torch.no_grad():
         for y in range(3):
-            gain = model.logits(x, torch.full((4,), y)) - model.logits(x)
+            gain = model.discriminator(x, torch.full((4,), y)) - model.discriminator(x)
             assert torch.allclose(gain, features @ model.discriminator.classes.weight[y], atol=1e-6)
 
 

@@ -196,5 +196,5 @@ def test_every_code_begins_with_the_same_image():
     z = torch.randn(6, 3)
     image = model.likelihood(z).mean
     assert torch.allclose(image, image[:1].expand_as(image), rtol=1e-5)
-    (gradient,) = torch.autograd.grad(model.likelihood(z).mean[:, 0, 0, 0].sum(), model.decoder.linears[-1].weight)
+    (gradient,) = torch.autograd.grad(model.likelihood(z).mean[:, 0, 0, 0].sum(), model.decoder[-2].weight)
     assert gradient.any()  # which it learns from

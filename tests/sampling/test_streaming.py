@@ -12,6 +12,7 @@ from torch import nn
 
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive, ClassBias
+from limner.models.contracts import ConditionalConfig
 from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from limner.models.multiscale import MultiScalePixelRNN, MultiScalePixelRNNConfig
 from limner.models.pixelrnn import DiagonalBiLSTM, DiagonalBiLSTMConfig
@@ -27,7 +28,7 @@ class Toy(Autoregressive):
     streams: ClassVar[bool] = True
 
     def __init__(self, shape, levels, classes=0):
-        super().__init__(None, shape, levels, "auto", classes)
+        super().__init__(ConditionalConfig(classes), shape, levels, "auto")
         c, f = shape[0], 12
         self.first = MaskedConv2d(c, f, (3, 5), "A", c)
         self.widen = nn.Conv2d(c, 4, 1)  # of the image itself
