@@ -29,6 +29,7 @@ __all__ = [
     "ReconstructionErrors",
     "Reconstructs",
     "Samples",
+    "SamplesInScales",
     "Scores",
     "describe_shape",
     "standard_normal",
@@ -84,6 +85,18 @@ class ReconstructionErrors(Protocol):
         ``squared_error``, intensities in [0, 1]; where they apply ``cross_entropy`` in nats, and of a denoising model
         ``corrupted``, the squared error of its input with noise, and ``denoised``, of what it makes of that.
         """
+
+
+@runtime_checkable
+class SamplesInScales(Protocol):
+    """Draws a small image first, and then the large one of which the small one's pixels are known."""
+
+    small: Any
+    large: Any
+    given: Tensor
+
+    def smaller(self, images: Tensor) -> Tensor:
+        """The pixels ``(B, C, h, w)`` of ``images`` ``(B, C, H, W)`` that make the small image; a view."""
 
 
 @runtime_checkable

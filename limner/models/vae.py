@@ -146,14 +146,28 @@ class VAE(Bounded):
         doubly = self.config.gradient == "doubly-reparameterized" and self.training
         if (self.classes and labels is None) or (self.config.importance_samples > 1 and not doubly):
             return super().loss_terms(images, generator, labels)
+        if doubly:
+            return self._doubly_reparameterized_terms(images, generator, labels)
         levels = self.checked_levels(images)
         labels = self.checked_labels(labels, len(levels))
-        mean, log_std = self.infer(levels, labels)  # q(z|x) = N(μ, σ²)
+        mean, log_std = self.posterior(self.intensities(levels), labels)  # q(z|x) = N(μ, σ²)
+        noise = standard_normal(mean.shape, generator, levels.device).to(mean)
+        z = mean + torch.exp(log_std) * noise  # z ~ q(z|x), reparameterized
+        reconstruction = -self._likelihood(z, labels).log_prob(levels).flatten(1).sum(1)  # -ln p(x|z)
+        prior = self.prior()
+        if prior is None:
+            kl = gaussian_kl(mean, log_std).T  # KL(q ‖ N(0, I)), (latent, B)
+        else:
+            kl = (log_normal(noise, log_std) - prior.log_prob(z)).unsqueeze(0)  # ln q(z|x) - ln p(z) of this z
+        return self.elbo_terms(reconstruction, kl)
+
+    def _doubly_reparameterized_terms(
+        self, images: Tensor, generator: torch.Generator | None, labels: Tensor | None
+    ) -> dict[str, Tensor]:
+        levels = self.checked_levels(images)
+        labels = self.checked_labels(labels, len(levels))
+        mean, log_std = self.infer(levels, labels)
         noise = standard_normal((self.config.importance_samples, *mean.shape), generator, levels.device).to(mean)
-        if not doubly:
-            z = mean + torch.exp(log_std) * noise  # z ~ q(z|x), reparameterized
-            w = self._weigh(levels, labels, z, noise, mean, log_std)
-            return self.elbo_terms(reconstruction=-w.log_x[0], kl=w.kl[:, 0])  # -ln p(x|z) and KL(q(z|x) ‖ p(z))
         weigh = functools.partial(self._weigh, levels, labels)
         w, bound = doubly_reparameterized(weigh, mean, log_std, noise, sampled_kl=not self.normal_prior)
         return {"nll": -bound} if len(noise) > 1 else self.elbo_terms(-w.log_x[0], w.kl[:, 0])

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
-from limner.models.contracts import Samples
-from limner.models.multiscale import MultiScalePixelRNN
+from limner.models.contracts import Samples, SamplesInScales
 from limner.sampling.jacobi import jacobi
 from limner.sampling.methods import row_methods, row_sampler
 from limner.sampling.rows import Known
@@ -54,7 +53,7 @@ def sample(
     Raises:
         LimnerError: The model cannot do what was asked.
     """
-    if isinstance(model, MultiScalePixelRNN):
+    if isinstance(model, SamplesInScales):
         if known is not None:
             raise LimnerError("a multi-scale model draws the small image first: no pixels of the large one are known")
         return _scale_by_scale(model, n, generator, labels, on_row, batch_size, method)
