@@ -1,8 +1,11 @@
-"""The one error that a user is meant to read."""
+"""The one error that a user is meant to read, and the words it is made of."""
 
 from __future__ import annotations
 
-__all__ = ["LimnerError", "reason_of"]
+import difflib
+from collections.abc import Collection
+
+__all__ = ["LimnerError", "reason_of", "suggestion"]
 
 
 class LimnerError(Exception):
@@ -16,3 +19,9 @@ def reason_of(error: BaseException) -> str:
     """What ``error`` says, in one line of at most 200 characters."""
     lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
+
+
+def suggestion(word: str, known: Collection[str]) -> str:
+    """What an unknown word may have meant: the nearest of those that are known, or all of them."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import tomli_w
+from msgspec import DecodeError, toml
 
 from limner.errors import LimnerError
 from limner.files import read_json_lines, write_text
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 __all__ = [
     "check_name",
@@ -41,11 +37,7 @@ def runs_folder() -> Path:
 
 
 def check_name(name: str | None, parent: Path) -> None:
-    """See that a run called ``name`` can be made in ``parent``.
-
-    Raises:
-        LimnerError: It is no plain name, or taken.
-    """
+    """Refuse a ``name`` that is given and no plain name, or taken in ``parent``."""
     if name is None:
         return
     if not re.fullmatch(r"[\w][\w.+=-]*", name):
@@ -72,18 +64,16 @@ def new_run(name: str | None, prefix: str, parent: Path) -> Path:
     try:
         check_name(name, parent)
         parent.mkdir(parents=True, exist_ok=True)
-        number = 1
+        if name is not None:
+            (parent / name).mkdir(exist_ok=True)
+            check_name(name, parent)  # another process may have begun it just now
+            return parent / name
+        number = 0
         while True:
-            folder = parent / (name or f"{prefix}-{number}")
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                if name is not None:
-                    check_name(name, parent)
-                    return folder
-                number += 1
-            else:
-                return folder
+            number += 1
+            with contextlib.suppress(FileExistsError):
+                (parent / f"{prefix}-{number}").mkdir()
+                return parent / f"{prefix}-{number}"
     except OSError as error:
         raise LimnerError(f"cannot make a run folder in {parent}/: {error.strerror}") from error
 
@@ -109,8 +99,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         LimnerError: It is missing, or no TOML.
     """
     try:
-        return tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return toml.decode((folder / CONFIG).read_bytes())
+    except (OSError, UnicodeDecodeError, DecodeError) as error:
         raise LimnerError(f"{folder / CONFIG} cannot be read: {error}") from error
 
 

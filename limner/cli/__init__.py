@@ -18,7 +18,7 @@ import tyro
 
 from limner.accelerate import on_compile
 from limner.cli.commands import COMMANDS
-from limner.errors import LimnerError
+from limner.errors import LimnerError, suggestion
 
 __all__ = ["main"]
 
@@ -82,9 +82,7 @@ def _parse(arguments: list[str]) -> Callable[[], None]:
     """
     first = arguments[0] if arguments else "--help"
     if first not in COMMANDS and not first.startswith("-"):
-        near = difflib.get_close_matches(first, COMMANDS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(COMMANDS)}"
-        raise LimnerError(f"unknown command {first!r}: {hint}")
+        raise LimnerError(f"unknown command {first!r}: {suggestion(first, COMMANDS)}")
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), _unfolded(wanted={"-h", "--help"}.isdisjoint(arguments or ["-h"])):

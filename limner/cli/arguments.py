@@ -1,4 +1,7 @@
-"""The types of the commands' arguments: what they are called in the help, and what their values may be."""
+"""The types of the commands' arguments: their name in the help, what their values may be, and what they mean.
+
+What an argument means is said here where it means the same in every command, else in the command's docstring.
+"""
 
 from __future__ import annotations
 
@@ -11,42 +14,16 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 __all__ = [
-    "Count",
-    "Counts",
-    "Epochs",
-    "Fit",
-    "Flag",
-    "Label",
-    "Levels",
-    "Limit",
-    "Methods",
-    "Minutes",
-    "Model",
-    "Name",
-    "NotNegative",
-    "OtherSource",
-    "OutFile",
-    "RunName",
-    "RunNames",
-    "Samples",
-    "Seed",
-    "Settings",
-    "Size",
-    "Source",
-    "SplitName",
-    "whole_number",
-]
+    "Count", "Counts", "Epochs", "Fit", "Flag", "Json", "Label", "Levels", "Limit", "Methods", "Minutes", "Model",
+    "Name", "NotNegative", "OtherSource", "OutFile", "Quiet", "RunName", "RunNames", "Seed", "Settings", "Size",
+    "Source", "SplitName",
+]  # fmt: skip
 
 _MOST = 1_000_000_000
 METHODS = ("fine-tuned", "frozen", "scratch", "pixels")  # as limner.evaluation.probe has them, which loads torch
 
 
-def whole_number(text: str, low: int, high: int) -> int:
-    """A whole number from ``low`` to ``high``.
-
-    Raises:
-        ValueError: It is none.
-    """
+def _whole_number(text: str, low: int, high: int) -> int:
     digits = text.strip().removeprefix("-")
     if not (digits.isdecimal() and len(digits) < 20 and low <= int(text) <= high):
         raise ValueError(f"must be a whole number from {low} to {high:,}, not {text!r}")
@@ -64,7 +41,7 @@ def _amount(text: str) -> float:
 
 
 def _counts(text: str) -> tuple[int, ...]:
-    return tuple(whole_number(part, 1, _MOST) for part in text.split(","))
+    return tuple(_whole_number(part, 1, _MOST) for part in text.split(","))
 
 
 def _methods(text: str) -> tuple[str, ...]:
@@ -73,6 +50,15 @@ def _methods(text: str) -> tuple[str, ...]:
         if word not in METHODS:
             raise ValueError(f"choose of {','.join(METHODS)}, not {word!r}")
     return words
+
+
+def _size(text: str) -> tuple[int, int]:
+    """``28`` or ``20x28`` (width × height) as (height, width)."""
+    try:
+        sides = [_whole_number(side, 1, 1_000_000) for side in text.lower().replace("×", "x").split("x", 1)]
+    except ValueError:
+        raise ValueError(f"write one number (32) or WIDTHxHEIGHT (20x28), not {text[:20]!r}") from None
+    return sides[-1], sides[0]
 
 
 def _spec(metavar: str, parse: Callable[[str], Any]) -> PrimitiveConstructorSpec[Any]:
@@ -86,30 +72,33 @@ def _spec(metavar: str, parse: Callable[[str], Any]) -> PrimitiveConstructorSpec
 
 
 _NO_HINT = arg(help_behavior_hint="")  # the help text says what happens by default
-_COUNT = _spec("N", lambda text: whole_number(text, 1, _MOST))
+_COUNT = _spec("N", lambda text: _whole_number(text, 1, _MOST))
+_FIT_HELP = "How: crop (cover, cut the borders), pad (add black borders), stretch."
+_SIZE_HELP = "Bring every image to this size: S (square) or WIDTHxHEIGHT."
 
 Count = Annotated[int, _COUNT]
-Levels = Annotated[int | None, _spec("L", lambda text: whole_number(text, 2, 256)), _NO_HINT]
+Levels = Annotated[int | None, _spec("L", lambda text: _whole_number(text, 2, 256)), _NO_HINT]
 Limit = Annotated[int | None, _COUNT, _NO_HINT]
-Samples = Limit
 Counts = Annotated[tuple[int, ...] | None, _spec("N,N,...", _counts), _NO_HINT]
 Methods = Annotated[Any, _spec("METHOD,...", _methods), _NO_HINT]
-Label = Annotated[int | None, _spec("K", lambda text: whole_number(text, 0, _MOST)), _NO_HINT]
-NotNegative = Annotated[int, _spec("N", lambda text: whole_number(text, 0, _MOST))]
-Seed = Annotated[int, _spec("N", lambda text: whole_number(text, 0, 2**53))]
+Label = Annotated[int | None, _spec("K", lambda text: _whole_number(text, 0, _MOST)), _NO_HINT]
+NotNegative = Annotated[int, _spec("N", lambda text: _whole_number(text, 0, _MOST))]
+Seed = Annotated[int, _spec("N", lambda text: _whole_number(text, 0, 2**53))]
 Minutes = Annotated[float | None, _spec("M", _amount), _NO_HINT]
 Epochs = Annotated[float | None, _spec("E", _amount), _NO_HINT]
+Size = Annotated[tuple[int, int] | None, _spec("SIZE", _size), arg(help_behavior_hint="", help=_SIZE_HELP)]
+Fit = Annotated[Literal["crop", "pad", "stretch"], arg(help=_FIT_HELP)]
 
 Model = Annotated[Positional[str], arg(metavar="MODEL")]
 Name = Annotated[str | None, _spec("NAME", str), _NO_HINT]
 OtherSource = Annotated[str | None, _spec("SOURCE", str), _NO_HINT]
 OutFile = Annotated[Path | None, _spec("PATH", Path), _NO_HINT]
-RunName = Annotated[Positional[str], arg(metavar="RUN")]
+RunName = Annotated[Positional[str], arg(metavar="RUN", help="Name (in runs/) or folder.")]
 RunNames = Annotated[Positional[tuple[str, ...]], arg(metavar="RUN ...", help_behavior_hint="")]
 Settings = Annotated[tuple[str, ...], arg(name="set", metavar="KEY=VALUE ...", help_behavior_hint="")]
-Size = Annotated[str | None, _spec("SIZE", str), _NO_HINT]
 Source = Annotated[Positional[str], arg(metavar="SOURCE")]
-
-Fit = Literal["crop", "pad", "stretch"]
-Flag = FlagCreatePairsOff[bool]
 SplitName = Literal["train", "validation", "test"]
+
+Flag = FlagCreatePairsOff[bool]
+Json = Annotated[Flag, arg(help="Print the result as JSON.")]
+Quiet = Annotated[Flag, arg(help="No progress.")]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
-from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from limner.cli.arguments import Count, Flag, Label, NotNegative, OutFile, RunName, Seed
-from limner.cli.printing import print_json
+from limner.cli.arguments import Count, Json, Label, NotNegative, OutFile, Quiet, RunName, Seed
+from limner.cli.printing import answer, place
 
 __all__ = ["complete"]
 
@@ -27,16 +25,15 @@ def complete(
     label: Label = None,
     seed: Seed = 0,
     out: OutFile = None,
-    json: Flag = False,
-    quiet: Flag = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Complete the missing part of an image: several draws from p(missing | given), side by side in one PNG.
 
-    Exact where no given pixel comes after a missing one in reading order (bottom-half); for any other mask the
-    conditional is approximated by particles, and the effective sample size is said.
+    With an autoregressive model. Exact where no given pixel comes after a missing one in reading order (bottom-half);
+    for any other mask the conditional is approximated by particles, and the effective sample size is said.
 
     Args:
-        run: Name (in runs/) or folder; an autoregressive model.
         image: An image file of the model's size, or test:7, an image of the run's data by split and number from 0.
         mask: The part that is missing and will be drawn: top-half, bottom-half, left-half, right-half, box=y0,x0,y1,x1
             (rows y0 to y1 - 1, columns x0 to x1 - 1), or an image file of the model's size, white = missing.
@@ -47,17 +44,12 @@ def complete(
         label: The image's class, of a run trained with --conditional; by default it is inferred.
         seed: The same seed gives the same completions.
         out: The PNG; by default completion-IMAGE-MASK-SEED.png in the run folder.
-        json: Print one JSON object.
-        quiet: No progress.
     """
     from limner import workbench
-    from limner.files import check_place
     from limner.reports import draw
 
     opened = workbench.open_run(run)
-    words = [re.sub(r"\W+", "-", Path(word).stem).strip("-") for word in (image, mask)]
-    path = out or opened.folder / f"completion-{'-'.join(words)}-{seed}.png"
-    check_place(path)
+    path = place(out, opened.folder, seed, "completion", image, mask)
     started = time.perf_counter()
     done = opened.complete(
         image, mask, n, particles=particles, gibbs=gibbs, label=label, seed=seed, quiet=quiet or json
@@ -65,21 +57,17 @@ def complete(
     seconds = time.perf_counter() - started
     draw.save_png(draw.completion_sheet(done.original, done.missing, done.images), path)
     missing, pixels = int(done.missing.sum()), done.missing.numel()
-    if json:
-        record = {"run": opened.name, "model": opened.config.model, "image": image, "mask": mask, "missing": missing}
-        record |= {"pixels": pixels, "n": n, "exact": done.exact, "conditional": done.conditional}
-        if not done.exact:
-            names = ("particles", "effective_samples", "lowest_effective_samples", "distinct", "gibbs")
-            record |= {name: getattr(done, name) for name in names}
-        print_json(record | {"seed": seed, "seconds": seconds, "out": str(path)})
-        return
-    print(f"{opened.name} ({opened.config.model}), {image}: {missing} of {pixels} pixels are missing")
-    print(f"  {done.conditional}; {seconds:.1f} s")
+    record = {"run": opened.name, "model": opened.config.model, "image": image, "mask": mask, "missing": missing}
+    record |= {"pixels": pixels, "n": n, "exact": done.exact, "conditional": done.conditional}
+    lines = [f"{opened.name} ({opened.config.model}), {image}: {missing} of {pixels} pixels are missing"]
+    lines.append(f"  {done.conditional}; {seconds:.1f} s")
     if not done.exact:
-        print(
+        names = ("particles", "effective_samples", "lowest_effective_samples", "distinct", "gibbs")
+        record |= {name: getattr(done, name) for name in names}
+        lines.append(
             f"  effective sample size {done.lowest_effective_samples:.1f} of {done.particles} at its lowest, "
             f"{done.effective_samples:.1f} at the end; {done.distinct} different images among the particles"
         )
         if done.lowest_effective_samples < FEW and not done.gibbs:
-            print("  few particles explain what is given: raise --particles or, of few levels, add --gibbs 5")
-    print(path)
+            lines.append("  few particles explain what is given: raise --particles or, of few levels, add --gibbs 5")
+    answer(json, record | {"seed": seed, "seconds": seconds, "out": str(path)}, *lines, str(path))

@@ -1,55 +1,28 @@
-"""Turning words into values and values into words."""
+"""Where a command's result goes, and what is said about it."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+import re
+from json import dumps
+from pathlib import Path
+from typing import Any
 
-from limner.cli.arguments import whole_number
-from limner.errors import LimnerError
+from limner.files import check_place
 
-if TYPE_CHECKING:
-    import torch
-
-    from limner.data import ImageSet
-
-__all__ = ["describe", "figure", "print_json", "print_table", "said", "size_of", "spread"]
+__all__ = ["answer", "place", "said", "table"]
 
 
-def size_of(text: str | None) -> tuple[int, int] | None:
-    """``28`` or ``20x28`` (width × height) as (height, width)."""
-    if text is None:
-        return None
-    try:
-        sides = [whole_number(side, 1, 1_000_000) for side in text.lower().replace("×", "x").split("x", 1)]
-    except ValueError:
-        raise LimnerError(f"--size {text[:20]}: write one number (32) or WIDTHxHEIGHT (20x28)") from None
-    return sides[-1], sides[0]
+def place(out: Path | None, folder: Path, seed: int, *words: str) -> Path:
+    """``out``, else a PNG in ``folder`` that is named after the words; refused now if it cannot be written later."""
+    name = "-".join(re.sub(r"\W+", "-", Path(word).stem).strip("-") for word in words)
+    path = out or folder / f"{name[:100]}-{seed}.png"
+    check_place(path)
+    return path
 
 
-def spread(n: int, most: int) -> torch.Tensor:
-    """At most ``most`` positions of ``n``, evenly spread: a sorted source shows all its classes."""
-    import torch
-
-    return torch.arange(n) if n <= most else torch.linspace(0, n - 1, most).round().long()
-
-
-def describe(images: ImageSet) -> dict[str, Any]:
-    """The facts of a set that `limner data` prints."""
-    c, h, w = images.shape
-    counts = {name: len(split) for name, split in images.splits.items()}
-    return {
-        "source": images.source,
-        "images": sum(counts.values()),
-        "splits": counts,
-        "size": f"{w}×{h} (width × height)",
-        "channels": c,
-        "levels": images.levels,
-        "labels": list(images.label_names),
-        "in_memory": all(split.store.in_memory for split in images.splits.values()),
-        "broken": [{"file": b.path, "reason": b.reason} for b in images.broken],
-        "notes": list(images.notes),
-    }
+def answer(json: bool, record: Any, *lines: str) -> None:
+    """Print what a command found: one JSON value, or the lines for people."""
+    print(dumps(record, ensure_ascii=False) if json else "\n".join(lines))
 
 
 def said(value: Any) -> str:
@@ -64,19 +37,9 @@ def said(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def figure(value: float | None, digits: int, sign: str = "") -> str:
-    """A number with its digits, nothing where there is none."""
-    return "" if value is None else f"{sign}{value:.{digits}f}"
-
-
-def print_json(value: Any) -> None:
-    """One JSON value on stdout."""
-    print(json.dumps(value, ensure_ascii=False))
-
-
-def print_table(rows: list[tuple[str, str]]) -> None:
-    """Names and texts in two columns on stdout."""
+def table(rows: list[tuple[str, str]]) -> list[str]:
+    """Lines of names and texts in two columns."""
     width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        for i, line in enumerate(text.split("\n")):
-            print(f"{name if i == 0 else '':{width}}  {line}")
+    return [
+        f"{name if i == 0 else '':{width}}  {line}" for name, text in rows for i, line in enumerate(text.split("\n"))
+    ]

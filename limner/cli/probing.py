@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from limner.cli.arguments import Count, Counts, Flag, Limit, Methods, OtherSource, OutFile, RunName, SplitName
-from limner.cli.printing import print_json, print_table
+from limner.cli.arguments import Count, Counts, Json, Limit, Methods, OtherSource, OutFile, Quiet, RunName, SplitName
+from limner.cli.printing import answer, table
 
 __all__ = ["probe"]
 
@@ -20,17 +20,17 @@ def probe(
     split: SplitName = "test",
     limit: Limit = None,
     out: OutFile = None,
-    json: Flag = False,
-    quiet: Flag = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Tell held-out images' labels after training with few: what the run's encoder is worth there.
 
     fine-tuned: a classifier that begins at the run's encoder. frozen: logistic regression on its features as they are.
     scratch: the same network from new weights. pixels: logistic regression on the pixels. Each several times, with
-    other labelled images; accuracies go into a plot with error bars, and into the run's report.html.
+    other labelled images; accuracies go into a plot with error bars, and into the run's report.html. Any model can be
+    probed that was trained without --conditional.
 
     Args:
-        run: Name (in runs/) or folder; any model trained without --conditional.
         data: Another SOURCE with labels, brought to the run's size and levels; by default the run's own.
         labels_per_class: Labelled images of each class; by default those of 1,10,100,1000 that the data has.
         seeds: How many times each.
@@ -38,8 +38,6 @@ def probe(
         split: Whose images are told: test, or validation where something is still to be chosen.
         limit: Only the first so many of them.
         out: The plot; by default probe.png in the run folder.
-        json: Print one JSON object.
-        quiet: No progress.
     """
     from limner import workbench
 
@@ -48,27 +46,23 @@ def probe(
         data,
         labels_per_class=labels_per_class,
         seeds=seeds,
-        **({"methods": methods} if methods else {}),
+        methods=methods,
         split=split,
         limit=limit,
         out=out,
         quiet=quiet or json,
     )
-    if json:
-        print_json(record | {"out": str(path)})
-        return
-    _print_probe(record)
-    print(path)
+    answer(json, record | {"out": str(path)}, *_accuracies(record), str(path))
 
 
-def _print_probe(record: Mapping[str, Any]) -> None:
-    r = record
-    told = f"{r['n']:,} {r['split']} images told right, %, over {r['seeds']} seeds"
-    print(f"{r['run']} ({r['model']}) on {r['data']}: {told}")
+def _accuracies(r: Mapping[str, Any]) -> list[str]:
+    """A method a line, a number of labels a column."""
+    head = f"{r['n']:,} {r['split']} images told right, %, over {r['seeds']} seeds"
     cells: dict[str, list[str]] = {"labels a class": []}
-    for a in record["accuracies"]:
+    for a in r["accuracies"]:
         n = f"{a['labels_per_class']:,}"
         if n not in cells["labels a class"]:
             cells["labels a class"].append(n)
         cells.setdefault(a["method"], []).append(f"{100 * a['mean']:.1f} ± {100 * a['deviation']:.1f}")
-    print_table([(name, "".join(f"{text:>14}" for text in texts)) for name, texts in cells.items()])
+    rows = table([(name, "".join(f"{text:>14}" for text in texts)) for name, texts in cells.items()])
+    return [f"{r['run']} ({r['model']}) on {r['data']}: {head}", *rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +55,14 @@ class DataConfig:
         """
         _, h, w = self.shape
         data = load(self.source, size=(h, w), fit=self.fit, levels=self.levels, on_progress=on_progress)
-        now = DataConfig.of(data, self.fit)
-        if now.fingerprint != self.fingerprint and (now.shape, now.images) == (tuple(self.shape), self.images):
-            raise LimnerError(f"{self.source} has changed since the run began: as many images, but others")
+        now, changed = DataConfig.of(data, self.fit), f"{self.source} has changed since the run began"
         if (now.shape, now.images) != (tuple(self.shape), self.images):
             raise LimnerError(
-                f"{self.source} has changed since the run began: {describe_shape(now.shape)}, {now.images} "
+                f"{changed}: {describe_shape(now.shape)}, {now.images} "
                 f"instead of {describe_shape(self.shape)}, {self.images}"
             )
+        if now.fingerprint != self.fingerprint:
+            raise LimnerError(f"{changed}: as many images, but others")
         return data
 
 
@@ -70,10 +70,9 @@ def _fingerprint(data: ImageSet) -> str:
     """A hash of up to 64 images spread over each split."""
     digest = hashlib.blake2b(digest_size=8)
     for name in sorted(data.splits):
-        n = len(data.splits[name])
-        if n:
-            chosen = torch.arange(n) if n <= 64 else torch.linspace(0, n - 1, 64).round().long()
-            digest.update(data.splits[name].take(chosen).numpy().tobytes())
+        split = data.splits[name]
+        if len(split):
+            digest.update(split.take(split.spread(64)).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -92,6 +91,10 @@ class RunConfig:
             model = family(self.model).model(self.recipe.network, self.data.shape, self.data.levels)
         # The layout that convolutions are fastest in; torch's stubs do not know the call.
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def with_training(self, **changes: Any) -> RunConfig:
+        """The same run with other values of the training configuration."""
+        return replace(self, recipe=replace(self.recipe, training=replace(self.recipe.training, **changes)))
 
     def write(self, folder: Path) -> None:
         """Write ``config.toml``."""

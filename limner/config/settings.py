@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import inspect
 import math
 import re
-import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
@@ -16,13 +14,8 @@ from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin,
 
 import msgspec
 
-from limner.errors import LimnerError
+from limner.errors import LimnerError, suggestion
 from limner.models.recipes import Recipe
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 __all__ = ["Setting", "described", "from_table", "with_settings"]
 
@@ -54,7 +47,7 @@ def from_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     table = {key: value for key, value in table.items() if key not in gone or key in known}
     for key, value in table.items():
         if key not in known:
-            raise LimnerError(f"{where}: unknown key {key!r}; {_suggest(key, known)}")
+            raise LimnerError(f"{where}: unknown key {key!r}; {suggestion(key, known)}")
         if isinstance(value, float) and not math.isfinite(value):
             raise LimnerError(f"{where} {key}={value}: {_allowed(kind, key) or 'must be finite'}")
     try:
@@ -108,7 +101,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str], model: str | None = N
         part = next((name for name, table in tables.items() if key in table), None)
         if part is None:
             more = f"; `limner models {model}` explains all" if model else ""
-            raise LimnerError(f"--set {setting}: unknown key {key!r}; {_suggest(key, known)}{more}")
+            raise LimnerError(f"--set {setting}: unknown key {key!r}; {suggestion(key, known)}{more}")
         tables[part][key] = _value(text.strip())
     if "epochs" in given and "minutes" not in given:
         tables["training"]["minutes"] = 0.0  # a time budget would leave the epochs without effect
@@ -121,8 +114,8 @@ def with_settings(recipe: Recipe, settings: Sequence[str], model: str | None = N
 def _value(text: str) -> Any:
     """A TOML value, or the text itself where it is none: ``head=softmax`` needs no quotes."""
     try:
-        tables = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        tables = msgspec.toml.decode(f"value = {text}")
+    except msgspec.DecodeError:
         return text
     return tables["value"] if len(tables) == 1 else text
 
@@ -160,8 +153,3 @@ def _written(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return value if isinstance(value, str) and value else str(value) if value != "" else "''"
-
-
-def _suggest(key: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key, known, 1)
-    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"

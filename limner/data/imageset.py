@@ -70,6 +70,11 @@ class Split:
         """The first ``n`` images (fewer if there are not so many), uint8 ``(n, C, H, W)``."""
         return self.take(torch.arange(min(n, len(self))))
 
+    def spread(self, most: int) -> torch.Tensor:
+        """At most ``most`` positions, int64, evenly spread over the split."""
+        n = len(self)
+        return torch.arange(n) if n <= most else torch.linspace(0, n - 1, most).round().long()
+
 
 @dataclass(frozen=True)
 class ImageSet:

@@ -7,7 +7,6 @@ README table and conformance tests read it here. Another package adds its own by
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import inspect
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Literal
 
-from limner.errors import LimnerError
+from limner.errors import LimnerError, suggestion
 from limner.models.contracts import ConditionalConfig, Model, Samples
 from limner.models.recipes import Recipe, RecipeOf, TrainingConfig
 
@@ -116,9 +115,7 @@ def family(name: str) -> Family:
     """
     known = families()
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"
-        raise LimnerError(f"unknown model {name!r}: {hint}")
+        raise LimnerError(f"unknown model {name!r}: {suggestion(name, known)}")
     return known[name]
 
 

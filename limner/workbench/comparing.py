@@ -53,10 +53,8 @@ def compare(
         raise LimnerError("name at least one run to compare; `limner runs` lists them")
     check_place(out)
     opened = [item if isinstance(item, Run) else open_run(item) for item in runs]
-    for run in opened:
-        _ = run.model  # all can be used: said before the first is measured
-    sampling = [run.model for run in opened if isinstance(run.model, Samples)]
-    fidelity = fidelity or not all(isinstance(model, Scores) for model in sampling)
+    models = [run.model for run in opened]  # what cannot be used is said before anything is measured
+    fidelity = fidelity or any(isinstance(m, Samples) and not isinstance(m, Scores) for m in models)
     rows: list[tuple[RunView, dict[str, Any]]] = []
     for run in opened:
         record = run.evaluate(

@@ -20,9 +20,7 @@ _MARK = ".limner-demo"
 def demo(out: str | os.PathLike[str] = "demo", *, quiet: bool = True) -> Path:
     """Train the demo's models into ``out`` and write ``out/report.html``; gives its path.
 
-    Args:
-        out: A new or empty folder, or that of an earlier demo, which is replaced.
-        quiet: No progress.
+    ``out`` is a new or empty folder, or that of an earlier demo, which is replaced.
 
     Raises:
         LimnerError: ``out`` holds something that is no demo.

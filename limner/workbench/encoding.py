@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,21 +14,11 @@ from limner.evaluation import Codes, encode_split, psnr, squared_error
 from limner.models import Reconstructs, with_article
 from limner.models.bounded import Bounded
 from limner.workbench.inputs import image_of, place_of
+from limner.workbench.run import Run
 
-if TYPE_CHECKING:
-    from limner.workbench.run import Run
+__all__ = ["Mapped", "OneImage", "Reconstructions", "encode_images", "held_out_codes", "latent_map", "reconstruct"]
 
-__all__ = [
-    "Mapped",
-    "OnePicture",
-    "Reconstructions",
-    "encode_images",
-    "held_out_codes",
-    "latent_map",
-    "reconstruct",
-]
-
-OnePicture = str | os.PathLike[str] | torch.Tensor
+OneImage = str | os.PathLike[str] | torch.Tensor
 
 
 def held_out_codes(run: Run, n: int = 2000, *, quiet: bool = True) -> tuple[str, Codes]:
@@ -44,7 +33,7 @@ def held_out_codes(run: Run, n: int = 2000, *, quiet: bool = True) -> tuple[str,
 
 
 def encode_images(
-    run: Run, chosen: Sequence[OnePicture], label: int | None = None
+    run: Run, chosen: Sequence[OneImage], label: int | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """The images uint8 ``(n, C, H, W)``, their codes ``(n, D)``, and the classes that a conditional model was given.
 
@@ -63,7 +52,7 @@ def encode_images(
     return images, sampling.encode_all(model, images, labels), labels
 
 
-def _class_of(run: Run, image: OnePicture) -> int | None:
+def _class_of(run: Run, image: OneImage) -> int | None:
     """What the run's data says of ``test:7``."""
     place = None if isinstance(image, torch.Tensor) else place_of(image, run.data)
     return None if place is None or place[0].labels is None else int(place[0].labels[place[1]])
@@ -71,26 +60,19 @@ def _class_of(run: Run, image: OnePicture) -> int | None:
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """Images and what comes out when they are encoded and decoded.
-
-    Attributes:
-        originals: uint8 ``(n, C, H, W)``, at the model's size, channels and levels.
-        images: Their reconstructions, likewise.
-        errors: Of each, mean squared error of intensities in [0, 1], and the same as PSNR in dB.
-    """
+    """Images and what comes out when they are encoded and decoded, uint8 ``(n, C, H, W)`` as the model takes them."""
 
     originals: torch.Tensor
     images: torch.Tensor
     errors: tuple[tuple[float, float], ...]
+    """Of each, mean squared error of intensities in [0, 1], and the same as PSNR in dB."""
 
 
-def reconstruct(run: Run, chosen: Sequence[OnePicture], *, label: int | None = None) -> Reconstructions:
+def reconstruct(run: Run, chosen: Sequence[OneImage], *, label: int | None = None) -> Reconstructions:
     """Anybody's images encoded and decoded, with the error.
 
-    Args:
-        run: Whose model encodes.
-        chosen: Image files, which are brought to the model's size as its data was; ``test:7``; uint8 ``(C, H, W)``.
-        label: Their class, of a conditional model; by default as the run's data says, or the most probable.
+    They are image files, which are brought to the model's size as its data was; ``test:7``; or uint8 ``(C, H, W)``.
+    ``label`` is their class, of a conditional model; by default as the run's data says, or the most probable.
 
     Raises:
         LimnerError: The model has no encoder, no such class, or a file cannot be read.
@@ -104,13 +86,7 @@ def reconstruct(run: Run, chosen: Sequence[OnePicture], *, label: int | None = N
 
 @dataclass(frozen=True)
 class Mapped:
-    """Held-out images in the latent space.
-
-    Attributes:
-        split: Which images they are.
-        codes: Their codes and classes.
-        map: Where the codes lie.
-    """
+    """Images of a held-out split in the latent space: their codes and classes, and where these lie in a plane."""
 
     split: str
     codes: Codes
@@ -118,12 +94,7 @@ class Mapped:
 
 
 def latent_map(run: Run, n: int = 5000, *, quiet: bool = True) -> Mapped:
-    """Held-out images' codes in a plane; see ``limner.sampling.latent_map``.
-
-    Args:
-        run: Whose model encodes.
-        n: Images at most.
-        quiet: No progress.
+    """Codes of at most ``n`` held-out images in a plane; see ``limner.sampling.latent_map``.
 
     Raises:
         LimnerError: The model has no encoder, or a latent space of one dimension.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import Image
 
 from limner.data import ImageSet, Split, nearest_level
 from limner.data.decoding import Unreadable, decode, quiet
@@ -16,9 +16,6 @@ from limner.data.fitting import fit_image
 from limner.data.options import FitMode
 from limner.errors import LimnerError
 from limner.models import Model
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 __all__ = ["MASKS", "image_of", "missing_part", "place_of"]
 
@@ -31,14 +28,11 @@ def image_of(
 ) -> torch.Tensor:
     """An image of the size, channels and levels of a model, uint8 ``(C, H, W)``.
 
-    Args:
-        image: An image file, or ``test:7``: a split of the run's data and a number from 0.
-        model: What completes or encodes it.
-        data: Loads the run's data, where it is asked for.
-        fit: How a file of another size is brought to the model's; None: it is refused.
+    ``image`` is a file, or ``test:7``: a split of the run's ``data``, which is then loaded, and a number from 0.
+    ``fit`` says how a file of another size is brought to the model's.
 
     Raises:
-        LimnerError: The file cannot be read or has another size; there is no such image.
+        LimnerError: The file cannot be read, or has another size and ``fit`` is None; there is no such image.
     """
     if (place := place_of(image, data)) is not None:
         split, number = place
@@ -65,12 +59,7 @@ def place_of(image: str | os.PathLike[str], data: Callable[[], ImageSet]) -> tup
 
 
 def missing_part(mask: str | os.PathLike[str], size: tuple[int, int]) -> torch.Tensor:
-    """Where an image of ``size`` ``(H, W)`` is to be completed, bool ``(H, W)``.
-
-    Args:
-        mask: The *missing* part: ``top-half``, ``bottom-half``, ``left-half``, ``right-half``, ``box=y0,x0,y1,x1``
-            (rows y0 to y1 - 1, columns x0 to x1 - 1), or an image file of that size, white where pixels are missing.
-        size: Of the image.
+    """Where an image of ``size`` ``(H, W)`` is to be completed, bool ``(H, W)``; ``mask`` is one of ``MASKS``.
 
     Raises:
         LimnerError: It is none of these, does not fit, or nothing is missing.
@@ -78,14 +67,10 @@ def missing_part(mask: str | os.PathLike[str], size: tuple[int, int]) -> torch.T
     h, w = size
     missing = torch.zeros(h, w, dtype=torch.bool)
     text = str(mask)
-    if text == "top-half":
-        missing[: h // 2] = True
-    elif text == "bottom-half":
-        missing[h // 2 :] = True
-    elif text == "left-half":
-        missing[:, : w // 2] = True
-    elif text == "right-half":
-        missing[:, w // 2 :] = True
+    halves = {"top-half": missing[: h // 2], "bottom-half": missing[h // 2 :]}
+    halves |= {"left-half": missing[:, : w // 2], "right-half": missing[:, w // 2 :]}
+    if text in halves:
+        halves[text].fill_(True)
     elif text.startswith("box="):
         y0, x0, y1, x1 = _box(text, size)
         missing[y0:y1, x0:x1] = True

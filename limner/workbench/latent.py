@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,7 +13,7 @@ from limner.evaluation import Codes
 from limner.models import Latents, Reconstructs, with_article
 from limner.workbench.encoding import (
     Mapped,
-    OnePicture,
+    OneImage,
     Reconstructions,
     encode_images,
     held_out_codes,
@@ -22,9 +21,7 @@ from limner.workbench.encoding import (
     reconstruct,
 )
 from limner.workbench.neighbours import Neighbours, compare_with_held_out, known, neighbours
-
-if TYPE_CHECKING:
-    from limner.workbench.run import Run
+from limner.workbench.run import Run
 
 __all__ = [
     "Mapped",
@@ -46,13 +43,7 @@ DRAWN = 2000  # latents of the prior by which its spread is known
 
 
 def interpolate(
-    run: Run,
-    ends: Sequence[OnePicture] = (),
-    *,
-    rows: int = 8,
-    steps: int = 10,
-    label: int | None = None,
-    seed: int = 0,
+    run: Run, ends: Sequence[OneImage] = (), *, rows: int = 8, steps: int = 10, label: int | None = None, seed: int = 0
 ) -> torch.Tensor:
     """Walks between two latents, uint8 ``(rows · steps, C, H, W)``, a walk a row; see ``limner.sampling.interpolate``.
 
@@ -110,7 +101,7 @@ class Traversal:
 
 def traversal(
     run: Run,
-    image: OnePicture | None = None,
+    image: OneImage | None = None,
     *,
     most: int = 64,
     steps: int = 10,
@@ -164,10 +155,7 @@ def traversal(
 def manifold(run: Run, side: int = 20, *, label: int | None = None) -> torch.Tensor:
     """The plane of a two-dimensional latent space, uint8 ``(side², C, H, W)``; see ``limner.sampling.manifold``.
 
-    Args:
-        run: Whose model decodes latents.
-        side: Images a row, and rows.
-        label: The class, of a conditional model, which has a plane for each.
+    A conditional model has a plane for each class, of which ``label`` chooses one.
 
     Raises:
         LimnerError: The model has no prior, or not two dimensions; it has classes and none is chosen.
@@ -187,22 +175,19 @@ def manifold(run: Run, side: int = 20, *, label: int | None = None) -> torch.Ten
 
 
 def analogy(run: Run, a: str, b: str, c: str, *, n: int = 8, seed: int = 0, quiet: bool = True) -> sampling.Analogy:
-    """Averaged latents a - b + c of three classes; see ``limner.sampling.analogy``.
+    """Averaged latents a - b + c of three classes, by name or number from 0; see ``limner.sampling.analogy``.
 
-    Args:
-        run: Whose model decodes latents.
-        a: Name of a class, or its number from 0.
-        b: Likewise, taken away.
-        c: Likewise, added.
-        n: Single latents of ``c`` to show with a - b added.
-        seed: Of the latents that a model without encoder draws.
-        quiet: No progress.
+    ``n`` single latents of ``c`` are shown with a - b added. A model without encoder draws its latents by ``seed``.
 
     Raises:
         LimnerError: The model has no latents, or has classes of its own; the data has no labels, or no such class.
     """
     model = _decoder(run)
-    _without_classes(run, "arithmetic between classes")
+    if run.model.classes:
+        raise LimnerError(
+            f"arithmetic between classes needs a model whose latents alone decide the image; run {run.name!r} is given "
+            "the class beside them: use a run trained without --conditional"
+        )
     data = run.data(quiet=quiet)
     split = data.split("train")
     if split.labels is None:
@@ -227,11 +212,3 @@ def _decoder(run: Run) -> Latents | Reconstructs:
     if not isinstance(model, Latents | Reconstructs):
         raise LimnerError(f"{with_article(run.config.model)} has no latents to decode: a vae or a gan has")
     return model
-
-
-def _without_classes(run: Run, what: str) -> None:
-    if run.model.classes:
-        raise LimnerError(
-            f"{what} needs a model whose latents alone decide the image; run {run.name!r} is given the class beside "
-            "them: use a run trained without --conditional"
-        )

@@ -1,4 +1,4 @@
-"""What `limner evaluate` measures: the likelihood, if there is one; the fidelity of samples, if asked or if not.
+"""What `limner evaluate` measures: the likelihood; where there is none, or if asked, the fidelity of samples.
 
 Of an autoencoder, which has neither, the errors of its reconstructions.
 """
@@ -43,16 +43,9 @@ def measured(
     features: Path,
     quiet: bool,
 ) -> dict[str, Any]:
-    """What a model measures on a split, by name, as far as it applies.
+    """What a model of the family ``name`` measures on a split, by name, as far as it applies.
 
-    Args:
-        model: What is measured.
-        name: Of its family.
-        images: The data.
-        options: What is asked for.
-        sample: Draws so many images of the model, uint8 ``(n, C, H, W)``.
-        features: Folder of feature networks.
-        quiet: No progress.
+    ``sample(n)`` draws images of the model, uint8 ``(n, C, H, W)``; ``features`` is the folder of feature networks.
     """
     split, limit, seed = options.split, options.limit, options.seed
     figures: dict[str, Any] = {}
@@ -60,27 +53,25 @@ def measured(
         default = model.default_importance_samples if isinstance(model, Bounded) else 1
         k = default if options.importance_samples is None else options.importance_samples
         with display.bar(f"scoring {split}", quiet) as update:
-            likelihood = measure_likelihood(
+            found = measure_likelihood(
                 model, images.split(split), importance_samples=k, limit=limit, seed=seed, on_progress=update
             )
-        figures |= asdict(likelihood)
+        figures |= asdict(found)
     elif options.importance_samples is not None and options.importance_samples > 1:
         raise LimnerError(f"importance samples tighten a bound; {with_article(name)} has no likelihood")
     elif isinstance(model, ReconstructionErrors):
         if options.fidelity:
             raise LimnerError(f"{with_article(name)} draws no samples to compare with the data: leave --fidelity out")
         with display.bar(f"reconstructing {split}", quiet) as update:
-            figures |= asdict(
-                measure_reconstruction(model, images.split(split), limit=limit, seed=seed, on_progress=update)
-            )
+            errors = measure_reconstruction(model, images.split(split), limit=limit, seed=seed, on_progress=update)
+        figures |= asdict(errors)
     if options.fidelity or (isinstance(model, Samples) and not isinstance(model, Scores)):
         inception = Inception(Path(where), model.device) if (where := os.environ.get("LIMNER_INCEPTION")) else None
         n = set_size(images, split, limit)  # too few: said before the network is trained
         with display.stages(quiet) as progress:
             network = feature_network(images, features, device=model.device, on_progress=progress)
-        figures |= asdict(
-            measure_fidelity(
-                sample(n), images, network, split=split, seed=seed, neighbours=options.neighbours, inception=inception
-            )
+        fidelity = measure_fidelity(
+            sample(n), images, network, split=split, seed=seed, neighbours=options.neighbours, inception=inception
         )
+        figures |= asdict(fidelity)
     return {name: value for name, value in figures.items() if value is not None}

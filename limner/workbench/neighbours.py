@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
 from limner.data import ImageSet, Split
 from limner.data.neighbours import nearest
 from limner.training.doctor import Nearness, memorisation, nearness
-
-if TYPE_CHECKING:
-    from limner.workbench.run import Run
+from limner.workbench.run import Run
 
 __all__ = ["Neighbours", "compare_with_held_out", "known", "neighbours"]
 

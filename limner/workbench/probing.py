@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from limner import display
-from limner.config.run_config import DataConfig
 from limner.errors import LimnerError
 from limner.evaluation import measure_probe
 from limner.evaluation.probe import METHODS, Method
 from limner.files import check_place, write_bytes
-from limner.models import Model
 from limner.reports.codes import probe_plot
-from limner.runs import record_evaluation
 from limner.workbench.run import Run, load_data
 
 __all__ = ["LABELS_PER_CLASS", "probe"]
@@ -31,7 +28,7 @@ def probe(
     *,
     labels_per_class: Sequence[int] | None = None,
     seeds: int = 5,
-    methods: Sequence[Method] = METHODS,
+    methods: Sequence[Method] | None = None,
     split: str = "test",
     limit: int | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -44,10 +41,9 @@ def probe(
     Args:
         run: Whose features are probed.
         data: Another SOURCE with labels, brought to the run's size and levels; by default the run's own data.
-        labels_per_class: Numbers of labelled images of each class; by default those of 1, 10, 100, 1,000 that there
-            are.
+        labels_per_class: Labelled images of each class; by default those of 1, 10, 100, 1,000 that there are.
         seeds: Experiments of each kind.
-        methods: Which of ``evaluation.probe.METHODS``.
+        methods: Which of ``evaluation.probe.METHODS``; by default all.
         split: Whose images are told: ``test``, or ``validation`` where something is still to be chosen.
         limit: Only the first so many of them.
         out: The plot, a PNG; by default ``probe.png`` in the run folder.
@@ -82,41 +78,28 @@ def probe(
     if not chosen:
         raise LimnerError(f"{images.source} has no training image of {images.label_names[int(counts.argmin())]!r}")
 
-    def fresh(seed: int) -> Model:
-        training = config.recipe.training
-        reseeded = replace(training, seed=training.seed + 1 + seed)
-        return replace(config, recipe=replace(config.recipe, training=reseeded)).build()
-
     start = time.perf_counter()
     with display.stages(quiet) as progress:
         found = measure_probe(
             model,
-            fresh,
+            lambda seed: config.with_training(seed=config.recipe.training.seed + 1 + seed).build(),
             train,
             told,
             len(images.label_names),
             labels_per_class=sorted(set(chosen)),
             seeds=seeds,
-            methods=methods,
+            methods=methods or METHODS,
             limit=limit,
             on_progress=progress,
         )
-    record = {
-        **{"run": run.name, "model": config.model, "step": run.step, "data": DataConfig.of(images, "crop").source},
-        **{"split": split, "n": len(told) if limit is None else min(limit, len(told)), "seeds": seeds},
-        "seconds": time.perf_counter() - start,
-        "accuracies": [
-            {
-                "labels_per_class": a.labels_per_class,
-                "method": a.method,
-                "mean": a.mean,
-                "deviation": a.deviation,
-                "accuracies": a.accuracies,
-            }
-            for a in found
-        ],
-    }
-    record_evaluation(run.folder, record)
+    record = run.record(
+        images,
+        split,
+        n=len(told) if limit is None else min(limit, len(told)),
+        seeds=seeds,
+        seconds=time.perf_counter() - start,
+        accuracies=[asdict(a) | {"mean": a.mean, "deviation": a.deviation} for a in found],
+    )
     write_bytes(path, probe_plot(record, png=True))
     run.report()
     return path, record

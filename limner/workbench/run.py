@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,22 @@ from limner.reports.run_view import RunView
 from limner.runs import find_run, record_evaluation
 from limner.training.checkpoints import MODEL, load_model
 from limner.training.loop import Outcome
-from limner.workbench.devices import device
 from limner.workbench.inputs import image_of, missing_part
 from limner.workbench.measuring import FEATURES, measured
 
-__all__ = ["Run", "load_data", "open_run"]
+__all__ = ["Run", "device", "load_data", "open_run"]
+
+
+def device() -> torch.device:
+    """Where a run's model is: on the GPU if there is one.
+
+    float32 means float32 there, too: cuDNN's convolutions would else be of 10 bits (TF32), and a likelihood depend on
+    how many images are measured together. Where fewer bits are faster in training, ``precision=auto`` finds bf16. And
+    its gradients are summed in the same order each time, so that a resumed run ends as one that was never stopped.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class Run:
@@ -81,11 +93,7 @@ class Run:
     def sample(self, n: int = 64, *, label: int | None = None, seed: int = 0, quiet: bool = True) -> torch.Tensor:
         """``n`` new images, uint8 ``(n, C, H, W)``; the same for the same seed.
 
-        Args:
-            n: How many.
-            label: Their class, of a conditional model; by default each is drawn, all alike probable.
-            seed: Of the random numbers.
-            quiet: No progress.
+        Of a conditional model they are of class ``label``; by default each one's class is drawn, all alike probable.
 
         Raises:
             LimnerError: The model does not sample, has no such class, or ``n`` is not positive.
@@ -99,23 +107,18 @@ class Run:
         generator = torch.Generator().manual_seed(seed)
         batch = 256
         with display.bar("sampling rows", quiet) as update:
-            rows, total = 0, self.model.shape[1] * -(-n // batch)
-
-            def on_row(row: int, images: torch.Tensor) -> None:
-                nonlocal rows
-                rows += 1
-                update(rows, total)
-
+            rows, total = count(1), self.model.shape[1] * -(-n // batch)
             return sampling.sample(
-                self.model, n, generator=generator, labels=labels, on_row=on_row, batch_size=batch
+                self.model,
+                n,
+                generator=generator,
+                labels=labels,
+                on_row=lambda row, images: update(next(rows), total),
+                batch_size=batch,
             ).cpu()
 
     def check_label(self, label: int | None) -> None:
-        """See that ``label`` is None or a class of the model.
-
-        Raises:
-            LimnerError: It is no class, or there are none.
-        """
+        """Refuse a ``label`` that is given and no class of the model."""
         if label is not None and not 0 <= label < self.model.classes:
             known = f"0 to {k - 1}" if (k := self.model.classes) else "none: it was trained without --conditional"
             raise LimnerError(f"label {label}: the classes of run {self.name!r} are {known}")
@@ -229,16 +232,14 @@ class Run:
             features or self.folder.parent / FEATURES,
             quiet,
         )
+        return self.record(images, chosen.split, **figures)
+
+    def record(self, images: ImageSet, split: str, **figures: Any) -> dict[str, Any]:
+        """A measurement of the model on a split, as it is added to the run's ``evaluations.jsonl``."""
         source = DataConfig.of(images, "crop").source
-        record = {
-            "run": self.name,
-            "model": self.config.model,
-            "step": self.step,
-            "data": source,
-            "split": chosen.split,
-        }
-        record_evaluation(self.folder, record := record | figures)
-        return record
+        record = {"run": self.name, "model": self.config.model, "step": self.step, "data": source, "split": split}
+        record_evaluation(self.folder, record | figures)
+        return record | figures
 
     def report(self) -> Path:
         """Write ``report.html`` and the model card ``README.md`` anew; gives the report's path."""

@@ -38,9 +38,8 @@ from limner.training.memory import keep_freed_memory
 from limner.training.objectives import Objective, SingleLoss
 from limner.training.precision import FABRIC_PRECISION, choose_precision
 from limner.workbench import latent
-from limner.workbench.devices import device
 from limner.workbench.measuring import FEATURES
-from limner.workbench.run import Run, load_data
+from limner.workbench.run import Run, device, load_data
 
 __all__ = ["resume", "train"]
 
@@ -88,9 +87,7 @@ def train(
             able = ", ".join(f.name for f in families().values() if f.conditional)
             raise LimnerError(f"--conditional: {with_article(model)} has no classes; {able} can have them")
         given = [f"classes={classes}"] if conditional else []
-        return with_settings(
-            replace(chosen, training=_of_length(chosen.training, minutes, epochs)), [*settings, *given], model
-        )
+        return with_settings(_of_length(chosen, minutes, epochs), [*settings, *given], model)
 
     complete((1, 28, 28), 1)  # bad settings and names are said before a large set is read
     parent = Path(runs or runs_folder())
@@ -103,12 +100,8 @@ def train(
     _check_classes(config, images)
     built = config.build()
     config = _of_precision(config, built, images.split("train"))
-    short = Path(images.source).stem or "data"
-    folder = new_run(
-        name,
-        f"{config.model}-{''.join(c if c.isalnum() else '-' for c in short)}",
-        parent,
-    )
+    short = "".join(c if c.isalnum() else "-" for c in Path(images.source).stem) or "data"
+    folder = new_run(name, f"{config.model}-{short}", parent)
     config.write(folder)
     skipped = [f"skipped {b.path}: {b.reason}" for b in images.broken]
     more = [f"skipped {len(skipped) - 10} more files; `limner data` names them"] if len(skipped) > 10 else []
@@ -140,9 +133,7 @@ def resume(
     folder = find_run(run)
     config = read_run_config(folder)
     before = config.recipe
-    recipe = with_settings(
-        replace(before, training=_of_length(before.training, minutes, epochs)), settings, config.model
-    )
+    recipe = with_settings(_of_length(before, minutes, epochs), settings, config.model)
     if recipe.network != before.network:
         raise LimnerError("resume cannot change the network's sizes: its weights are trained; start a new run")
     started = (folder / STATE).is_file()
@@ -155,16 +146,13 @@ def resume(
         _check_unfinished(opened, before.training, Batches(images, recipe.training.batch_size, 0).steps_per_epoch)
     model = opened.config.build()
     opened.config = _of_precision(opened.config, model, images)
-    begun = (lambda: opened.config.write(folder)) if opened.config.recipe != before else None
+    unchanged = opened.config.recipe == before
+    begun = (lambda: None) if unchanged else (lambda: opened.config.write(folder))
     return _train(opened, model, resume=started, quiet=quiet, begun=begun)
 
 
 def _check_unfinished(run: Run, before: TrainingConfig, steps_per_epoch: int) -> None:
-    """See that there is something left to train: a resume that does nothing is said, not done.
-
-    Raises:
-        LimnerError: The run is finished, or has trained for longer than it is asked to.
-    """
+    """Refuse to resume a run that is finished, or has trained for longer than it is asked to."""
     config, state = run.config.recipe.training, read_header(run.folder / STATE)
     step, seconds, finished = int(state.get("step", 0)), float(state.get("seconds", 0)), state.get("finished")
     same = (config.minutes, config.minutes or config.epochs) == (before.minutes, before.minutes or before.epochs)
@@ -187,35 +175,27 @@ def _of_precision(config: RunConfig, model: Model, images: Split) -> RunConfig:
     keep_freed_memory()
     training = config.recipe.training
     first = Batches(images, training.batch_size, training.seed).at(0)
-    precision = choose_precision(training.precision, model.to(device()), first)
-    return replace(config, recipe=replace(config.recipe, training=replace(training, precision=precision)))
+    return config.with_training(precision=choose_precision(training.precision, model.to(device()), first))
 
 
 def _check_classes(config: RunConfig, data: ImageSet) -> None:
-    """See that a conditional model has the classes of its images.
-
-    Raises:
-        LimnerError: It has others.
-    """
+    """Refuse a conditional model that has other classes than its images."""
     network, there = config.recipe.network, len(data.label_names)
     if isinstance(network, ConditionalConfig) and network.classes not in (0, there):
         raise LimnerError(f"classes={network.classes}: {data.source} has {there or 'no labels, so no'} classes")
 
 
-def _of_length(config: TrainingConfig, minutes: float | None, epochs: float | None) -> TrainingConfig:
-    """``config`` with a budget of minutes, or of epochs, or as it is.
-
-    Raises:
-        LimnerError: Both are given, or one is not positive.
-    """
+def _of_length(recipe: Recipe, minutes: float | None, epochs: float | None) -> Recipe:
+    """``recipe`` with a budget of minutes, or of epochs, or as it is."""
     if minutes is not None and epochs is not None:
         raise LimnerError("choose --minutes or --epochs, not both")
     for name, value in (("minutes", minutes), ("epochs", epochs)):
         if value is not None and not 0 < value < 1e9:
             raise LimnerError(f"--{name} must be a positive number, not {value}")
+    budget: dict[str, Any] = {} if epochs is None else {"epochs": epochs, "minutes": 0.0}
     if minutes is not None:
-        return replace(config, minutes=minutes)
-    return config if epochs is None else replace(config, epochs=epochs, minutes=0.0)
+        budget = {"minutes": minutes}
+    return replace(recipe, training=replace(recipe.training, **budget))
 
 
 def _objective(run: Run, model: Model, fabric: Fabric, quiet: bool) -> Objective[Any]:
@@ -231,14 +211,13 @@ def _objective(run: Run, model: Model, fabric: Fabric, quiet: bool) -> Objective
     def distance(gan: Samples, batches: Sequence[Batch]) -> dict[str, float]:
         reference = torch.cat([network(batch.images) for batch in batches])
         random = torch.Generator().manual_seed(config.seed)
-        return {
-            "distance": frechet_distance(network(sampling.sample(gan, len(reference), generator=random)), reference)
-        }
+        drawn = sampling.sample(gan, len(reference), generator=random)
+        return {"distance": frechet_distance(network(drawn), reference)}
 
     return Adversarial(cast("Any", model), config, fabric, distance)
 
 
-def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable[[], None] | None = None) -> Run:
+def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable[[], None] = lambda: None) -> Run:
     config, data = run.config.recipe.training, run.data()
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
     fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION[config.precision])
@@ -263,10 +242,9 @@ def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable
     # Whatever draws from the global generator draws the same in every process, and the caller's is left as it was.
     with torch.random.fork_rng(), display.training(run.name, model.dimensions, bound, quiet, model.loss_note) as show:
         torch.manual_seed(config.seed)
-        hooks = Hooks(begun=begun or (lambda: None), progress=show, evaluated=evaluated)
-        run.outcome = run_loop(
-            objective, data.split("train"), validation, config, run.folder, resume=resume, hooks=hooks
-        )
+        hooks = Hooks(begun, show, evaluated)
+        train_split = data.split("train")
+        run.outcome = run_loop(objective, train_split, validation, config, run.folder, resume=resume, hooks=hooks)
     run.__dict__.pop("model", None)  # the best weights may be new
     if not run.outcome.interrupted:
         run.report()

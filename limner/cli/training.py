@@ -1,0 +1,83 @@
+"""`limner train` and `limner resume`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import arg
+
+from limner.cli.arguments import Epochs, Fit, Flag, Levels, Minutes, Model, Name, Quiet, RunName, Settings, Size
+
+if TYPE_CHECKING:
+    from limner.workbench import Run
+
+__all__ = ["resume", "train"]
+
+
+def train(
+    model: Model,
+    data: Annotated[str, arg(metavar="SOURCE")] = "digits",
+    name: Name = None,
+    size: Size = None,
+    fit: Fit = "crop",
+    levels: Levels = None,
+    minutes: Minutes = None,
+    epochs: Epochs = None,
+    conditional: Flag = False,
+    recipe: Annotated[str, arg(metavar="NAME")] = "default",
+    settings: Settings = (),
+    quiet: Quiet = False,
+) -> None:
+    """Train a MODEL in a new run folder; progress, samples and checkpoints on the way.
+
+    Args:
+        model: A family; `limner models` lists them.
+        data: SOURCE, see `limner data --help`.
+        name: Of the run, the folder runs/NAME; by default MODEL-DATA-N.
+        levels: Values of a pixel, 2 to 256; by default as found.
+        minutes: Time budget.
+        epochs: Passes over the training split, in place of a budget.
+        conditional: Learn p(x|y) with the data's labels y; `limner sample --label` draws one class.
+        recipe: One of the family's recipes; `limner models MODEL` lists them.
+        settings: Changes to the recipe, as in --set features=96 batch_size=32; `limner models MODEL` explains all keys.
+    """
+    from limner import workbench
+
+    run = workbench.train(
+        model,
+        data,
+        name=name,
+        size=size,
+        fit=fit,
+        levels=levels,
+        minutes=minutes,
+        epochs=epochs,
+        conditional=conditional,
+        recipe=recipe,
+        settings=settings,
+        quiet=quiet,
+    )
+    _print_outcome(run)
+
+
+def resume(
+    run: RunName, minutes: Minutes = None, epochs: Epochs = None, settings: Settings = (), quiet: Quiet = False
+) -> None:
+    """Go on with a run from its last checkpoint; on CPU bit for bit as if it had never stopped.
+
+    Args:
+        minutes: A new total time budget, to train longer than planned.
+        epochs: A new total of passes, to train longer than planned.
+        settings: Changes to the training, as in --set learning_rate=0.0005.
+    """
+    from limner import workbench
+
+    _print_outcome(workbench.resume(run, minutes=minutes, epochs=epochs, settings=settings, quiet=quiet))
+
+
+def _print_outcome(run: Run) -> None:
+    if run.outcome is None or run.outcome.interrupted:
+        print(f"limner: stopped and saved; go on with `limner resume {run.name}`", file=sys.stderr)
+        sys.exit(130)
+    print(run.folder / "report.html")
