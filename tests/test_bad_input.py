@@ -55,7 +55,7 @@ def zip_of(files):
     return buffer.getvalue()
 
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (12, 6, 5), dtype=np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (12, 6, 5), dtype=np.uint8)
 NAN = np.full((4, 6, 5), np.nan, dtype=np.float32)
 
 SOURCES = {
@@ -71,17 +71,17 @@ SOURCES = {
     "flat.npy": (npy(np.zeros(7, dtype=np.uint8)), "flat.npy"),
     "zerosize.npy": (npy(np.zeros((4, 0, 5), dtype=np.uint8)), "zerosize.npy"),
     "cut-text.npz": (b"hello", "cut-text.npz"),
-    "empty-images-idx3-ubyte": (idx(PICTURES[:0]), "empty-images-idx3-ubyte"),
-    "thin-images-idx3-ubyte": (idx(PICTURES[:, :, :0]), "thin-images-idx3-ubyte"),
+    "empty-images-idx3-ubyte": (idx(IMAGES[:0]), "empty-images-idx3-ubyte"),
+    "thin-images-idx3-ubyte": (idx(IMAGES[:, :, :0]), "thin-images-idx3-ubyte"),
     "none.npy": (npy(np.zeros((0, 6, 5), dtype=np.uint8)), "none.npy"),
     "range.npy": (npy(np.full((4, 6, 5), 1000)), "range.npy"),
     "five.npy": (npy(np.zeros((4, 5, 6, 7), dtype=np.uint8)), "five.npy"),
-    "broken.npy": (npy(PICTURES)[:50], "broken.npy"),
-    "cut-images-idx3-ubyte": (idx(PICTURES)[:-7], "cut-images-idx3-ubyte"),
-    "magic-images-idx3-ubyte": (idx(PICTURES, magic=0x1234), "magic-images-idx3-ubyte"),
+    "broken.npy": (npy(IMAGES)[:50], "broken.npy"),
+    "cut-images-idx3-ubyte": (idx(IMAGES)[:-7], "cut-images-idx3-ubyte"),
+    "magic-images-idx3-ubyte": (idx(IMAGES, magic=0x1234), "magic-images-idx3-ubyte"),
     "huge-images-idx3-ubyte": (struct.pack(">IIII", 0x803, 2**31, 2**15, 2**15), "huge-images-idx3-ubyte"),
     "short-images-idx3-ubyte": (b"\0\0", "short-images-idx3-ubyte"),
-    "cut-images-idx3-ubyte.gz": (gzip.compress(idx(PICTURES))[:-9], "cut-images-idx3-ubyte.gz"),
+    "cut-images-idx3-ubyte.gz": (gzip.compress(idx(IMAGES))[:-9], "cut-images-idx3-ubyte.gz"),
     "not.amat": (b"0 1 2\n0 1\n", "not.amat"),
     "empty.amat": (b"", "empty.amat"),
 }

@@ -1,7 +1,7 @@
 """Data: any source of images to uint8 tensors in splits, and batches of them."""
 
 from limner.data.batches import Batch, Batches, epoch_order, sequential
-from limner.data.imageset import Broken, ImageSet, MemoryStore, PictureStore, Split
+from limner.data.imageset import Broken, ImageSet, ImageStore, MemoryStore, Split
 from limner.data.levels import dequantize, nearest_level, quantize
 from limner.data.named import SOURCES
 from limner.data.sources import load
@@ -14,8 +14,8 @@ __all__ = [
     "Broken",
     "FileStore",
     "ImageSet",
+    "ImageStore",
     "MemoryStore",
-    "PictureStore",
     "Split",
     "dequantize",
     "epoch_order",

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from limner.data.fitting import choose_size, fit_array
-from limner.data.imageset import ImageSet, MemoryStore, PictureStore, Split
+from limner.data.imageset import ImageSet, ImageStore, MemoryStore, Split
 from limner.data.levels import extremes
 from limner.data.options import Options
 from limner.data.splitting import ALL, HELD_OUT, content_hash, hold_out
@@ -98,7 +98,7 @@ def assemble(
     splits: dict[str, Split] = {}
     for name, (rows, where) in members.items():
         reader = _Reader(rows, size, options)
-        store: PictureStore
+        store: ImageStore
         if in_memory:
             store = MemoryStore(reader.all(where, name))
         else:

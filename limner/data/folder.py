@@ -13,7 +13,7 @@ import torch
 from limner.data.decoding import EXTENSIONS, Unreadable, decode, header_size, quiet
 from limner.data.files import Files
 from limner.data.fitting import choose_size, fit_image
-from limner.data.imageset import Broken, ImageSet, MemoryStore, PictureStore, Split
+from limner.data.imageset import Broken, ImageSet, ImageStore, MemoryStore, Split
 from limner.data.layout import Layout, arrange
 from limner.data.levels import extremes
 from limner.data.options import Options
@@ -134,7 +134,7 @@ def read_images(files: Files, options: Options) -> ImageSet:
 
     splits: dict[str, Split] = {}
     for name, where in _divide(layout, seen, notes).items():
-        store: PictureStore = FileStore(reader.read, where, shape)
+        store: ImageStore = FileStore(reader.read, where, shape)
         if in_memory:
             images = np.empty((len(where), *shape), np.uint8)
             for slot, position in enumerate(where.tolist()):

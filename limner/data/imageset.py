@@ -10,7 +10,7 @@ import torch
 from limner.data.stores import FileStore
 from limner.errors import LimnerError
 
-__all__ = ["Broken", "ImageSet", "MemoryStore", "PictureStore", "Split"]
+__all__ = ["Broken", "ImageSet", "ImageStore", "MemoryStore", "Split"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class MemoryStore:
         return self.images.index_select(0, indices)
 
 
-PictureStore = MemoryStore | FileStore  # images by position; taking them from memory costs no more than copying
+ImageStore = MemoryStore | FileStore  # images by position; taking them from memory costs no more than copying
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Split:
         names: File names, one an image, where the source has them (else empty).
     """
 
-    store: PictureStore
+    store: ImageStore
     labels: torch.Tensor | None = None
     names: tuple[str, ...] = ()
 

@@ -62,7 +62,7 @@ class TrainingConfig:
     seed: Seed = 0
     """Decides the initial weights, the order of the data, the noise."""
     evaluations: Positive = 12
-    """How many times a run is evaluated on the validation split, checkpointed and pictured."""
+    """How many times a run is evaluated on the validation split, checkpointed, and samples are drawn."""
     validation_images: NotNegative = 2000
     """Images of the validation split that choose the best weights; 0 uses all."""
     sample_images: NotNegative = 16
