@@ -20,21 +20,14 @@ from limner.noise import named_generator
 
 __all__ = ["augmented", "bent_places", "moved"]
 
-KNOTS = 5
-"""Points along each side of an image between which a field of displacements is smooth."""
+KNOTS = 5  # points along each side of an image between which a field of displacements is smooth
 
 
 def augmented(batch: Batch, config: TrainingConfig, factor: float, step: int) -> Batch:
     """The batch of ``step`` as ``config.shift`` and ``config.elastic`` want it.
 
     It is a function of its arguments, which a resumed run repeats. An image is moved with the chance
-    (6 factor - 1) / 5.
-
-    Args:
-        batch: On the CPU.
-        config: The numbers.
-        factor: What the learning rate is multiplied by at ``step``.
-        step: From 0.
+    (6 factor - 1) / 5, where ``factor`` is what the learning rate is multiplied by.
     """
     chance = (6 * factor - 1) / 5
     if (config.shift == 0 and config.elastic == 0) or chance <= 0:
@@ -44,8 +37,7 @@ def augmented(batch: Batch, config: TrainingConfig, factor: float, step: int) ->
     chosen = (torch.rand(n, generator=generator) < chance).nonzero().flatten()
     if len(chosen) == 0:
         return batch
-    far = config.shift
-    offsets = torch.randint(-far, far + 1, (len(chosen), 2), generator=generator).view(-1, 2, 1, 1)
+    offsets = torch.randint(-config.shift, config.shift + 1, (len(chosen), 2, 1, 1), generator=generator)
     if config.elastic:
         knots = config.elastic * torch.randn((len(chosen), 2, KNOTS, KNOTS), generator=generator)
         offsets = offsets + bent_places(knots, h, w, torch.rand((len(chosen), 2, 1, 1), generator=generator))

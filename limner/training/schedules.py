@@ -51,4 +51,4 @@ def replan(schedule: Schedule, step: int, elapsed: float, budget: float, cooldow
     if step == 0 or elapsed < budget * (1 - cooldown):
         return schedule
     left = max(0, int((budget - elapsed) * step / elapsed))
-    return replace(schedule, cooldown_start=step, cooldown_from=schedule.factor(step) if step else 1.0, end=step + left)
+    return replace(schedule, cooldown_start=step, cooldown_from=schedule.factor(step), end=step + left)
