@@ -98,7 +98,7 @@ def measure(
         (objective, "loss"),
         (objective.fabric, "backward"),
         (objective, "clear_gradients"),
-        (objective.optimizer, "clipped_step"),
+        (objective.optimizers["optimizer"], "clipped_step"),
         (objective.average, "update"),
     ]
     with ExitStack() as stack:

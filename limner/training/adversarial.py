@@ -115,8 +115,7 @@ class Adversarial(Objective[GAN]):
             metrics["penalty"] = weighted.item()
             loss = loss + every * weighted
         check_finite(metrics, step)
-        optimizer = self.optimizers["discriminator_optimizer"]
-        return metrics | {"discriminator_gradient_norm": self.descend(loss, optimizer, factor, step)}
+        return metrics | {"discriminator_gradient_norm": self.descend(loss, "discriminator_optimizer", factor, step)}
 
     def _penalty(self, real: Tensor, x: Tensor, fake: Tensor, samples: Tensor, y: Tensor | None) -> Tensor:
         """The weighted penalty of each pair, ``(B,)``."""
@@ -140,8 +139,7 @@ class Adversarial(Objective[GAN]):
         self.model.discriminator.requires_grad_(True)
         metrics = {"generator": loss.item()}
         check_finite(metrics, step)
-        optimizer = self.optimizers["generator_optimizer"]
-        metrics["generator_gradient_norm"] = self.descend(loss, optimizer, factor, step)
+        metrics["generator_gradient_norm"] = self.descend(loss, "generator_optimizer", factor, step)
         distance, real_distance = (torch.pdist(i.detach().flatten(1).float()).mean().item() for i in (samples, x))
         metrics["sample_diversity"] = distance / max(real_distance, 1e-9)
         return metrics

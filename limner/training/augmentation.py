@@ -35,8 +35,6 @@ def augmented(batch: Batch, config: TrainingConfig, factor: float, step: int) ->
     generator = named_generator(f"{config.seed}/shift/{step}")
     n, _, h, w = batch.images.shape
     chosen = (torch.rand(n, generator=generator) < chance).nonzero().flatten()
-    if len(chosen) == 0:
-        return batch
     offsets = torch.randint(-config.shift, config.shift + 1, (len(chosen), 2, 1, 1), generator=generator)
     if config.elastic:
         knots = config.elastic * torch.randn((len(chosen), 2, KNOTS, KNOTS), generator=generator)
@@ -49,9 +47,7 @@ def augmented(batch: Batch, config: TrainingConfig, factor: float, step: int) ->
 def moved(images: Tensor, offsets: Tensor) -> Tensor:
     """``(B, C, H, W)``, each pixel (i, j) taken from (i - a, j - b), or else from the edge.
 
-    Args:
-        images: Of any type.
-        offsets: a and b of each pixel, whole numbers ``(B, 2, H, W)``, or of all of them ``(B, 2, 1, 1)``.
+    The ``offsets`` are a and b of each pixel, whole numbers ``(B, 2, H, W)``, or of all of them ``(B, 2, 1, 1)``.
     """
     n, c, h, w = images.shape
     rows = (torch.arange(h).unsqueeze(1) - offsets[:, 0]).clamp(0, h - 1).int()
@@ -63,16 +59,10 @@ def moved(images: Tensor, offsets: Tensor) -> Tensor:
 def bent_places(knots: Tensor, height: int, width: int, uniforms: Tensor) -> Tensor:
     """A smooth field through displacements in pixels, rounded up with the chance of its fraction.
 
-    Elastic deformation (Simard, Steinkraus and Platt, ICDAR 2003), the field being bicubic and not a blurred noise.
-
-    Args:
-        knots: Displacements at points that cover the image from edge to edge, ``(B, 2, K, K)``.
-        height: Of the images.
-        width: Of the images.
-        uniforms: That decide the rounding, one for each field, ``(B, 2, 1, 1)``: a field is cut at the same height.
-
-    Returns:
-        Whole numbers ``(B, 2, height, width)``.
+    Elastic deformation (Simard, Steinkraus and Platt, ICDAR 2003), the field being bicubic and not a blurred noise. The
+    ``knots`` are displacements at points that cover the image from edge to edge, ``(B, 2, K, K)``. The ``uniforms``
+    decide the rounding, one for each field, ``(B, 2, 1, 1)``: a field is cut at the same height. Gives whole numbers
+    ``(B, 2, height, width)``.
     """
     field = knots.flatten(2) @ _bicubic(height, width, *knots.shape[2:])
     return (field.view(len(knots), 2, height, width) + uniforms).floor()

@@ -19,55 +19,40 @@ from torch import Tensor
 
 __all__ = ["Diagnosis", "Doctor", "Nearness", "block", "diagnose", "memorisation", "nearness"]
 
-BLOCK = 25
-"""Steps in a block."""
-WINDOW = 8
-"""Blocks that a rule looks at."""
-SETTLING = 100
-"""Steps at the beginning of a run that count for divergence only: two networks that know nothing."""
+BLOCK = 25  # steps in a block
+WINDOW = 8  # blocks that a rule looks at
+SETTLING = 100  # steps at the beginning that count for divergence only: two networks that know nothing
 
-SATURATED_ACCURACY = (0.99, 0.97)
-"""Share of real images whose logit is above a fake's. A pair of limits is (named from, cleared below)."""
-SATURATED_GAP = (10.0, 7.0)
-"""Between the mean logits of real and fake: at ±5 the sigmoid's slope is 0.7 % of what it says."""
+# Pairs of limits: where a failure is named, and up to where it then stays so.
+SATURATED_ACCURACY = (0.99, 0.97)  # share of real images whose logit is above a fake's
+SATURATED_GAP = (10.0, 7.0)  # between the mean logits of real and fake: at ±5 the sigmoid's slope is 0.7 %
+# Of the discriminator, whatever its loss: at a gap of 10 the logistic one is 0.013; a hinge starts at 2.
 SATURATED_LOSS = (0.02, 0.05)
-"""Of the discriminator, whatever its loss: at a gap of 10 the logistic one is 0.013; of a hinge it starts at 2."""
+# Mean gap of the window's second half, as a part of the first half's, under a discriminator that is always right: the
+# samples of a generator that learns come nearer, by a half in 100 steps of the young runs seen.
 STUCK_GAP = (0.95, 0.8)
-"""Mean gap of the window's second half, as a part of the first half's, under a discriminator that is always right: the
-samples of a generator that learns come nearer, by a half in 100 steps of the young runs seen."""
-VANISHED_GRADIENT = (0.01, 0.03)
-"""Norm of the generator's gradient; with losses of order 1 it is 0.1 to 10 while there is something to learn."""
-COLLAPSED_DIVERSITY = (0.5, 0.65)
-"""Mean distance of two samples, as a part of that of two images of the data."""
-RECOVERING = 1.15
-"""Diversity that grew by this factor within the window is on its way, not collapsed."""
-DIVERGED_LOSS = (5.0, 3.0)
-"""Of the discriminator: blind guessing costs 1.4 (logistic) or 2 (hinge), 5 is being sure and wrong."""
-DIVERGED_GAP = (100.0, 50.0)
-"""Between the mean logits, and of a critic's loss: no images in [-1, 1] need it."""
+VANISHED_GRADIENT = (0.01, 0.03)  # norm of the generator's; it is 0.1 to 10 while there is something to learn
+COLLAPSED_DIVERSITY = (0.5, 0.65)  # mean distance of two samples, as a part of that of two images of the data
+DIVERGED_LOSS = (5.0, 3.0)  # of the discriminator: guessing costs 1.4 (logistic) or 2 (hinge), being sure and wrong 5
+DIVERGED_GAP = (100.0, 50.0)  # between the mean logits, and of a critic's loss: no images in [-1, 1] need it
+# Of the discriminator's gradient, weighted: 0.1 to 10 in the healthy runs seen, 10,000 where a critic came apart.
 DIVERGED_PENALTY = (1000.0, 50.0)
-"""Of the discriminator's gradient, weighted: 0.1 to 10 in the healthy runs seen, 10,000 where a critic came apart."""
+# Standard deviation of the accuracy over steps: chance gives at most 0.06 at 64 images, 0.13 at 16, 0.35 at 2.
 UNSTABLE_ACCURACY = (0.15, 0.12)
-"""Standard deviation of the accuracy over steps: chance gives at most 0.06 at 64 images, 0.13 at 16, 0.35 at 2."""
+# Of the discriminator's loss, as a part of its mean: 0.02 to 0.1 at 64 images, 0.17 to 1.3 at 2. For small batches.
 UNSTABLE_LOSS = (0.15, 0.1)
-"""Of the discriminator's loss, as a part of its mean: 0.02 to 0.1 at 64 images, 0.17 to 1.3 at 2. For small batches."""
-SMALL_BATCH = 16
-"""Images; below, the batch is to blame for steps that contradict each other, above it the rate; a game may swing."""
+
+RECOVERING = 1.15  # diversity that grew by this factor within the window is on its way, not collapsed
+SMALL_BATCH = 16  # images; below, the batch is to blame for steps that contradict each other, above it the rate
+# Of the samples that lie nearer to a training image than 99 % of the held-out images do: chance gives 0.01.
 MEMORISED_SHARE = 0.3
-"""Of the samples that lie nearer to a training image than 99 % of the held-out images do: chance gives 0.01."""
 
 Block = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is wrong.
-
-    Attributes:
-        name: Of the failure.
-        observed: The metric that shows it.
-        remedy: What to do.
-    """
+    """What is wrong, the metric that shows it, and what to do."""
 
     name: str
     observed: str
@@ -138,11 +123,8 @@ def diagnose(
 ) -> list[Diagnosis]:
     """What the last blocks show, gravest first.
 
-    Args:
-        window: Blocks of metrics as ``block`` makes them, oldest first, each with the ``step`` at its end.
-        objective: Name of the loss.
-        batch_size: Images in a step.
-        standing: Names of the failures that were found before.
+    The ``window`` are blocks of metrics as ``block`` makes them, oldest first, each with the ``step`` at its end;
+    ``standing`` are the names of the failures that were found before.
     """
     found = [_divergence(window[-2:], objective, DIVERGENCE in standing)]
     settled = [b for b in window if b["step"] > SETTLING and "generator" in b]
@@ -252,17 +234,11 @@ def _beyond(values: Sequence[float], limits: tuple[float, float], was: bool) -> 
 
 @dataclass(frozen=True)
 class Nearness:
-    """How near samples lie to the training images, beside held-out images.
+    """How near samples lie to the training images, beside held-out images."""
 
-    Attributes:
-        samples: Median L2 distance of a sample to its nearest training image, pixels in [0, 1].
-        held_out: The same of held-out images.
-        share: Of the samples, those nearer than 99 % of the held-out images.
-    """
-
-    samples: float
-    held_out: float
-    share: float
+    samples: float  # median L2 distance of a sample to its nearest training image, pixels in [0, 1]
+    held_out: float  # the same of held-out images
+    share: float  # of the samples, those nearer than 99 % of the held-out images
 
 
 def nearness(samples: Tensor, held_out: Tensor) -> Nearness:

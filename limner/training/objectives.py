@@ -41,13 +41,8 @@ class Objective(ABC, Generic[M]):
             to there.
         patience: Steps in a row that are skipped where the loss is finite and its gradient is not.
         doctor: Says what is wrong with the run; None where there is none.
-        model: What is trained.
+        model: What is trained; its parameters are changed in place.
         average: The moving average of its weights.
-
-    Args:
-        model: Its parameters are changed in place.
-        config: The numbers.
-        fabric: Device and precision.
         optimizers: By the names of their state.
     """
 
@@ -79,8 +74,8 @@ class Objective(ABC, Generic[M]):
         """What is wrong with the run now."""
         return self.doctor.standing if self.doctor else ()
 
-    def descend(self, loss: Tensor, optimizer: Optimizers, factor: float, step: int) -> float:
-        """Move the optimizer's parameters against the gradient of ``loss``; gives the gradient's norm.
+    def descend(self, loss: Tensor, optimizer: str, factor: float, step: int) -> float:
+        """Move the parameters of the ``optimizer`` of that name against the gradient of ``loss``; gives its norm.
 
         Where that is not finite nothing moves.
 
@@ -89,7 +84,7 @@ class Objective(ABC, Generic[M]):
         """
         self.clear_gradients()
         self.fabric.backward(loss)
-        norm = optimizer.clipped_step(factor, self.config.clip_norm)
+        norm = self.optimizers[optimizer].clipped_step(factor, self.config.clip_norm)
         self.skipped = 0 if math.isfinite(norm) else self.skipped + 1
         if self.skipped > self.patience:
             gradients = ((n, p.grad) for n, p in self.model.named_parameters() if p.grad is not None)
@@ -155,8 +150,7 @@ class SingleLoss(Objective[Model]):
 
     def __init__(self, model: Model, config: TrainingConfig, fabric: Fabric) -> None:
         self.metric = "nats" if isinstance(model, Scores) else "error"
-        self.optimizer = Optimizers(model.train(), config)
-        super().__init__(model, config, fabric, {"optimizer": self.optimizer})
+        super().__init__(model, config, fabric, {"optimizer": Optimizers(model.train(), config)})
 
     def step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
         """One step with the learning rate times ``factor``; gives the loss, its terms, and the gradient's norm.
@@ -168,7 +162,7 @@ class SingleLoss(Objective[Model]):
         """
         loss, means = self.loss(batch)
         check_finite(means, step)
-        norm = self.descend(loss, self.optimizer, factor, step)
+        norm = self.descend(loss, "optimizer", factor, step)
         self.average.update(step)
         size = {"gradient_norm": norm} if math.isfinite(norm) else {"skipped": 1.0}
         return {self.metric: sum(means.values())} | means | size
