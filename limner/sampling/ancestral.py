@@ -94,7 +94,7 @@ def _scale_by_scale(
 ) -> Tensor:
     """The small images, and then the large ones, of which they are the known pixels."""
     options: dict[str, Any] = {"generator": generator, "labels": model.drawn_labels(n, generator, labels)}
-    small = _row_by_row(model.small, None, method, n, **options)
+    small = sample(model.small, n, batch_size=n, method=method, **options)  # perhaps itself in scales
     images = small.new_zeros(n, *model.shape)
     model.smaller(images).copy_(small)
     options |= {"known": (images, model.given), "context": model.context(model.small.checked_levels(small))}

@@ -134,7 +134,7 @@ class BatchedMuon(Optimizer):
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         """One step along ``.grad``; a matrix without one stays."""
         (group,) = self.param_groups
         parameters = [p for p in group["params"] if p.grad is not None]
