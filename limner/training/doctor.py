@@ -151,7 +151,7 @@ def _divergence(window: Sequence[Block], objective: str, was: bool) -> Diagnosis
             return Diagnosis(DIVERGENCE, f"{name.replace('_', ' ')} is {value}", remedy)
     if _beyond([penalty := window[-1].get("penalty", 0.0)], DIVERGED_PENALTY, was):
         return Diagnosis(DIVERGENCE, f"penalty of the discriminator's gradient {penalty:.3g}", remedy)
-    gaps = [abs(_gap(b)) for b in window]
+    gaps = [abs(b["real_logit"] - b["fake_logit"]) for b in window]
     losses = [abs(b["discriminator"]) for b in window]
     limits = DIVERGED_GAP if objective == "wasserstein" else DIVERGED_LOSS
     if len(window) < 2 or not (_beyond(losses, limits, was) or _beyond(gaps, DIVERGED_GAP, was)):
@@ -161,7 +161,7 @@ def _divergence(window: Sequence[Block], objective: str, was: bool) -> Diagnosis
 
 
 def _saturation(window: Sequence[Block], was: bool) -> Diagnosis | None:
-    gaps = [_gap(b) for b in window]
+    gaps = [b["real_logit"] - b["fake_logit"] for b in window]
     sure = _beyond([b["accuracy"] for b in window], SATURATED_ACCURACY, was)
     far = _beyond(gaps, SATURATED_GAP, was)
     easy = _beyond([b["discriminator"] for b in window], SATURATED_LOSS, was)
@@ -215,10 +215,6 @@ def _growth(values: Sequence[float]) -> float:
     """Sum of the second half by that of the first."""
     half = len(values) // 2
     return sum(values[half:]) / max(sum(values[:half]), 1e-12)
-
-
-def _gap(b: Block) -> float:
-    return b["real_logit"] - b["fake_logit"]
 
 
 def _beyond(values: Sequence[float], limits: tuple[float, float], was: bool) -> bool:
