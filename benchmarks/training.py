@@ -98,7 +98,7 @@ def measure(
         (objective, "loss"),
         (objective.fabric, "backward"),
         (objective, "clear_gradients"),
-        (objective.optimizer, "clipped_step"),
+        (objective.optimizers["optimizer"], "clipped_step"),
         (objective.average, "update"),
     ]
     with ExitStack() as stack:
@@ -106,7 +106,7 @@ def measure(
             stack.enter_context(patch.object(target, name, clock.wrap(getattr(target, name))))
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         show = stack.enter_context(display.training("benchmark", built.dimensions))
-        train(objective, images, images, config, Path(folder), hooks=Hooks(progress=show))
+        train(objective, images, images, Path(folder), hooks=Hooks(progress=show))
     seconds = objective.marks[WARM_UP + steps] - objective.marks[WARM_UP]
     return batch * steps / seconds, max(0.0, 1 - clock.inside / seconds)
 

@@ -1,8 +1,7 @@
 """Drawing images from models."""
 
-from limner.sampling.ancestral import OnRow, sample
+from limner.sampling.ancestral import class_rows, sample
 from limner.sampling.completion import Completions, complete, is_suffix
-from limner.sampling.labels import class_rows
 from limner.sampling.latent import (
     Analogy,
     LatentMap,
@@ -17,6 +16,7 @@ from limner.sampling.latent import (
     slerp,
     traversal,
 )
+from limner.sampling.rows import OnRow
 
 __all__ = [
     "Analogy",

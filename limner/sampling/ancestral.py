@@ -1,8 +1,9 @@
-"""The front door of sampling: the fastest exact sampler that a model has."""
+"""The front door of sampling: the fastest exact sampler that a model has, and which classes to draw for a sheet."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -10,14 +11,13 @@ from torch import Tensor
 
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
-from limner.models.contracts import Samples, SamplesInScales
+from limner.models.contracts import Model, Samples, SamplesInScales
 from limner.sampling.jacobi import jacobi
 from limner.sampling.methods import row_methods, row_sampler
-from limner.sampling.rows import Known
+from limner.sampling.rows import Known, OnRow, chosen
 
-__all__ = ["Method", "OnRow", "sample"]
+__all__ = ["Method", "class_rows", "sample"]
 
-OnRow = Callable[[int, Tensor], None]
 Method = Literal["auto", "compiled", "streaming", "naive", "jacobi"]
 
 
@@ -53,80 +53,68 @@ def sample(
     Raises:
         LimnerError: The model cannot do what was asked.
     """
+    draw: Callable[..., Tensor]
     if isinstance(model, SamplesInScales):
         if known is not None:
             raise LimnerError("a multi-scale model draws the small image first: no pixels of the large one are known")
-        return _scale_by_scale(model, n, generator, labels, on_row, batch_size, method)
-    if isinstance(model, Autoregressive) and (method != "auto" or known is not None):
+        draw, context = partial(_scale_by_scale, model, on_row, method), None
+    elif isinstance(model, Autoregressive) and (model.raster or method != "auto" or known is not None):
         model.check_raster()
-    if not isinstance(model, Autoregressive) or not model.raster:
-        if known is not None or context is not None:
-            raise LimnerError(f"{type(model).__name__} draws all pixels at once: no known ones, no context")
-        return torch.cat(
-            [
-                model.sample(len(part), generator=generator, labels=None if labels is None else labels[part])
-                for part in torch.arange(n).split(batch_size)
-            ]
-        )
+        draw = partial(_row_by_row, model, on_row, method)
+    elif known is not None or context is not None:
+        raise LimnerError(f"{type(model).__name__} draws all pixels at once: no known ones, no context")
+    else:
+        draw = model.sample
     parts = []
-    for start in range(0, n, batch_size):
+    for start in range(0, max(n, 1), batch_size):  # of no images, an empty batch
         part = slice(start, min(start + batch_size, n))
-        size = part.stop - start
-        options: dict[str, Any] = {
-            "generator": generator,
-            "labels": None if labels is None else labels[part],
-            "known": None if known is None else (known[0][part], known[1] if known[1].dim() == 2 else known[1][part]),
-            "context": None if context is None else context[part],
-        }
-        if method == "jacobi" or (method == "auto" and _fixed_points_win(model, size)):
-            parts.append(jacobi(model, size, **options, on_row=on_row))
-            continue
-        rows = row_sampler(model, size, **options, method=method)
-        while rows.row < model.shape[1]:
-            begin = rows.row
-            rows.draw_row()
-            if on_row is not None:
-                for row in range(begin, rows.row):
-                    on_row(row, rows.images)
-        parts.append(rows.images)
+        options: dict[str, Any] = {"generator": generator, "labels": chosen(labels, part)}
+        if context is not None:
+            options["context"] = context[part]
+        if known is not None:
+            options["known"] = known[0][part], known[1] if known[1].dim() == 2 else known[1][part]
+        parts.append(draw(part.stop - start, **options))
     return torch.cat(parts)
+
+
+def _row_by_row(model: Autoregressive, on_row: OnRow | None, method: Method, n: int, **options: Any) -> Tensor:
+    if method == "jacobi" or (method == "auto" and _fixed_points_win(model, n)):
+        return jacobi(model, n, on_row=on_row, **options)
+    rows = row_sampler(model, n, method=method, **options)
+    while rows.row < model.shape[1]:
+        for row in rows.draw_row():
+            if on_row is not None:
+                on_row(row, rows.images)
+    return rows.images
 
 
 @torch.no_grad()
 def _scale_by_scale(
-    model: Any,
-    n: int,
-    generator: torch.Generator | None,
-    labels: Tensor | None,
-    on_row: OnRow | None,
-    batch_size: int,
-    method: Method,
+    model: Any, on_row: OnRow | None, method: Method, n: int, generator: torch.Generator | None, labels: Tensor | None
 ) -> Tensor:
     """The small images, and then the large ones, of which they are the known pixels."""
-    parts = []
-    for index in torch.arange(n).split(batch_size):
-        size = len(index)
-        classes = model.drawn_labels(size, generator, None if labels is None else labels[index])
-        small = sample(model.small, size, generator=generator, labels=classes, batch_size=size, method=method)
-        images = small.new_zeros(size, *model.shape)
-        model.smaller(images).copy_(small)
-        parts.append(
-            sample(
-                model.large,
-                size,
-                generator=generator,
-                labels=classes,
-                known=(images, model.given),
-                context=model.context(model.small.checked_levels(small)),
-                on_row=on_row,
-                batch_size=size,
-                method=method,
-            )
-        )
-    return torch.cat(parts)
+    options: dict[str, Any] = {"generator": generator, "labels": model.drawn_labels(n, generator, labels)}
+    small = sample(model.small, n, batch_size=n, method=method, **options)  # perhaps itself in scales
+    images = small.new_zeros(n, *model.shape)
+    model.smaller(images).copy_(small)
+    options |= {"known": (images, model.given), "context": model.context(model.small.checked_levels(small))}
+    return _row_by_row(model.large, on_row, method, n, **options)
 
 
 def _fixed_points_win(model: Autoregressive, n: int) -> bool:
     """Measured (docs/notes/sampling.md): always beside the naive sampler, and for one binary image beside streaming."""
     fastest = row_methods(model)[0]
     return fastest == "naive" or (fastest == "streaming" and n == 1 and model.levels == 2)
+
+
+def class_rows(model: Model, n: int) -> tuple[Tensor | None, int | None]:
+    """Labels int64 of about ``n`` images, class by class, and how many of each; (None, None) without classes.
+
+    There is at least one of each class, and of more than ``n`` classes, ``n`` spread evenly over them.
+    """
+    k = model.classes
+    if not k:
+        return None, None
+    shown = torch.arange(k) if k <= n else torch.linspace(0, k - 1, n).round().long()
+    each = -(-n // len(shown))
+    return shown.repeat_interleave(each), each

@@ -27,6 +27,7 @@ from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import describe_shape
 from limner.sampling.methods import row_sampler
+from limner.sampling.rows import OnRow, chosen
 
 __all__ = ["Completions", "complete", "gibbs_passes", "is_suffix"]
 
@@ -85,7 +86,7 @@ def complete(
     gibbs: int = 0,
     label: int | None = None,
     generator: torch.Generator | None = None,
-    on_row: Callable[[int, Tensor], None] | None = None,
+    on_row: OnRow | None = None,
     on_gibbs: Callable[[int, int], None] | None = None,
 ) -> Completions:
     """``n`` completions of an image.
@@ -122,39 +123,43 @@ def complete(
     if not missing.any():
         raise LimnerError("nothing is missing: the mask hides no pixel")
     order = model.order.to(model.device)
-    exact = is_suffix(missing.flatten()[order])
+    drawn = missing.flatten()[order]
+    exact = is_suffix(drawn)
     _check_numbers(model, n, n if exact else particles, gibbs)
-    size = n if exact else particles
+    if exact:
+        particles, gibbs = n, 0
 
-    first = int(missing.flatten()[order].int().argmax())
+    first = int(drawn.int().argmax())
     began = first - first % (w * model.patch)  # where the row of the first missing pixel begins
-    labels, log_w = _labels(model, k, order[:first], began, size, label, generator)
-    known = (image.expand(size, -1, -1, -1), ~missing)
-    rows = row_sampler(model, size, generator=generator, labels=labels, known=known)
-    lowest = float(size)
+    labels, log_w = None, torch.zeros(particles, dtype=torch.float64, device=model.device)
+    if label is not None:
+        labels = torch.full((particles,), label)
+    elif model.classes:
+        labels, log_w = _drawn_labels(model, k, order[:first], began, particles, generator)
+    known = (image.expand(particles, -1, -1, -1), ~missing)
+    rows = row_sampler(model, particles, generator=generator, labels=labels, known=known)
+    lowest = float(particles)
     while rows.row < h:
-        top = rows.row
-        rows.draw_row()
+        finished = rows.draw_row()
         if rows.row * w > began and not exact:
             log_w = log_w + rows.log_prob_known_row
             lowest = min(lowest, effective := _effective_samples(log_w))
-            if effective < size / 2 and rows.row < h:
-                chosen = _systematic(log_w, size, generator)
-                rows.select(chosen)
+            if effective < particles / 2 and rows.row < h:
+                rows.select(_systematic(log_w, particles, generator))
                 log_w = torch.zeros_like(log_w)
-        if on_row is not None:
-            for row in range(top, rows.row):
+        for row in finished:
+            if on_row is not None:
                 on_row(row, rows.images[:n])
-    effective = float(size) if exact else _effective_samples(log_w)
+    effective = float(particles) if exact else _effective_samples(log_w)
     distinct = len(rows.images.flatten(1).unique(dim=0))
-    chosen = torch.arange(n, device=model.device) if exact else _systematic(log_w, n, generator)
-    images = rows.images[chosen]
-    if gibbs and not exact:
-        labels = None if rows.labels is None else rows.labels[chosen]
+    images, labels = rows.images, rows.labels
+    if not exact:
+        index = _systematic(log_w, n, generator)
+        images, labels = images[index], chosen(labels, index)
+    if gibbs:
         images = gibbs_passes(model, images, missing, gibbs, labels=labels, generator=generator, on_value=on_gibbs)
-    return Completions(
-        original.cpu(), missing.cpu(), images.cpu(), exact, size, effective, lowest, distinct, 0 if exact else gibbs
-    )
+    original, missing, images = original.cpu(), missing.cpu(), images.cpu()
+    return Completions(original, missing, images, exact, particles, effective, lowest, distinct, gibbs)
 
 
 def _check_numbers(model: Autoregressive, n: int, particles: int, gibbs: int) -> None:
@@ -169,26 +174,14 @@ def _check_numbers(model: Autoregressive, n: int, particles: int, gibbs: int) ->
         )
 
 
-def _labels(
-    model: Autoregressive,
-    k: Tensor,
-    prefix: Tensor,
-    began: int,
-    n: int,
-    label: int | None,
-    generator: torch.Generator | None,
-) -> tuple[Tensor | None, Tensor]:
-    """Classes int64 ``(n,)`` of the particles and their first ln w, ``(n,)``.
+def _drawn_labels(
+    model: Autoregressive, k: Tensor, prefix: Tensor, began: int, n: int, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """Classes int64 ``(n,)`` of the particles, drawn from the exact p(y | prefix), and their first ln w, ``(n,)``.
 
-    Without a label they are drawn from the exact p(y | prefix), ``prefix`` being the places of the pixels
-    before the first missing one. The row of that pixel will be weighted as a whole, so what the prefix has in it, from
-    ``began`` on, is taken off here.
+    ``prefix`` are the places of the pixels before the first missing one. The row of that pixel will be weighted as a
+    whole, so what the prefix has in it, from ``began`` on, is taken off here.
     """
-    log_w = torch.zeros(n, dtype=torch.float64, device=model.device)
-    if label is not None:
-        return model.checked_labels(torch.full((n,), label), n), log_w
-    if not model.classes:
-        return None, log_w
     classes = torch.arange(model.classes, device=model.device)
     every = k.expand(model.classes, -1, -1, -1)
     log_p = model.conditionals(every, classes).log_prob(every).double().sum(1).flatten(1)[:, prefix]  # (K, prefix)
@@ -228,17 +221,9 @@ def gibbs_passes(
 ) -> Tensor:
     """Draw each missing value in turn anew from its exact p(x_i | x_rest) (Geman, Geman 1984), ``passes`` times.
 
-    Args:
-        model: Any autoregressive model of few levels: a draw costs a batch of n·L images.
-        images: uint8 ``(n, C, H, W)``, the chains' start.
-        missing: bool ``(H, W)``.
-        passes: Over all missing values, in raster order.
-        labels: Classes int64 ``(n,)`` of a conditional model.
-        generator: Source of the uniforms.
-        on_value: Called after each value with (done, total).
-
-    Returns:
-        uint8 ``(n, C, H, W)``.
+    The chains start from ``images`` uint8 ``(n, C, H, W)`` of classes ``labels`` int64 ``(n,)`` and go over what is
+    ``missing``, bool ``(H, W)``, in raster order; gives uint8 ``(n, C, H, W)``. A draw costs a batch of n·L images.
+    ``on_value`` is called after each with (done, total).
     """
     k = model.checked_levels(images)
     n, c = k.shape[:2]

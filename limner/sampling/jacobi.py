@@ -16,54 +16,35 @@ against streaming, and for any model that cannot stream: docs/notes/sampling.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from limner.data.levels import dequantize
 from limner.models.autoregressive import Autoregressive
-from limner.sampling.rows import Known
+from limner.sampling.rows import NaiveRowSampler, OnRow, chosen
 
 __all__ = ["jacobi"]
 
 
 @torch.no_grad()
-def jacobi(
-    model: Autoregressive,
-    n: int,
-    *,
-    generator: torch.Generator | None = None,
-    labels: Tensor | None = None,
-    known: Known | None = None,
-    context: Tensor | None = None,
-    on_row: Callable[[int, Tensor], None] | None = None,
-    window: int = 6,
-) -> Tensor:
+def jacobi(model: Autoregressive, n: int, *, on_row: OnRow | None = None, window: int = 6, **options: Any) -> Tensor:
     """``n`` images, uint8 ``(n, C, H, W)``: the same as ``model.sample`` draws from the same generator.
 
     Args:
         model: Any autoregressive model.
         n: How many images.
-        generator: Source of the labels and uniforms, drawn exactly as the naive sampler draws them.
-        labels: Classes int64 ``(n,)``; by default drawn uniformly, where the model has classes.
-        known: Images uint8 ``(n, C, H, W)`` and what of them is given, bool ``(H, W)`` or ``(n, H, W)``: it is kept.
-        context: What else is known of each pixel, ``(n, ·, H, W)``, where the model's ``logits`` take a context.
         on_row: Called with each row and the images so far once the row is final in all (below it they are guesses).
         window: Rows iterated together, below the last final row of the slowest image.
+        options: ``generator``, ``labels``, ``known``, ``context``, as a ``RowSampler`` takes them.
 
     Raises:
-        LimnerError: Labels or known images that the model does not know, or a context that it does not take.
+        LimnerError: See ``RowSampler``.
     """
-    model.check_raster()
-    c, h, w = model.shape
-    labels, context = model.drawn_labels(n, generator, labels), model.checked_context(context, n)
-    uniforms = torch.rand(n, c, h, w, generator=generator, dtype=torch.float64).to(model.device)
-    k = torch.zeros(n, c, h, w, dtype=torch.int64, device=model.device)
-    free = torch.ones(n, 1, h, w, dtype=torch.bool, device=model.device)
-    if known is not None:
-        free = ~known[1].to(model.device).expand(n, h, w).unsqueeze(1)
-        k = model.checked_levels(known[0].to(model.device).masked_fill(free, 0))  # what is not given may be anything
+    start = NaiveRowSampler(model, n, **options)  # what it would draw from
+    k, uniforms, h = start.k, start.uniforms, model.shape[1]
+    free = torch.ones_like(k[:, :1], dtype=torch.bool) if start.given is None else ~start.given.unsqueeze(1)
     rows = torch.arange(h, device=model.device)
     final = torch.zeros(n, dtype=torch.int64, device=model.device)  # rows of each image that are final
     done = 0  # in all images
@@ -72,11 +53,8 @@ def jacobi(
         end = min(h, done + whole)
         moving = (final < end).nonzero().squeeze(1)
         before = k[moving, :, :end]
-        p = model.conditionals(
-            before,
-            None if labels is None else labels[moving],
-            None if context is None else context[moving, :, :end],
-        )
+        context = None if start.context is None else start.context[moving, :, :end]
+        p = model.conditionals(before, chosen(start.labels, moving), context)
         open_ = free[moving, :, :end] & (rows[:end, None] >= final[moving, None, None, None])
         after = torch.where(open_, p.icdf(uniforms[moving, :, :end]), before)
         k[moving, :, :end] = after

@@ -13,6 +13,7 @@ from limner.data.neighbours import nearest
 from limner.errors import LimnerError
 from limner.models.bounded import Bounded
 from limner.models.contracts import Latents, Reconstructs
+from limner.sampling.rows import chosen
 
 __all__ = [
     "Analogy",
@@ -125,8 +126,8 @@ def traversal(
 
 def encode_all(model: Reconstructs, images: Tensor, labels: Tensor | None = None) -> Tensor:
     """Codes ``(B, D)`` of any number of images uint8 ``(B, C, H, W)``; of their classes, of a conditional model."""
-    places = [slice(i, i + BATCH) for i in range(0, len(images), BATCH)]
-    return torch.cat([model.encode(images[p], None if labels is None else labels[p]) for p in places]).cpu()
+    parts = [slice(i, i + BATCH) for i in range(0, len(images), BATCH)]
+    return torch.cat([model.encode(images[p], chosen(labels, p)) for p in parts]).cpu()
 
 
 def decode_all(model: Latents | Reconstructs, z: Tensor, label: int | None = None) -> Tensor:
@@ -178,17 +179,11 @@ def latent_map(codes: Tensor) -> LatentMap:
 
 @dataclass(frozen=True)
 class LabelledLatents:
-    """Latents and what they show.
+    """Latents and what they show."""
 
-    Attributes:
-        z: ``(N, latent)``.
-        labels: int64 ``(N,)``.
-        encoded: Whether they are codes of labelled images; else they were drawn, and labelled by their neighbours.
-    """
-
-    z: Tensor
-    labels: Tensor
-    encoded: bool
+    z: Tensor  # (N, latent)
+    labels: Tensor  # int64 (N,)
+    encoded: bool  # whether they are codes of labelled images; else they were drawn, and labelled by their neighbours
 
 
 def labelled_latents(
@@ -201,16 +196,9 @@ def labelled_latents(
 ) -> LabelledLatents:
     """Latents with a class each, of a model without classes of its own.
 
-    A model with an encoder gives the codes of the images. One without gives ``n`` latents of the prior, each with
-    the class of the five training images nearest to the image it decodes to (L2 of pixels), if all five agree; the
-    others are left out.
-
-    Args:
-        model: Encodes, or only decodes.
-        images: uint8 ``(M, C, H, W)``.
-        labels: Of ``images``, int64 ``(M,)``.
-        n: Latents to draw.
-        generator: Of their numbers.
+    A model with an encoder gives the codes of the images uint8 ``(M, C, H, W)`` of classes ``labels`` int64 ``(M,)``.
+    One without gives ``n`` latents of the prior, each with the class of the five images nearest to the image it
+    decodes to (L2 of pixels), if all five agree; the others are left out.
     """
     if isinstance(model, Reconstructs):
         return LabelledLatents(encode_all(model, images), labels, encoded=True)
@@ -243,13 +231,8 @@ def analogy(
     """Arithmetic on averaged latents (Radford et al. 2015, arXiv 1511.06434): a smiling woman, less a neutral one, etc.
 
     The average of drawn latents is much shorter than any of them; before it is decoded it is brought to the length √D
-    that latents of the prior have. Averages of codes are decoded as they are.
-
-    Args:
-        model: Decodes.
-        latents: Of at least one of each class.
-        classes: a, b, c.
-        n: Single latents of c, at most.
+    that latents of the prior have. Averages of codes are decoded as they are. The ``classes`` are a, b and c; at most
+    ``n`` single latents of c are shown.
 
     Raises:
         LimnerError: There is no latent of a class.

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import Any, Literal
 
 from limner.accelerate import hooks
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
-from limner.sampling.rows import Known, NaiveRowSampler, RowSampler
+from limner.sampling.rows import NaiveRowSampler, RowSampler
 from limner.sampling.streaming import StreamingRowSampler, can_stream
 
 __all__ = ["RowMethod", "row_methods", "row_sampler"]
@@ -18,29 +15,24 @@ __all__ = ["RowMethod", "row_methods", "row_sampler"]
 RowMethod = Literal["auto", "compiled", "streaming", "naive"]
 
 
-def _compiled_sampler(model: Autoregressive) -> type[RowSampler] | None:
+def _row_samplers(model: Autoregressive) -> dict[RowMethod, type[RowSampler]]:
+    """What can sample from ``model``, the fastest first."""
     accelerated = hooks()
-    return None if accelerated is None else accelerated.row_sampler(model)
+    kinds: dict[RowMethod, type[RowSampler] | None] = {
+        "compiled": accelerated.row_sampler(model) if accelerated else None,
+        "streaming": StreamingRowSampler if can_stream(model) else None,
+        "naive": NaiveRowSampler,
+    }
+    return {method: kind for method, kind in kinds.items() if kind is not None}
 
 
 def row_methods(model: Autoregressive) -> list[RowMethod]:
     """The methods that can sample from ``model``, the fastest first."""
-    compiled = _compiled_sampler(model) is not None
-    can: dict[RowMethod, bool] = {"compiled": compiled, "streaming": can_stream(model), "naive": True}
-    return [name for name, possible in can.items() if possible]
+    return list(_row_samplers(model))
 
 
-def row_sampler(
-    model: Autoregressive,
-    n: int,
-    *,
-    generator: torch.Generator | None = None,
-    labels: Tensor | None = None,
-    known: Known | None = None,
-    context: Tensor | None = None,
-    method: RowMethod = "auto",
-) -> RowSampler:
-    """The fastest ``RowSampler`` of a model, or the one that ``method`` names.
+def row_sampler(model: Autoregressive, n: int, *, method: RowMethod = "auto", **options: Any) -> RowSampler:
+    """The fastest ``RowSampler`` of a model, or the one that ``method`` names, which is given the ``options``.
 
     ``compiled`` comes from ``limner.accelerate`` (it needs the package numba, and a model on the CPU),
     ``streaming`` is plain PyTorch for models whose layers can run a pixel at a time.
@@ -48,13 +40,8 @@ def row_sampler(
     Raises:
         LimnerError: The method cannot sample from this model, or see ``RowSampler``.
     """
-    can = row_methods(model)
-    if method != "auto" and method not in can:
-        raise LimnerError(f"this {type(model).__name__} has no {method} sampler: {', '.join(can)}")
-    chosen = method if method != "auto" else can[0]
-    kind: type[RowSampler] = NaiveRowSampler
-    if chosen == "compiled":
-        kind = _compiled_sampler(model) or kind
-    elif chosen == "streaming":
-        kind = StreamingRowSampler
-    return kind(model, n, generator=generator, labels=labels, known=known, context=context)
+    kinds = _row_samplers(model)
+    if method != "auto" and method not in kinds:
+        raise LimnerError(f"this {type(model).__name__} has no {method} sampler: {', '.join(kinds)}")
+    kind = next(iter(kinds.values())) if method == "auto" else kinds[method]
+    return kind(model, n, **options)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from limner.data.levels import dequantize, quantize
+from limner.data.levels import dequantize
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
 
-__all__ = ["Known", "NaiveRowSampler", "RowSampler"]
+__all__ = ["Known", "NaiveRowSampler", "OnRow", "RowSampler", "chosen"]
 
 Known = tuple[Tensor, Tensor]
 """Images uint8 ``(n, C, H, W)``, and bool ``(H, W)`` or ``(n, H, W)``: True where a pixel is given."""
+OnRow = Callable[[int, Tensor], None]
+"""Called after each finished row with its index and the images so far, uint8 ``(n, C, H, W)``."""
+
+
+def chosen(x: Tensor | None, index: Tensor | slice) -> Tensor | None:
+    """``x[index]`` of what not every model has, as labels and context."""
+    return None if x is None else x[index]
 
 
 class RowSampler(ABC):
@@ -63,8 +71,8 @@ class RowSampler(ABC):
                     f"not {tuple(images.shape)} and {tuple(mask.shape)}"
                 )
             self.given = mask.to(model.device).bool().expand(n, h, w).contiguous()
-            images = images.to(model.device) * self.given.unsqueeze(1)  # what is not given may be anything
-            self.k = quantize(images, model.levels)
+            # What is not given may be anything.
+            self.k = model.checked_levels(images.to(model.device) * self.given.unsqueeze(1))
         self.log_prob_known_row = torch.zeros(n, dtype=torch.float64, device=model.device)
 
     @property
@@ -73,8 +81,8 @@ class RowSampler(ABC):
         return dequantize(self.k, self.model.levels)
 
     @torch.no_grad()
-    def draw_row(self) -> None:
-        """Draw the next row; of a model over patches, the rows of the next row of patches."""
+    def draw_row(self) -> range:
+        """Draw the next row; of a model over patches, the rows of the next row of patches. Gives which they are."""
         parameters = self._draw_row(self.row)
         drawn = slice(self.row, self.row + self.model.patch)
         if self.given is not None and parameters is not None:
@@ -82,6 +90,7 @@ class RowSampler(ABC):
             each = self.model.distribution(parameters, k).log_prob(k).double()  # (n, C, patch, W)
             self.log_prob_known_row = (each * self.given[:, None, drawn]).flatten(1).sum(1)
         self.row = drawn.stop
+        return range(drawn.start, drawn.stop)
 
     def select(self, index: Tensor) -> None:
         """Image i becomes a copy of image ``index[i]``: what it drew, what it is given, its class and its memory.
@@ -91,13 +100,15 @@ class RowSampler(ABC):
         index = index.to(self.k.device)
         self.k = self.k[index]
         self.log_prob_known_row = self.log_prob_known_row[index]
-        if self.given is not None:
-            self.given = self.given[index]
-        if self.labels is not None:
-            self.labels = self.labels[index]
-        if self.context is not None:
-            self.context = self.context[index]
+        self.given, self.labels = chosen(self.given, index), chosen(self.labels, index)
+        self.context = chosen(self.context, index)
         self._select(index)
+
+    def _put(self, drawn: Tensor, channel: int, i: int, j: int) -> None:
+        """Set this value of the images to what was ``drawn``, ``(n,)``, where it is not given."""
+        if self.given is not None:
+            drawn = torch.where(self.given[:, i, j], self.k[:, channel, i, j], drawn)
+        self.k[:, channel, i, j] = drawn
 
     @abstractmethod
     def _draw_row(self, i: int) -> Tensor | None:
@@ -123,13 +134,8 @@ class NaiveRowSampler(RowSampler):
             for channel in range(model.shape[0]):
                 logits = self._logits(seen)[:, :, :, place : place + 1]
                 values = model.distribution(logits, seen[here]).icdf(self.uniforms[here])  # (n, C, p, p)
-                drawn = values[:, channel, a - i, j - place * p]
-                if self.given is not None:
-                    drawn = torch.where(self.given[:, a, j], seen[:, channel, a, j], drawn)
-                seen[:, channel, a, j] = drawn
-        if self.given is None:
-            return None
-        return self._logits(seen)
+                self._put(values[:, channel, a - i, j - place * p], channel, a, j)
+        return None if self.given is None else self._logits(seen)
 
     def _logits(self, seen: Tensor) -> Tensor:
         """Of the last row of the levels so far, ``(n, P, 1, W / patch)``."""

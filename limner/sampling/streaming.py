@@ -65,18 +65,14 @@ class StreamingRowSampler(RowSampler):
         rows, columns = slice(i, i + p), slice(left, left + p)
         here = self.k[:, :, rows, columns]  # a view
         uniforms = self.uniforms[:, :, rows, columns]
-        parameters = None
-        for a, b, channel in itertools.product(range(p), range(p), range(channels)):
+        for number, (a, b, channel) in enumerate(itertools.product(range(p), range(p), range(channels))):
             # Where a value's parameters depend on the earlier ones of its place, the place runs once for each. No map
             # sees the last one: after it, all that the layers remember is final.
-            if parameters is None or stream.sees_place:
+            if number == 0 or stream.sees_place:
                 stream.move(i // p, left // p)
                 parameters = self._logits(i, rows, slice(max(0, left - p), left + p))
-            drawn = model.distribution(parameters, here).icdf(uniforms)[:, channel, a, b]
-            if self.given is not None:
-                drawn = torch.where(self.given[:, i + a, left + b], here[:, channel, a, b], drawn)
-            here[:, channel, a, b] = drawn
-        assert parameters is not None
+            values = model.distribution(parameters, here).icdf(uniforms)
+            self._put(values[:, channel, a, b], channel, i + a, left + b)
         return parameters
 
     def _logits(self, i: int, rows: slice, columns: slice) -> Tensor:

@@ -50,12 +50,10 @@ def _slopes(logits: Tensor, x: Tensor) -> Tensor:
 class Adversarial(Objective[GAN]):
     """Two players, each with its optimizer and its rate, and moving averages of their weights.
 
-    A step is one of the discriminator on a batch; after every k-th follows one of the generator.
-
     Args:
         model: The players; their parameters are changed in place.
         config: The numbers.
-        fabric: Device, precision and processes.
+        fabric: Device and precision.
         measure: Metrics of the averaged GAN on validation batches, ``distance`` (the smaller the better) among them:
             it chooses the weights to keep. Without it the last are kept.
     """
@@ -69,15 +67,12 @@ class Adversarial(Objective[GAN]):
         model.train()
         self.losses, self.measure = OBJECTIVES[config.objective], measure
         self.metric = None if measure is None else "distance"
-        self.generator_optimizer = Optimizers(model.generator, config)
-        rate = config.discriminator_learning_rate
-        self.discriminator_optimizer = Optimizers(model.discriminator, replace(config, learning_rate=rate))
-        super().__init__(
-            model,
-            config,
-            fabric,
-            {"generator_optimizer": self.generator_optimizer, "discriminator_optimizer": self.discriminator_optimizer},
-        )
+        other = replace(config, learning_rate=config.discriminator_learning_rate)
+        optimizers = {
+            "generator_optimizer": Optimizers(model.generator, config),
+            "discriminator_optimizer": Optimizers(model.discriminator, other),
+        }
+        super().__init__(model, config, fabric, optimizers)
         self.doctor = Doctor(config.objective, config.batch_size)
 
     def step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
@@ -120,7 +115,7 @@ class Adversarial(Objective[GAN]):
             metrics["penalty"] = weighted.item()
             loss = loss + every * weighted
         check_finite(metrics, step)
-        return metrics | {"discriminator_gradient_norm": self.descend(loss, self.discriminator_optimizer, factor, step)}
+        return metrics | {"discriminator_gradient_norm": self.descend(loss, "discriminator_optimizer", factor, step)}
 
     def _penalty(self, real: Tensor, x: Tensor, fake: Tensor, samples: Tensor, y: Tensor | None) -> Tensor:
         """The weighted penalty of each pair, ``(B,)``."""
@@ -144,14 +139,14 @@ class Adversarial(Objective[GAN]):
         self.model.discriminator.requires_grad_(True)
         metrics = {"generator": loss.item()}
         check_finite(metrics, step)
-        metrics["generator_gradient_norm"] = self.descend(loss, self.generator_optimizer, factor, step)
-        distances = (torch.pdist(images.detach().flatten(1).float()).mean().item() for images in (samples, x))
-        metrics["sample_diversity"] = next(distances) / max(next(distances), 1e-9)
+        metrics["generator_gradient_norm"] = self.descend(loss, "generator_optimizer", factor, step)
+        distance, real_distance = (torch.pdist(i.detach().flatten(1).float()).mean().item() for i in (samples, x))
+        metrics["sample_diversity"] = distance / max(real_distance, 1e-9)
         return metrics
 
     @torch.no_grad()
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """``real_logit`` of ``batches`` and ``fake_logit`` of the averaged generator's samples (means), ``accuracy``.
+        """``real_logit`` of ``batches``, ``fake_logit`` of the averaged generator's samples (means), ``accuracy``.
 
         And what ``measure`` says. The logits are the discriminator's as it is: a ``real_logit`` far below that of the
         training says that it has learnt the training images by heart.

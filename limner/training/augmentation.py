@@ -20,21 +20,14 @@ from limner.noise import named_generator
 
 __all__ = ["augmented", "bent_places", "moved"]
 
-KNOTS = 5
-"""Points along each side of an image between which a field of displacements is smooth."""
+KNOTS = 5  # points along each side of an image between which a field of displacements is smooth
 
 
 def augmented(batch: Batch, config: TrainingConfig, factor: float, step: int) -> Batch:
     """The batch of ``step`` as ``config.shift`` and ``config.elastic`` want it.
 
     It is a function of its arguments, which a resumed run repeats. An image is moved with the chance
-    (6 factor - 1) / 5.
-
-    Args:
-        batch: On the CPU.
-        config: The numbers.
-        factor: What the learning rate is multiplied by at ``step``.
-        step: From 0.
+    (6 factor - 1) / 5, where ``factor`` is what the learning rate is multiplied by.
     """
     chance = (6 * factor - 1) / 5
     if (config.shift == 0 and config.elastic == 0) or chance <= 0:
@@ -42,10 +35,7 @@ def augmented(batch: Batch, config: TrainingConfig, factor: float, step: int) ->
     generator = named_generator(f"{config.seed}/shift/{step}")
     n, _, h, w = batch.images.shape
     chosen = (torch.rand(n, generator=generator) < chance).nonzero().flatten()
-    if len(chosen) == 0:
-        return batch
-    far = config.shift
-    offsets = torch.randint(-far, far + 1, (len(chosen), 2), generator=generator).view(-1, 2, 1, 1)
+    offsets = torch.randint(-config.shift, config.shift + 1, (len(chosen), 2, 1, 1), generator=generator)
     if config.elastic:
         knots = config.elastic * torch.randn((len(chosen), 2, KNOTS, KNOTS), generator=generator)
         offsets = offsets + bent_places(knots, h, w, torch.rand((len(chosen), 2, 1, 1), generator=generator))
@@ -57,9 +47,7 @@ def augmented(batch: Batch, config: TrainingConfig, factor: float, step: int) ->
 def moved(images: Tensor, offsets: Tensor) -> Tensor:
     """``(B, C, H, W)``, each pixel (i, j) taken from (i - a, j - b), or else from the edge.
 
-    Args:
-        images: Of any type.
-        offsets: a and b of each pixel, whole numbers ``(B, 2, H, W)``, or of all of them ``(B, 2, 1, 1)``.
+    The ``offsets`` are a and b of each pixel, whole numbers ``(B, 2, H, W)``, or of all of them ``(B, 2, 1, 1)``.
     """
     n, c, h, w = images.shape
     rows = (torch.arange(h).unsqueeze(1) - offsets[:, 0]).clamp(0, h - 1).int()
@@ -71,16 +59,10 @@ def moved(images: Tensor, offsets: Tensor) -> Tensor:
 def bent_places(knots: Tensor, height: int, width: int, uniforms: Tensor) -> Tensor:
     """A smooth field through displacements in pixels, rounded up with the chance of its fraction.
 
-    Elastic deformation (Simard, Steinkraus and Platt, ICDAR 2003), the field being bicubic and not a blurred noise.
-
-    Args:
-        knots: Displacements at points that cover the image from edge to edge, ``(B, 2, K, K)``.
-        height: Of the images.
-        width: Of the images.
-        uniforms: That decide the rounding, one for each field, ``(B, 2, 1, 1)``: a field is cut at the same height.
-
-    Returns:
-        Whole numbers ``(B, 2, height, width)``.
+    Elastic deformation (Simard, Steinkraus and Platt, ICDAR 2003), the field being bicubic and not a blurred noise. The
+    ``knots`` are displacements at points that cover the image from edge to edge, ``(B, 2, K, K)``. The ``uniforms``
+    decide the rounding, one for each field, ``(B, 2, 1, 1)``: a field is cut at the same height. Gives whole numbers
+    ``(B, 2, height, width)``.
     """
     field = knots.flatten(2) @ _bicubic(height, width, *knots.shape[2:])
     return (field.view(len(knots), 2, height, width) + uniforms).floor()

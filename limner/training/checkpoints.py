@@ -9,9 +9,9 @@ numbers included, in one file, so that a kill between two files can never leave 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -21,8 +21,6 @@ from limner.errors import LimnerError
 from limner.files import write_bytes, write_text
 
 __all__ = ["load_model", "read_header", "read_tensors", "restore_module", "save_model", "save_state", "with_prefix"]
-
-T = TypeVar("T")
 
 MODEL, STATE, STATE_JSON = "model.safetensors", "state.safetensors", "state.json"
 
@@ -37,25 +35,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
     write_bytes(path, save(dict(tensors), metadata={"limner": json.dumps(header)}))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: Path, *, header_only: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and header of a file.
 
     Raises:
         LimnerError: The file is missing, damaged or not limner's.
     """
-    return _read(path, lambda file: {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no dict)
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """The header of a file alone.
-
-    Raises:
-        LimnerError: As in ``read_tensors``.
-    """
-    return _read(path, lambda file: None)[1]
-
-
-def _read(path: Path, tensors: Callable[[Any], T]) -> tuple[T, dict[str, Any]]:
     if not path.is_file():
         raise LimnerError(f"{path} is missing: the run has saved no such state yet")
     try:
@@ -63,10 +48,16 @@ def _read(path: Path, tensors: Callable[[Any], T]) -> tuple[T, dict[str, Any]]:
             header = json.loads((file.metadata() or {})["limner"])
             if not isinstance(header, dict):
                 raise KeyError("limner")
-            return tensors(file), header
+            names = [] if header_only else file.keys()
+            return {name: file.get_tensor(name) for name in names}, header
     except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
         what = f"{path} is damaged or was not written by limner ({type(error).__name__})"
         raise LimnerError(f"{what}: put back a copy of it, or train a new run") from error
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of a file alone; fails as ``read_tensors`` does."""
+    return read_tensors(path, header_only=True)[1]
 
 
 def save_model(folder: Path, model: nn.Module, averaged: nn.Module, header: Mapping[str, Any]) -> None:

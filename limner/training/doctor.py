@@ -9,65 +9,50 @@ were tried on is in docs/notes/gan.md.
 from __future__ import annotations
 
 import math
-import statistics
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean, median
 from typing import Any
 
 from torch import Tensor
 
 __all__ = ["Diagnosis", "Doctor", "Nearness", "block", "diagnose", "memorisation", "nearness"]
 
-BLOCK = 25
-"""Steps in a block."""
-WINDOW = 8
-"""Blocks that a rule looks at."""
-SETTLING = 100
-"""Steps at the beginning of a run that count for divergence only: two networks that know nothing."""
+BLOCK = 25  # steps in a block
+WINDOW = 8  # blocks that a rule looks at
+SETTLING = 100  # steps at the beginning that count for divergence only: two networks that know nothing
 
-SATURATED_ACCURACY = (0.99, 0.97)
-"""Share of real images whose logit is above a fake's. A pair of limits is (named from, cleared below)."""
-SATURATED_GAP = (10.0, 7.0)
-"""Between the mean logits of real and fake: at ±5 the sigmoid's slope is 0.7 % of what it says."""
+# Pairs of limits: where a failure is named, and up to where it then stays so.
+SATURATED_ACCURACY = (0.99, 0.97)  # share of real images whose logit is above a fake's
+SATURATED_GAP = (10.0, 7.0)  # between the mean logits of real and fake: at ±5 the sigmoid's slope is 0.7 %
+# Of the discriminator, whatever its loss: at a gap of 10 the logistic one is 0.013; a hinge starts at 2.
 SATURATED_LOSS = (0.02, 0.05)
-"""Of the discriminator, whatever its loss: at a gap of 10 the logistic one is 0.013; of a hinge it starts at 2."""
+# Mean gap of the window's second half, as a part of the first half's, under a discriminator that is always right: the
+# samples of a generator that learns come nearer, by a half in 100 steps of the young runs seen.
 STUCK_GAP = (0.95, 0.8)
-"""Mean gap of the window's second half, as a part of the first half's, under a discriminator that is always right: the
-samples of a generator that learns come nearer, by a half in 100 steps of the young runs seen."""
-VANISHED_GRADIENT = (0.01, 0.03)
-"""Norm of the generator's gradient; with losses of order 1 it is 0.1 to 10 while there is something to learn."""
-COLLAPSED_DIVERSITY = (0.5, 0.65)
-"""Mean distance of two samples, as a part of that of two images of the data."""
-RECOVERING = 1.15
-"""Diversity that grew by this factor within the window is on its way, not collapsed."""
-DIVERGED_LOSS = (5.0, 3.0)
-"""Of the discriminator: blind guessing costs 1.4 (logistic) or 2 (hinge), 5 is being sure and wrong."""
-DIVERGED_GAP = (100.0, 50.0)
-"""Between the mean logits, and of a critic's loss: no images in [-1, 1] need it."""
+VANISHED_GRADIENT = (0.01, 0.03)  # norm of the generator's; it is 0.1 to 10 while there is something to learn
+COLLAPSED_DIVERSITY = (0.5, 0.65)  # mean distance of two samples, as a part of that of two images of the data
+DIVERGED_LOSS = (5.0, 3.0)  # of the discriminator: guessing costs 1.4 (logistic) or 2 (hinge), being sure and wrong 5
+DIVERGED_GAP = (100.0, 50.0)  # between the mean logits, and of a critic's loss: no images in [-1, 1] need it
+# Of the discriminator's gradient, weighted: 0.1 to 10 in the healthy runs seen, 10,000 where a critic came apart.
 DIVERGED_PENALTY = (1000.0, 50.0)
-"""Of the discriminator's gradient, weighted: 0.1 to 10 in the healthy runs seen, 10,000 where a critic came apart."""
+# Standard deviation of the accuracy over steps: chance gives at most 0.06 at 64 images, 0.13 at 16, 0.35 at 2.
 UNSTABLE_ACCURACY = (0.15, 0.12)
-"""Standard deviation of the accuracy over steps: chance gives at most 0.06 at 64 images, 0.13 at 16, 0.35 at 2."""
+# Of the discriminator's loss, as a part of its mean: 0.02 to 0.1 at 64 images, 0.17 to 1.3 at 2. For small batches.
 UNSTABLE_LOSS = (0.15, 0.1)
-"""Of the discriminator's loss, as a part of its mean: 0.02 to 0.1 at 64 images, 0.17 to 1.3 at 2. For small batches."""
-SMALL_BATCH = 16
-"""Images; below, the batch is to blame for steps that contradict each other, above it the rate; a game may swing."""
+
+RECOVERING = 1.15  # diversity that grew by this factor within the window is on its way, not collapsed
+SMALL_BATCH = 16  # images; below, the batch is to blame for steps that contradict each other, above it the rate
+# Of the samples that lie nearer to a training image than 99 % of the held-out images do: chance gives 0.01.
 MEMORISED_SHARE = 0.3
-"""Of the samples that lie nearer to a training image than 99 % of the held-out images do: chance gives 0.01."""
 
 Block = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is wrong.
-
-    Attributes:
-        name: Of the failure.
-        observed: The metric that shows it.
-        remedy: What to do.
-    """
+    """What is wrong, the metric that shows it, and what to do."""
 
     name: str
     observed: str
@@ -75,10 +60,10 @@ class Diagnosis:
 
 
 class Doctor:
-    """Watches one run.
+    """Watches one run. ``standing`` are the diagnoses that hold now, gravest first.
 
     Args:
-        objective: Name of the loss; a ``wasserstein`` critic is meant to win, and is not called saturated.
+        objective: Name of the loss: a critic (``wasserstein``) is meant to win, and is not called saturated.
         batch_size: Images in a step.
     """
 
@@ -89,29 +74,26 @@ class Doctor:
         self._steps: list[Block] = []
         self._window: deque[Block] = deque(maxlen=WINDOW)
 
-    def see(self, metrics: Mapping[str, float], step: int) -> bool:
-        """Take in the metrics of ``step`` (from 1); whether other failures stand now.
-
-        Figures that a step lacks, as those of the generator where only the discriminator moved, are the last known.
-        """
+    def see(self, metrics: Mapping[str, float], step: int) -> None:
+        """Take in the metrics of ``step`` (from 1); those that it lacks are the last known."""
         self._latest |= metrics
         self._steps.append(dict(self._latest))
-        if len(self._steps) < BLOCK:
-            return False
-        self._window.append(block(self._steps) | {"step": step})
-        self._steps = []
-        found = diagnose(list(self._window), self.objective, self.batch_size, _names(self.standing))
-        return self._stand([*found, *(d for d in self.standing if d.name == MEMORISATION)])
+        if len(self._steps) == BLOCK:
+            self._window.append(block(self._steps) | {"step": step})
+            self._steps = []
+            names = [d.name for d in self.standing]
+            found = diagnose(list(self._window), self.objective, self.batch_size, names)
+            self.standing = (*found, *(d for d in self.standing if d.name == MEMORISATION))
 
-    def compare(self, measured: Nearness) -> bool:
-        """Take in how near an evaluation's samples were to the training images; returns as ``see`` does."""
+    def compare(self, measured: Nearness) -> None:
+        """Take in how near an evaluation's samples were to the training images."""
         found = memorisation(measured)
-        return self._stand([*(d for d in self.standing if d.name != MEMORISATION), *([found] if found else [])])
+        self.standing = (*(d for d in self.standing if d.name != MEMORISATION), *([found] if found else []))
 
     def state(self) -> dict[str, Any]:
         """All that it remembers, for JSON."""
-        steps, window, standing = list(self._steps), list(self._window), [asdict(d) for d in self.standing]
-        return {"latest": dict(self._latest), "steps": steps, "window": window, "standing": standing}
+        window, standing = list(self._window), [asdict(d) for d in self.standing]
+        return {"latest": self._latest, "steps": self._steps, "window": window, "standing": standing}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over a ``state``."""
@@ -119,28 +101,20 @@ class Doctor:
         self._window = deque(state["window"], maxlen=WINDOW)
         self.standing = tuple(Diagnosis(**d) for d in state["standing"])
 
-    def _stand(self, diagnoses: Sequence[Diagnosis]) -> bool:
-        before, self.standing = self.standing, tuple(diagnoses)
-        return _names(before) != _names(self.standing)
-
 
 def block(steps: Sequence[Block]) -> dict[str, float]:
     """Means of the metrics of some steps that have them, and standard deviations.
 
     ``accuracy_deviation``, and ``loss_deviation``, of the discriminator's loss as a part of its mean size.
     """
-    means = {}
-    for name in steps[-1]:
-        values = [step[name] for step in steps if name in step]
-        means[name] = sum(values) / len(values)
-    size = sum(abs(step["discriminator"]) for step in steps) / len(steps)
-    deviations = {"accuracy_deviation": _deviation([step["accuracy"] for step in steps])}
-    deviations["loss_deviation"] = _deviation([step["discriminator"] for step in steps]) / max(size, 1e-12)
-    return means | deviations
+    means = {name: fmean(step[name] for step in steps if name in step) for name in steps[-1]}
+    size = fmean(abs(step["discriminator"]) for step in steps)
+    accuracy, loss = (_deviation([step[name] for step in steps]) for name in ("accuracy", "discriminator"))
+    return means | {"accuracy_deviation": accuracy, "loss_deviation": loss / max(size, 1e-12)}
 
 
-def _deviation(values: Sequence[float]) -> float:
-    mean = sum(values) / len(values)
+def _deviation(values: Sequence[float]) -> float:  # statistics.stdev fails where one is infinite
+    mean = fmean(values)
     return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
@@ -149,91 +123,83 @@ def diagnose(
 ) -> list[Diagnosis]:
     """What the last blocks show, gravest first.
 
-    Args:
-        window: Blocks of metrics as ``block`` makes them, oldest first, each with the ``step`` at its end.
-        objective: Name of the loss.
-        batch_size: Images in a step.
-        standing: Names of the failures that were found before.
+    The ``window`` are blocks of metrics as ``block`` makes them, oldest first, each with the ``step`` at its end;
+    ``standing`` are the names of the failures that were found before.
     """
-    found = [_divergence(window[-2:], objective, standing)]
+    found = [_divergence(window[-2:], objective, DIVERGENCE in standing)]
     settled = [b for b in window if b["step"] > SETTLING and "generator" in b]
     if len(settled) >= WINDOW:
-        saturated = None if objective == "wasserstein" else _saturation(settled, standing)
-        found += [saturated, _vanishing(settled, standing)]
+        if objective != "wasserstein":
+            found.append(_saturation(settled, SATURATION in standing))
+        found.append(_vanishing(settled, VANISHING in standing))
         if not any(found):  # else the generator has not learnt yet, and its samples are alike for that reason
-            found.append(_collapse(settled, standing))
-        found.append(_instability(settled, batch_size, standing))
+            found.append(_collapse(settled, COLLAPSE in standing))
+        found.append(_instability(settled, batch_size, INSTABILITY in standing))
     return [d for d in found if d is not None]
 
 
 DIVERGENCE, SATURATION, VANISHING = "divergence", "saturated discriminator", "vanished generator gradient"
 COLLAPSE, INSTABILITY, MEMORISATION = "collapse", "unstable steps", "memorisation"
 
+# Each rule is told whether its failure ``was`` named before.
 
-def _divergence(window: Sequence[Block], objective: str, standing: Collection[str]) -> Diagnosis | None:
+
+def _divergence(window: Sequence[Block], objective: str, was: bool) -> Diagnosis | None:
     remedy = "a tenth of learning_rate and discriminator_learning_rate, penalty=r1 or discriminator_norm=spectral"
     for name in ("discriminator", "generator", "real_logit", "fake_logit", "generator_gradient_norm"):
         if not math.isfinite(value := window[-1].get(name, 0.0)):
             return Diagnosis(DIVERGENCE, f"{name.replace('_', ' ')} is {value}", remedy)
-    gaps = [abs(_gap(b)) for b in window]
-    losses = [abs(b["discriminator"]) for b in window]
-    limits = DIVERGED_GAP if objective == "wasserstein" else DIVERGED_LOSS
-    was = DIVERGENCE in standing
     if _beyond([penalty := window[-1].get("penalty", 0.0)], DIVERGED_PENALTY, was):
         return Diagnosis(DIVERGENCE, f"penalty of the discriminator's gradient {penalty:.3g}", remedy)
+    gaps = [abs(b["real_logit"] - b["fake_logit"]) for b in window]
+    losses = [abs(b["discriminator"]) for b in window]
+    limits = DIVERGED_GAP if objective == "wasserstein" else DIVERGED_LOSS
     if len(window) < 2 or not (_beyond(losses, limits, was) or _beyond(gaps, DIVERGED_GAP, was)):
         return None
     observed = f"discriminator's loss {losses[-1]:.3g}, its logits of real and fake {gaps[-1]:.3g} apart"
     return Diagnosis(DIVERGENCE, observed, remedy)
 
 
-def _saturation(window: Sequence[Block], standing: Collection[str]) -> Diagnosis | None:
-    was = SATURATION in standing
+def _saturation(window: Sequence[Block], was: bool) -> Diagnosis | None:
+    gaps = [b["real_logit"] - b["fake_logit"] for b in window]
     sure = _beyond([b["accuracy"] for b in window], SATURATED_ACCURACY, was)
-    far = _beyond([_gap(b) for b in window], SATURATED_GAP, was)
-    easy = _beyond([-b["discriminator"] for b in window], (-SATURATED_LOSS[0], -SATURATED_LOSS[1]), was)
-    stuck = _beyond([_growth([_gap(b) for b in window])], STUCK_GAP, was)
+    far = _beyond(gaps, SATURATED_GAP, was)
+    easy = _beyond([b["discriminator"] for b in window], SATURATED_LOSS, was)
+    stuck = _beyond([_growth(gaps)], STUCK_GAP, was)
     if not (sure and (far or easy or stuck)):
         return None
     last = window[-1]
-    return Diagnosis(
-        SATURATION,
-        f"accuracy {last['accuracy']:.3f}, logits {_gap(last):.3g} apart, loss {last['discriminator']:.2g}",
-        "discriminator_steps=1, a lower discriminator_learning_rate, penalty=r1 or discriminator_norm=spectral",
-    )
+    observed = f"accuracy {last['accuracy']:.3f}, logits {gaps[-1]:.3g} apart, loss {last['discriminator']:.2g}"
+    remedy = "discriminator_steps=1, a lower discriminator_learning_rate, penalty=r1 or discriminator_norm=spectral"
+    return Diagnosis(SATURATION, observed, remedy)
 
 
-def _vanishing(window: Sequence[Block], standing: Collection[str]) -> Diagnosis | None:
+def _vanishing(window: Sequence[Block], was: bool) -> Diagnosis | None:
     norms = [b["generator_gradient_norm"] for b in window]
-    limits = (-VANISHED_GRADIENT[0], -VANISHED_GRADIENT[1])
-    if not _beyond([-norm for norm in norms], limits, VANISHING in standing):
+    if not _beyond(norms, VANISHED_GRADIENT, was):
         return None
-    return Diagnosis(
-        VANISHING,
-        f"norm {norms[-1]:.1e}, with fakes at logit {window[-1]['fake_logit']:.3g}",
-        "objective=non-saturating, whose slope is largest where fakes are poor; what helps a saturated discriminator",
+    observed = f"norm {norms[-1]:.1e}, with fakes at logit {window[-1]['fake_logit']:.3g}"
+    remedy = (
+        "objective=non-saturating, whose slope is largest where fakes are poor; what helps a saturated discriminator"
     )
+    return Diagnosis(VANISHING, observed, remedy)
 
 
-def _collapse(window: Sequence[Block], standing: Collection[str]) -> Diagnosis | None:
-    ratios = [b["sample_diversity"] for b in window if math.isfinite(b["sample_diversity"])]
-    limits = (-COLLAPSED_DIVERSITY[0], -COLLAPSED_DIVERSITY[1])
-    was = COLLAPSE in standing
-    if len(ratios) < len(window) or not _beyond([-ratio for ratio in ratios], limits, was):
+def _collapse(window: Sequence[Block], was: bool) -> Diagnosis | None:
+    ratios = [b["sample_diversity"] for b in window]
+    if not all(map(math.isfinite, ratios)) or not _beyond(ratios, COLLAPSED_DIVERSITY, was):
         return None
     if not was and _growth(ratios) > RECOVERING:
         return None
+    observed = f"two samples differ {ratios[-1]:.2f} times as much as two images of the data"
     return Diagnosis(
-        COLLAPSE,
-        f"two samples differ {ratios[-1]:.2f} times as much as two images of the data",
-        "objective=relativistic penalty=r1+r2, a larger batch_size, a lower learning_rate",
+        COLLAPSE, observed, "objective=relativistic penalty=r1+r2, a larger batch_size, a lower learning_rate"
     )
 
 
-def _instability(window: Sequence[Block], batch_size: int, standing: Collection[str]) -> Diagnosis | None:
-    was = INSTABILITY in standing
-    deviations = ([b[f"{name}_deviation"] for b in window] for name in ("accuracy", "loss"))
-    accuracy, loss = map(statistics.median, deviations)  # one calm block acquits nobody
+def _instability(window: Sequence[Block], batch_size: int, was: bool) -> Diagnosis | None:
+    # Medians: one calm block acquits nobody.
+    accuracy, loss = (median(b[f"{name}_deviation"] for b in window) for name in ("accuracy", "loss"))
     small = batch_size < SMALL_BATCH
     if small and _beyond([loss], UNSTABLE_LOSS, was):
         observed = f"discriminator's loss varies by ±{loss:.0%} from step to step"
@@ -251,19 +217,24 @@ def _growth(values: Sequence[float]) -> float:
     return sum(values[half:]) / max(sum(values[:half]), 1e-12)
 
 
+def _beyond(values: Sequence[float], limits: tuple[float, float], was: bool) -> bool:
+    """Whether all ``values`` reach the first limit or, where the failure ``was`` named before, their mean the second.
+
+    Reaching is rising to a limit, or falling to one that is the smaller of its pair.
+    """
+    named, cleared = limits
+    if named < cleared:
+        return fmean(values) <= cleared if was else max(values) <= named
+    return fmean(values) >= cleared if was else min(values) >= named
+
+
 @dataclass(frozen=True)
 class Nearness:
-    """How near samples lie to the training images, beside held-out images.
+    """How near samples lie to the training images, beside held-out images."""
 
-    Attributes:
-        samples: Median L2 distance of a sample to its nearest training image, pixels in [0, 1].
-        held_out: The same of held-out images.
-        share: Of the samples, those nearer than 99 % of the held-out images.
-    """
-
-    samples: float
-    held_out: float
-    share: float
+    samples: float  # median L2 distance of a sample to its nearest training image, pixels in [0, 1]
+    held_out: float  # the same of held-out images
+    share: float  # of the samples, those nearer than 99 % of the held-out images
 
 
 def nearness(samples: Tensor, held_out: Tensor) -> Nearness:
@@ -276,22 +247,8 @@ def memorisation(measured: Nearness) -> Diagnosis | None:
     """Whether samples lie so near to training images that they must have been learnt by heart."""
     if measured.share < MEMORISED_SHARE:
         return None
-    return Diagnosis(
-        MEMORISATION,
+    observed = (
         f"{measured.share:.0%} of the samples are nearer to a training image than 99 % of unseen images "
-        f"(median distance {measured.samples:.2f}, of unseen images {measured.held_out:.2f})",
-        "more images, fewer features, a shorter run, penalty=r1",
+        f"(median distance {measured.samples:.2f}, of unseen images {measured.held_out:.2f})"
     )
-
-
-def _names(diagnoses: Collection[Diagnosis]) -> tuple[str, ...]:
-    return tuple(d.name for d in diagnoses)
-
-
-def _gap(b: Block) -> float:
-    return b["real_logit"] - b["fake_logit"]
-
-
-def _beyond(values: Sequence[float], limits: tuple[float, float], was: bool) -> bool:
-    """Whether all ``values`` reach the first limit or, where it ``was`` so before, their mean the second."""
-    return sum(values) / len(values) >= limits[1] if was else min(values) >= limits[0]
+    return Diagnosis(MEMORISATION, observed, "more images, fewer features, a shorter run, penalty=r1")

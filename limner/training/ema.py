@@ -14,13 +14,9 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class MovingAverage(Generic[M]):
-    """``averaged`` follows ``model``: after step t it moves by 1 - min(decay, (1 + t) / (10 + t)).
+    """``averaged`` follows ``model``, which is trained: after step t it moves by 1 - min(decay, (1 + t) / (10 + t)).
 
-    Buffers (the statistics of a BatchNorm) are taken over as they are.
-
-    Args:
-        model: The model that is trained.
-        decay: The average's decay; 0 makes ``averaged`` equal to ``model`` after each update.
+    Buffers (the statistics of a BatchNorm) are taken over as they are. A ``decay`` of 0 takes over all.
     """
 
     def __init__(self, model: M, decay: float) -> None:

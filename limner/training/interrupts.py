@@ -15,10 +15,8 @@ __all__ = ["asked_to_stop"]
 def asked_to_stop() -> Iterator[threading.Event]:
     """An event that Ctrl-C or SIGTERM sets, so that a step is never cut in half; a second Ctrl-C is not caught."""
     asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    caught = threading.current_thread() is threading.main_thread()  # Python allows it to no other
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM) if caught}
 
     def ask(number: int, frame: FrameType | None) -> None:
         asked.set()

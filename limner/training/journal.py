@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +48,9 @@ class Journal:
             self._board.close()
 
 
-def _flat(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    pairs: list[tuple[str, float]] = []
+def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
     for name, value in record.items():
         if isinstance(value, Mapping):
-            pairs += _flat(value, f"{prefix}{name}/")
+            yield from _flat(value, f"{prefix}{name}/")
         elif isinstance(value, (int, float)):
-            pairs.append((prefix + name, float(value)))
-    return pairs
+            yield prefix + name, float(value)

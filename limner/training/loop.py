@@ -21,9 +21,8 @@ from limner.data.imageset import Split
 from limner.errors import LimnerError
 from limner.files import sweep
 from limner.models.contracts import Model
-from limner.models.recipes import TrainingConfig
 from limner.training.augmentation import augmented
-from limner.training.checkpoints import MODEL, STATE, read_tensors, save_model, save_state
+from limner.training.checkpoints import MODEL, STATE, read_header, read_tensors, save_model, save_state
 from limner.training.doctor import Diagnosis
 from limner.training.interrupts import asked_to_stop
 from limner.training.journal import Journal
@@ -75,7 +74,6 @@ def train(
     objective: Objective[Any],
     training: Split,
     validation: Split,
-    config: TrainingConfig,
     folder: Path,
     *,
     resume: bool = False,
@@ -84,10 +82,10 @@ def train(
     """Train until the budget is spent; everything is kept in ``folder`` on the way.
 
     Args:
-        objective: Makes the steps; on return its average holds the last weights (the best are in the folder).
+        objective: Makes the steps, as its ``config`` says (``minutes`` > 0 is a budget of wall-clock time, evaluations
+            included); on return its average holds the last weights (the best are in the folder).
         training: What the model learns from.
         validation: Chooses the best weights; never the test split.
-        config: The numbers; ``minutes`` > 0 is a budget of wall-clock time, evaluations included.
         folder: The run folder, which exists.
         resume: Go on from the state in ``folder``.
         hooks: Progress and images.
@@ -95,67 +93,56 @@ def train(
     Raises:
         LimnerError: A loss is not finite (the checkpoints stay), or the state to resume from does not fit.
     """
-    return _Run(objective, training, validation, config, folder, hooks or Hooks()).run(resume)
+    return _Run(objective, training, validation, folder, hooks or Hooks()).run(resume)
 
 
 class _Run:
     """One run's moving parts; ``run`` reads downward."""
 
     def __init__(
-        self,
-        objective: Objective[Any],
-        training: Split,
-        validation: Split,
-        config: TrainingConfig,
-        folder: Path,
-        hooks: Hooks,
+        self, objective: Objective[Any], training: Split, validation: Split, folder: Path, hooks: Hooks
     ) -> None:
-        self.objective, self.validation, self.config = objective, validation, config
+        self.objective, self.config, self.validation = objective, objective.config, validation
         self.folder, self.hooks = folder, hooks
-        self.batches = Batches(training, config.batch_size, config.seed)
-        self.budget = config.minutes * 60
+        self.batches = Batches(training, self.config.batch_size, self.config.seed)
+        self.budget = self.config.minutes * 60
         if self.budget:
-            self.schedule = Schedule(config.warmup_steps)
+            self.schedule = Schedule(self.config.warmup_steps)
         else:
-            steps = max(1, round(config.epochs * self.batches.steps_per_epoch))
-            self.schedule = Schedule.of_steps(steps, config.warmup_steps, config.cooldown)
+            steps = max(1, round(self.config.epochs * self.batches.steps_per_epoch))
+            self.schedule = Schedule.of_steps(steps, self.config.warmup_steps, self.config.cooldown)
         self.step, self.seconds_before, self.evaluations, self.evaluating = 0, 0.0, 0, 0.0
         self.smallest, self.saved_step = math.inf, -1  # the smallest of the metrics that choose the weights
         self.validated: dict[str, float] | None = None
         self.log: dict[str, tuple[float, int]] = {}  # metrics since the last line in the journal: sum, how many
         self.next_log = LOG_PART
+        self.smoothed: dict[str, float] = {}
         self.recent: deque[tuple[float, int]] = deque(maxlen=50)  # (time, step)
 
     def run(self, resume: bool) -> Outcome:
+        self.started = self.saved = self.shown = self.planned = time.perf_counter()
         sweep(self.folder)
         if resume:
             self._restore()
         self.hooks.begun()
-        self.started = self.saved = self.shown = self.planned = time.perf_counter()
         self.journal = Journal(self.folder, self.step)
-        self.smoothed: dict[str, float] = {}
-        with asked_to_stop() as stop, closing(self.batches.from_step(self.step)) as images:
-            try:
-                if not resume:
-                    self._checkpoint()  # from here on weights without a state are a fault, not a young run
-                while not self._finished() and not stop.is_set():
-                    self._plan()
-                    factor = self.schedule.factor(self.step)
-                    batch = augmented(next(images), self.config, factor, self.step)
-                    losses = self.objective.step(batch, factor, self.step)
-                    self.step += 1
-                    self._log(losses, factor)
-                    if self._evaluation_due():
-                        before = time.perf_counter()
-                        self._evaluate()
-                        self.evaluating += time.perf_counter() - before
-                        self._checkpoint()
-                    elif time.perf_counter() - self.saved > self.config.checkpoint_seconds:
-                        self._checkpoint()
-                if self.saved_step != self.step:
+        with asked_to_stop() as stop, closing(self.batches.from_step(self.step)) as images, closing(self.journal):
+            if not resume:
+                self._checkpoint()  # from here on weights without a state are a fault, not a young run
+            while not self._finished() and not stop.is_set():
+                self._plan()
+                factor = self.schedule.factor(self.step)
+                batch = augmented(next(images), self.config, factor, self.step)
+                metrics = self.objective.step(batch, factor, self.step)
+                self.step += 1
+                self._log(metrics, factor)
+                if self._evaluation_due():
+                    self._evaluate()
                     self._checkpoint()
-            finally:
-                self.journal.close()
+                elif time.perf_counter() - self.saved > self.config.checkpoint_seconds:
+                    self._checkpoint()
+            if self.saved_step != self.step:
+                self._checkpoint()
         return Outcome(self.step, self._elapsed(), not self._finished())
 
     def _elapsed(self) -> float:
@@ -172,19 +159,23 @@ class _Run:
             self.planned = now
             self.schedule = replan(self.schedule, self.step, self._elapsed(), self.budget, self.config.cooldown)
 
+    def _part(self) -> float:
+        """What is done of the run: of its time where that is the budget, else of its steps."""
+        return self._elapsed() / self.budget if self.budget else self._fraction()
+
     def _fraction(self) -> float:
-        if self.budget and self.schedule.end is None:
-            return min(1.0, self._elapsed() / self.budget)
-        return min(1.0, self.step / max(1, self.schedule.end or 1))
+        """What is done of the run, from 0 to 1: of its steps where they are known, else of its time."""
+        if self.schedule.end is None:
+            return min(1.0, self._part())
+        return min(1.0, self.step / max(1, self.schedule.end))
 
     def _evaluation_due(self) -> bool:
-        """At equal parts of the steps, or of the time where the steps are not known; and at the end."""
+        """At equal parts of the run; and at the end."""
         if self._finished():
             return True
         if self.budget and self.evaluating > EVALUATIONS_PART * self._elapsed():
             return False
-        part = self._elapsed() / self.budget if self.budget else self._fraction()
-        return part * self.config.evaluations >= self.evaluations + 1
+        return self._part() * self.config.evaluations >= self.evaluations + 1
 
     def _log(self, metrics: dict[str, float], factor: float) -> None:
         for name, value in metrics.items():
@@ -194,20 +185,15 @@ class _Run:
         self.recent.append((now, self.step))
         if self._fraction() >= self.next_log or self._finished():
             means = {name: total / n for name, (total, n) in self.log.items()}
-            norm = {"gradient_norm": means.pop("gradient_norm")} if "gradient_norm" in means else {}
-            diagnoses = [asdict(d) for d in self.objective.diagnoses]
-            self.journal.write(
-                self.step,
-                {
-                    "seconds": round(self._elapsed(), 3),
-                    "epoch": round(self.step / self.batches.steps_per_epoch, 4),
-                    "train": means,
-                    **norm,
-                    "learning_rate": self.config.learning_rate * factor,
-                    "images_per_second": round(self._rate(), 2),
-                    **({"diagnoses": diagnoses} if diagnoses else {}),
-                },
-            )
+            record: dict[str, Any] = {"seconds": round(self._elapsed(), 3)}
+            record |= {"epoch": round(self.step / self.batches.steps_per_epoch, 4), "train": means}
+            if "gradient_norm" in means:
+                record["gradient_norm"] = means.pop("gradient_norm")
+            record["learning_rate"] = self.config.learning_rate * factor
+            record["images_per_second"] = round(self._rate(), 2)
+            if self.objective.diagnoses:
+                record["diagnoses"] = [asdict(d) for d in self.objective.diagnoses]
+            self.journal.write(self.step, record)
             self.log, self.next_log = {}, self._fraction() + LOG_PART
         if now - self.shown > 0.2:
             self.shown = now
@@ -223,18 +209,14 @@ class _Run:
     def _show(self) -> None:
         fraction, elapsed = self._fraction(), self._elapsed()
         left = max(0.0, self.budget - elapsed if self.budget else elapsed * (1 / max(fraction, 1e-9) - 1))
-        wrong, rate = self.objective.diagnoses, self._rate()
-        self.hooks.progress(
-            Progress(self.step, self.schedule.end, fraction, left, rate, self.smoothed, self.validated, wrong)
-        )
+        wrong, rate, end = self.objective.diagnoses, self._rate(), self.schedule.end
+        self.hooks.progress(Progress(self.step, end, fraction, left, rate, self.smoothed, self.validated, wrong))
 
     def _evaluate(self) -> None:
-        self.evaluations += 1
-        part = self._elapsed() / self.budget if self.budget else self._fraction()
-        self.evaluations = max(self.evaluations, int(part * self.config.evaluations))
+        before = time.perf_counter()
+        self.evaluations = max(self.evaluations + 1, int(self._part() * self.config.evaluations))
         limit = self.config.validation_images or None
-        batches = sequential(self.validation, max(self.config.batch_size, 100), limit)
-        self.validated = self.objective.validate(batches)
+        self.validated = self.objective.validate(sequential(self.validation, max(self.config.batch_size, 100), limit))
         bad = [name for name, value in self.validated.items() if not math.isfinite(value)]
         if bad:
             raise LimnerError(
@@ -252,9 +234,11 @@ class _Run:
             chosen = {} if metric is None else {f"validation_{metric}": value, "smallest": self.smallest}
             save_model(self.folder, self.objective.model, average, {"step": self.step} | chosen)
         self.hooks.evaluated(self.step, average)
+        now = time.perf_counter()
         self.recent.clear()
-        self.recent.append((time.perf_counter(), self.step))
+        self.recent.append((now, self.step))
         self._show()
+        self.evaluating += now - before
 
     def _checkpoint(self) -> None:
         numbers = {
@@ -278,18 +262,18 @@ class _Run:
         path = self.folder / STATE
         tensors, numbers = read_tensors(path)
         # The best weights carry their own metric: true of that file whenever a kill came.
-        best = read_tensors(self.folder / MODEL)[1] if (self.folder / MODEL).is_file() else {}
+        best = read_header(self.folder / MODEL) if (self.folder / MODEL).is_file() else {}
         try:
             self.step, self.seconds_before = int(numbers["step"]), float(numbers["seconds"])
             self.validated = numbers["validation"]
-            self.log = {name: (total, n) for name, (total, n) in numbers["log"].items()}
+            self.log = numbers["log"]
             if self.objective.doctor:
                 self.objective.doctor.restore(numbers["doctor"])
             if self.budget and numbers["budget"] == self.budget:
                 self.schedule = Schedule(**numbers["schedule"])  # else: the run was given another length, it plans anew
             torch.set_num_threads(int(numbers["threads"]))  # sums in another order would give other weights
-            # In a run that is longer now, the fraction done is smaller than when these were written.
-            part = self.seconds_before / self.budget if self.budget else self._fraction()
+            # In a run that is longer now, the part done is smaller than when these were written.
+            part = self._part()
             self.evaluations = min(int(numbers["evaluations"]), int(part * self.config.evaluations))
             self.next_log = min(float(numbers["next_log"]), part + LOG_PART)
             self.smallest = float(best.get("smallest", math.inf))

@@ -28,10 +28,8 @@ from limner.training.optimizers import Optimizers
 
 __all__ = ["Objective", "SingleLoss", "check_finite"]
 
-
 M = TypeVar("M", bound=Model)
-GENERATOR_BYTES = {"cpu": 5056, "cuda": 16}
-"""Of a generator's state."""
+GENERATOR_BYTES = {"cpu": 5056, "cuda": 16}  # of a generator's state
 
 
 class Objective(ABC, Generic[M]):
@@ -43,13 +41,8 @@ class Objective(ABC, Generic[M]):
             to there.
         patience: Steps in a row that are skipped where the loss is finite and its gradient is not.
         doctor: Says what is wrong with the run; None where there is none.
-        model: What is trained.
+        model: What is trained; its parameters are changed in place.
         average: The moving average of its weights.
-
-    Args:
-        model: Its parameters are changed in place.
-        config: The numbers.
-        fabric: Device, precision and processes.
         optimizers: By the names of their state.
     """
 
@@ -81,8 +74,8 @@ class Objective(ABC, Generic[M]):
         """What is wrong with the run now."""
         return self.doctor.standing if self.doctor else ()
 
-    def descend(self, loss: Tensor, optimizer: Optimizers, factor: float, step: int) -> float:
-        """Move the optimizer's parameters against the gradient of ``loss``; gives the gradient's norm.
+    def descend(self, loss: Tensor, optimizer: str, factor: float, step: int) -> float:
+        """Move the parameters of the ``optimizer`` of that name against the gradient of ``loss``; gives its norm.
 
         Where that is not finite nothing moves.
 
@@ -91,11 +84,14 @@ class Objective(ABC, Generic[M]):
         """
         self.clear_gradients()
         self.fabric.backward(loss)
-        size = optimizer.clipped_step(factor, self.config.clip_norm)
-        self.skipped = 0 if math.isfinite(size) else self.skipped + 1
+        norm = self.optimizers[optimizer].clipped_step(factor, self.config.clip_norm)
+        self.skipped = 0 if math.isfinite(norm) else self.skipped + 1
         if self.skipped > self.patience:
-            raise self._diverged_gradient(size, step)
-        return size
+            gradients = ((n, p.grad) for n, p in self.model.named_parameters() if p.grad is not None)
+            infinite = (name for name, gradient in gradients if not gradient.isfinite().all())
+            worst = next(infinite, "the whole network (its norm overflows)")
+            raise _diverged(f"the gradient of {worst}", norm, step)
+        return norm
 
     def clear_gradients(self) -> None:
         """What ``optimizer.zero_grad`` does, in a fifth of its time."""
@@ -135,21 +131,10 @@ class Objective(ABC, Generic[M]):
             raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error
 
     def check_weights(self, step: int) -> None:
-        """See that what is about to be saved can be used.
-
-        Raises:
-            LimnerError: A weight is not finite.
-        """
+        """Raise a ``LimnerError`` where a weight is not finite: what is about to be saved must be of use."""
         for name, parameter in self.model.named_parameters():
-            if not bool(parameter.isfinite().all()):
+            if not parameter.isfinite().all():
                 raise _diverged(f"the weight {name}", math.nan, step)
-
-    def _diverged_gradient(self, norm: float, step: int) -> LimnerError:
-        worst = next(
-            (n for n, p in self.model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()),
-            "the whole network (its norm overflows)",
-        )
-        return _diverged(f"the gradient of {worst}", norm, step)
 
 
 class SingleLoss(Objective[Model]):
@@ -158,11 +143,6 @@ class SingleLoss(Objective[Model]):
     The sum is called ``nats`` where it is -ln p(x) or a bound of it, else ``error``. A batch whose gradient overflows,
     of which a hierarchical VAE may have one in thousands, is skipped (docs/notes/gpu.md; large ones are in Child
     2021, arXiv 2011.10650).
-
-    Args:
-        model: What is trained; its parameters are changed in place.
-        config: The numbers.
-        fabric: Device, precision and processes.
     """
 
     metric: str
@@ -170,9 +150,7 @@ class SingleLoss(Objective[Model]):
 
     def __init__(self, model: Model, config: TrainingConfig, fabric: Fabric) -> None:
         self.metric = "nats" if isinstance(model, Scores) else "error"
-        self.module = fabric.setup_module(model.train())
-        self.optimizer = Optimizers(model, config)  # after the model is where it stays
-        super().__init__(model, config, fabric, {"optimizer": self.optimizer})
+        super().__init__(model, config, fabric, {"optimizer": Optimizers(model.train(), config)})
 
     def step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
         """One step with the learning rate times ``factor``; gives the loss, its terms, and the gradient's norm.
@@ -184,18 +162,15 @@ class SingleLoss(Objective[Model]):
         """
         loss, means = self.loss(batch)
         check_finite(means, step)
-        norm = self.descend(loss, self.optimizer, factor, step)
+        norm = self.descend(loss, "optimizer", factor, step)
         self.average.update(step)
         size = {"gradient_norm": norm} if math.isfinite(norm) else {"skipped": 1.0}
         return {self.metric: sum(means.values())} | means | size
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The mean over the batch of the sum of all terms, and each term's mean."""
-        if self.fabric.world_size > 1:
-            terms = self.module(batch.images, self.random, batch.labels)
-        else:  # the same without fabric's looks at each tensor, a tenth of a small network's step
-            with self.fabric.autocast():
-                terms = self.model(batch.images, self.random, batch.labels)
+        with self.fabric.autocast():
+            terms = self.model(batch.images, self.random, batch.labels)
         averages = {name: at_least_float32(term).mean() for name, term in terms.items()}
         return torch.stack(list(averages.values())).sum(), {name: mean.item() for name, mean in averages.items()}
 
@@ -203,9 +178,8 @@ class SingleLoss(Objective[Model]):
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Mean of each term over ``batches`` under the averaged weights, and their sum; in float32.
 
-        Of p(x|y) where the model has classes and the batches labels, else of p(x).
-
-        The noise of a bound is the same at each call, so that two evaluations differ by their weights only.
+        Of p(x|y) where the model has classes and the batches labels, else of p(x). The noise of a bound is the same at
+        each call, so that two evaluations differ by their weights only.
         """
         model = self.average.averaged
         generator = torch.Generator(model.device).manual_seed(self.config.seed + 1)
@@ -220,11 +194,7 @@ class SingleLoss(Objective[Model]):
 
 
 def check_finite(means: Mapping[str, float], step: int) -> None:
-    """See that every term is a number.
-
-    Raises:
-        LimnerError: One is not finite.
-    """
+    """Raise a ``LimnerError`` where a term is not finite."""
     for name, value in means.items():
         if not math.isfinite(value):
             raise _diverged(f"the term {name!r}", value, step)

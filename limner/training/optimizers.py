@@ -7,9 +7,10 @@ embeddings, and a network's first and last layers stay with AdamW, as its author
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +19,12 @@ from torch.optim import AdamW, Optimizer
 
 from limner.models.contracts import Model
 from limner.models.recipes import TrainingConfig
-from limner.training.muon import BatchedMuon
 
-__all__ = ["Optimizers"]
+__all__ = ["BatchedMuon", "Optimizers", "orthogonalized"]
 
 ADAMW_STATE = ("step", "exp_avg", "exp_avg_sq")
 MUON_STATE = ("momentum_buffer",)
+MOMENTUM = 0.95
 
 
 class Optimizers:
@@ -35,16 +36,15 @@ class Optimizers:
     """
 
     def __init__(self, module: nn.Module, config: TrainingConfig) -> None:
-        self.names, self.rate = dict(module.named_parameters()), config.learning_rate
-        self.parts = module.muon_parameters() if config.optimizer == "muon" and isinstance(module, Model) else {}
-        self.matrices = {n: _matrices(self.names[n], parts) for n, parts in self.parts.items()}
+        self.names = dict(module.named_parameters())
+        parts = module.muon_parameters() if config.optimizer == "muon" and isinstance(module, Model) else {}
+        self.matrices = {n: _matrices(self.names[n], count) for n, count in parts.items()}
         rest = [p for n, p in self.names.items() if n not in self.matrices]
         self.adamw = AdamW(
             [
                 {"params": [p for p in rest if p.dim() >= 2], "weight_decay": config.weight_decay},
                 {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
             ],
-            lr=config.learning_rate,
             betas=(config.beta1, config.beta2),
             fused=True,
         )
@@ -52,8 +52,7 @@ class Optimizers:
         if self.matrices:
             rate = config.matrix_learning_rate
             decay = config.weight_decay * config.learning_rate / rate  # the same pull a step on every weight
-            matrices = list(itertools.chain(*self.matrices.values()))
-            self.muon = BatchedMuon(matrices, lr=rate, weight_decay=decay, momentum=0.95)
+            self.muon = BatchedMuon(list(chain(*self.matrices.values())), rate, decay)
             self.all.append((self.muon, rate))
 
     def clipped_step(self, factor: float, clip_norm: float) -> float:
@@ -73,10 +72,10 @@ class Optimizers:
     def step(self, factor: float) -> None:
         """One step along ``.grad`` with the learning rates times ``factor``."""
         for name, matrices in self.matrices.items():
-            gradient = self.names[name].grad
-            parts = itertools.repeat(None) if gradient is None else _matrices(gradient, self.parts[name])
-            for matrix, part in zip(matrices, parts, strict=False):
-                matrix.grad = part
+            whole, n = self.names[name].grad, len(matrices)
+            gradients: Sequence[Tensor | None] = [None] * n if whole is None else _matrices(whole, n)
+            for matrix, gradient in zip(matrices, gradients, strict=True):
+                matrix.grad = gradient
         for optimizer, rate in self.all:
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
@@ -100,13 +99,11 @@ class Optimizers:
             RuntimeError: One has another shape.
         """
         for name, optimizer, parameter in self._owned():
-            parts = ADAMW_STATE if optimizer is self.adamw else MUON_STATE
-            own = {part: tensors[f"{prefix}{name}.{part}"] for part in parts}
-            # Everything where the parameter is; the moments in its order of memory.
-            optimizer.state[parameter] = {
-                part: t.to(parameter.device, copy=True) if part == "step" else torch.empty_like(parameter).copy_(t)
-                for part, t in own.items()
-            }
+            for part in ADAMW_STATE if optimizer is self.adamw else MUON_STATE:
+                saved = tensors[f"{prefix}{name}.{part}"]
+                # Everything where the parameter is; the moments in its order of memory.
+                own = torch.empty_like(saved if part == "step" else parameter, device=parameter.device)
+                optimizer.state[parameter][part] = own.copy_(saved)
 
     def _owned(self) -> Iterator[tuple[str, Optimizer, Tensor]]:
         """Each tensor that an optimizer knows, with a name."""
@@ -124,3 +121,56 @@ def _matrices(x: Tensor, parts: int) -> list[Tensor]:
         x = x.permute(0, 2, 3, 1)
     rows = x.flatten(0, -2) if x.dim() == 3 else x.flatten(1)
     return list(rows.detach().view(parts, -1, rows.shape[1]))
+
+
+class BatchedMuon(Optimizer):
+    """Muon with Nesterov momentum, as ``torch.optim.Muon`` but for the rounding of sums in bfloat16.
+
+    torch takes one matrix after the other, some thirty operations each: half of a hierarchical VAE's step on a GPU,
+    which has hardly anything to do in them (docs/notes/gpu.md). Here those of one shape are one batch of products.
+    """
+
+    def __init__(self, matrices: list[Tensor], lr: float, weight_decay: float) -> None:
+        super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One step along ``.grad``; a matrix without one stays."""
+        (group,) = self.param_groups
+        parameters = [p for p in group["params"] if p.grad is not None]
+        if not parameters:
+            return
+        gradients = [p.grad for p in parameters]
+        for p in parameters:
+            if not self.state[p]:
+                self.state[p]["momentum_buffer"] = torch.zeros_like(p.grad)
+        momenta = [self.state[p]["momentum_buffer"] for p in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        moves = list(torch._foreach_lerp(gradients, momenta, MOMENTUM))
+        alike: dict[torch.Size, list[int]] = {}
+        for i, p in enumerate(parameters):
+            alike.setdefault(p.shape, []).append(i)
+        for (rows, columns), places in alike.items():
+            found = orthogonalized(torch.stack([moves[i] for i in places])).to(moves[places[0]].dtype)
+            found *= -group["lr"] * math.sqrt(max(1.0, rows / columns))
+            for i, move in zip(places, found, strict=True):
+                moves[i] = move
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(parameters, moves)
+
+
+def orthogonalized(x: Tensor) -> Tensor:
+    """Near the nearest orthogonal matrix of each of N matrices ``(N, rows, columns)``, bfloat16.
+
+    By five iterations (Newton-Schulz) of the polynomial a X + b (X Xᵀ) X + c (X Xᵀ)² X.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = x.shape[1] > x.shape[2]
+    x = x.bfloat16()
+    if tall:
+        x = x.mT
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
+    for _ in range(5):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).contiguous()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from typing import Literal
 
@@ -17,7 +18,7 @@ __all__ = ["FABRIC_PRECISION", "choose_precision"]
 FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bf16": "bf16-mixed"}
 
 
-def choose_precision(wanted: Precision, model: Model, batch: Batch, repeats: int = 4) -> Precision:
+def choose_precision(wanted: Precision, model: Model, batch: Batch) -> Precision:
     """``wanted``, or for ``auto`` whichever of float32 and bf16 takes less time forward and backward on ``batch``.
 
     bf16 must win by a tenth to be taken: near a tie the exact arithmetic is the better choice. The model and the
@@ -26,10 +27,10 @@ def choose_precision(wanted: Precision, model: Model, batch: Batch, repeats: int
     if wanted != "auto":
         return wanted
     trial = copy.deepcopy(model).train()
-    times: dict[bool, list[float]] = {False: [], True: []}
+    fastest = {False: math.inf, True: math.inf}  # the least disturbed time of each, on a shared machine
     with torch.random.fork_rng():
-        for i in range(repeats + 1):
-            for bf16, seen in times.items():
+        for i in range(5):
+            for bf16 in fastest:
                 start = time.perf_counter()
                 with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
                     terms = trial(batch.images.to(model.device), None, batch.labels)
@@ -37,6 +38,5 @@ def choose_precision(wanted: Precision, model: Model, batch: Batch, repeats: int
                 if model.device.type == "cuda":
                     torch.cuda.synchronize()
                 if i:  # the first round warms up
-                    seen.append(time.perf_counter() - start)
-    faster = min(times[True]) < 0.9 * min(times[False])  # the least disturbed of each, on a shared machine
-    return "bf16" if faster else "float32"
+                    fastest[bf16] = min(fastest[bf16], time.perf_counter() - start)
+    return "bf16" if fastest[True] < 0.9 * fastest[False] else "float32"

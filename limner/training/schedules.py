@@ -14,19 +14,12 @@ __all__ = ["Schedule", "replan"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """A learning-rate plan.
+    """A learning-rate plan; None stands for what is not planned yet."""
 
-    Attributes:
-        warmup: Steps of linear warm-up.
-        cooldown_start: Step at which the (last planned) cooldown begins; None: not planned yet.
-        cooldown_from: The factor there.
-        end: Steps in the whole run; None: not planned yet.
-    """
-
-    warmup: int
-    cooldown_start: int | None = None
-    cooldown_from: float = 1.0
-    end: int | None = None
+    warmup: int  # steps of linear warm-up
+    cooldown_start: int | None = None  # step at which the (last planned) cooldown begins
+    cooldown_from: float = 1.0  # the factor there
+    end: int | None = None  # steps in the whole run
 
     @classmethod
     def of_steps(cls, steps: int, warmup: int, cooldown: float) -> Schedule:
@@ -51,4 +44,4 @@ def replan(schedule: Schedule, step: int, elapsed: float, budget: float, cooldow
     if step == 0 or elapsed < budget * (1 - cooldown):
         return schedule
     left = max(0, int((budget - elapsed) * step / elapsed))
-    return replace(schedule, cooldown_start=step, cooldown_from=schedule.factor(step) if step else 1.0, end=step + left)
+    return replace(schedule, cooldown_start=step, cooldown_from=schedule.factor(step), end=step + left)

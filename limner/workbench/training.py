@@ -243,8 +243,7 @@ def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable
     with torch.random.fork_rng(), display.training(run.name, model.dimensions, bound, quiet, model.loss_note) as show:
         torch.manual_seed(config.seed)
         hooks = Hooks(begun, show, evaluated)
-        train_split = data.split("train")
-        run.outcome = run_loop(objective, train_split, validation, config, run.folder, resume=resume, hooks=hooks)
+        run.outcome = run_loop(objective, data.split("train"), validation, run.folder, resume=resume, hooks=hooks)
     run.__dict__.pop("model", None)  # the best weights may be new
     if not run.outcome.interrupted:
         run.report()

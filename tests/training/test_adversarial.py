@@ -291,7 +291,7 @@ def test_kept_are_the_latest_weights_within_the_tolerance_of_the_smallest_distan
     game = players(evaluations=6, epochs=6.0, sample_images=0)
     measured = Adversarial(game.model, game.config, game.fabric, lambda gan, batches: {"distance": next(seen)})
     split = Split(MemoryStore(batch(32).images))
-    train(measured, split, split, game.config, tmp_path)
+    train(measured, split, split, tmp_path)
     lines = [r for r in read_json_lines(tmp_path / "metrics.jsonl") if "validation" in r]
     assert [r["kept"] for r in lines] == [True, True, True, False, True, False]
     header = read_header(tmp_path / "model.safetensors")

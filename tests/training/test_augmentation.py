@@ -91,7 +91,7 @@ def test_a_run_begins_with_moved_images_and_ends_with_the_datas_own(tmp_path):
 
     split = Split(MemoryStore(images))
     model = VAE(VAEConfig(latent=1, network="dense", hidden=4), (1, 3, 3), 2)
-    train(Watched(model, config, Fabric(accelerator="cpu", devices=1)), split, split, config, tmp_path)
+    train(Watched(model, config, Fabric(accelerator="cpu", devices=1)), split, split, tmp_path)
     assert sum(seen[:15]) / 15 == pytest.approx(1 / 9, abs=0.05)
     assert 1 / 9 < sum(seen[15:28]) / 13 < 0.9
     assert seen[28:] == [1.0] * 2

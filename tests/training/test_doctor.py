@@ -29,9 +29,9 @@ def treated(change=lambda step: {}, steps=500, objective="non-saturating", batch
     seen, watching = {}, Doctor(objective, batch_size)
     for step in range(1, steps + 1):
         figures = {name: value * (1 + 0.04 * noise.gauss(0, 1)) for name, value in HEALTHY.items()}
-        if watching.see(figures | change(step), step):
-            for diagnosis in watching.standing:
-                seen.setdefault(diagnosis.name, step)
+        watching.see(figures | change(step), step)
+        for diagnosis in watching.standing:
+            seen.setdefault(diagnosis.name, step)
     return watching, seen
 
 
@@ -178,7 +178,8 @@ def test_a_doctor_who_is_called_again_goes_on():
             figures = HEALTHY | FAILURES["collapse"](step)
             if step % 2:
                 del figures["sample_diversity"]
-            assert whole.see(figures, step) == parts.see(figures, step)
+            whole.see(figures, step)
+            parts.see(figures, step)
             if step == kept:
                 again = Doctor("hinge", 64)
                 again.restore(json.loads(json.dumps(parts.state())))
@@ -222,13 +223,13 @@ def test_memorisation():
 def test_memorisation_stands_beside_the_others_until_it_is_over():
     copies, fresh = measured(images(300, 0)), measured(images(200, 2))
     watching = treated(FAILURES["collapse"])[0]
-    assert watching.compare(copies)
-    assert [d.name for d in watching.standing] == ["collapse", "memorisation"]
-    assert not watching.compare(copies)
+    for _ in range(2):
+        watching.compare(copies)
+        assert [d.name for d in watching.standing] == ["collapse", "memorisation"]
     for step in range(501, 501 + BLOCK):
         watching.see(HEALTHY | FAILURES["collapse"](step), step)
     assert [d.name for d in watching.standing] == ["collapse", "memorisation"]
-    assert watching.compare(fresh)
+    watching.compare(fresh)
     assert [d.name for d in watching.standing] == ["collapse"]
 
 

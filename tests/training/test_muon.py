@@ -4,17 +4,16 @@ import pytest
 import torch
 from torch.optim import Muon
 
-from limner.training.muon import BatchedMuon, orthogonalized
+from limner.training.optimizers import BatchedMuon, orthogonalized
 
 SHAPES = [(8, 8), (8, 24), (24, 8), (8, 24), (1, 5), (24, 8), (5, 1)]
-NUMBERS = (3.4445, -4.7750, 2.0315)
 
 
-def moved(optimizer_of, steps=3, **options):
+def moved(optimizer_of, steps=3):
     """Parameters after a few steps, and their state; the first has a gradient in the first step only."""
     generator = torch.Generator().manual_seed(0)
     parameters = [torch.randn(shape, generator=generator) for shape in SHAPES]
-    optimizer = optimizer_of(parameters, lr=0.02, momentum=0.9, weight_decay=0.1, **options)
+    optimizer = optimizer_of(parameters, lr=0.02, weight_decay=0.1)
     for step in range(steps):
         for i, p in enumerate(parameters):
             p.grad = torch.randn(p.shape, generator=generator) if i or not step else None
@@ -22,9 +21,8 @@ def moved(optimizer_of, steps=3, **options):
     return parameters, [optimizer.state[p]["momentum_buffer"] for p in parameters]
 
 
-@pytest.mark.parametrize("options", [{}, {"nesterov": False}, {"adjust_lr_fn": "match_rms_adamw"}, {"ns_steps": 2}])
-def test_it_moves_as_torch_does(options):
-    ours, theirs = moved(BatchedMuon, **options), moved(Muon, **options)
+def test_it_moves_as_torch_does():
+    ours, theirs = moved(BatchedMuon), moved(Muon)
     for a, momentum, b, its in zip(*ours, *theirs, strict=True):
         assert torch.allclose(a, b, atol=2e-3), (a - b).abs().max()  # of moves of 0.02 and more, in bfloat16
         assert torch.equal(momentum, its)
@@ -34,12 +32,12 @@ def test_it_moves_as_torch_does(options):
 def test_nearly_orthogonal_and_each_by_itself(shape):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     x[2] *= 1e4  # it would drown the others in a common norm
-    found = orthogonalized(x, NUMBERS, 5, 1e-7)
+    found = orthogonalized(x)
     values = torch.linalg.svdvals(found.float())
     assert float(values.max()) < 1.3
     assert float(values[:, 0].min()) > 0.6
     for one, alone in zip(found, x, strict=True):
-        assert torch.allclose(one.float(), orthogonalized(alone[None], NUMBERS, 5, 1e-7)[0].float(), atol=2e-2)
+        assert torch.allclose(one.float(), orthogonalized(alone[None])[0].float(), atol=2e-2)
     u, _, v = torch.linalg.svd(x.double(), full_matrices=False)
     nearest = u @ v
     cosine = (found.double() * nearest).sum((1, 2)) / (found.double().norm(dim=(1, 2)) * nearest.norm(dim=(1, 2)))
@@ -47,13 +45,10 @@ def test_nearly_orthogonal_and_each_by_itself(shape):
 
 
 def test_zero_stays_zero():
-    assert not orthogonalized(torch.zeros(2, 3, 4), NUMBERS, 5, 1e-7).any()
+    assert not orthogonalized(torch.zeros(2, 3, 4)).any()
 
 
-def test_no_closure_and_no_gradients():
+def test_without_gradients_nothing_moves():
     p = torch.ones(2, 3)
-    optimizer = BatchedMuon([p])
-    optimizer.step()
+    BatchedMuon([p], lr=0.02, weight_decay=0.1).step()
     assert torch.equal(p, torch.ones(2, 3))
-    with pytest.raises(ValueError, match="closure"):
-        optimizer.step(lambda: 0.0)

@@ -37,7 +37,7 @@ def test_first_step_moves_every_weight_by_the_learning_rate():
 
 def test_weight_decay_spares_biases():
     trained = objective(learning_rate=1e-3, weight_decay=0.1)
-    decays = {id(p): g["weight_decay"] for g in trained.optimizer.adamw.param_groups for p in g["params"]}
+    decays = {id(p): g["weight_decay"] for g in trained.optimizers["optimizer"].adamw.param_groups for p in g["params"]}
     for name, parameter in trained.model.named_parameters():
         assert decays[id(parameter)] == (0.0 if name.endswith("bias") else 0.1), name
 
