@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -21,7 +22,7 @@ from rich.progress import (
 from limner.evaluation import bits_per_dim
 from limner.training import loop
 
-__all__ = ["bar", "console", "duration", "stages", "training"]
+__all__ = ["bar", "console", "duration", "stages", "training", "warn"]
 
 # Of two players, and of a reconstruction
 _FIGURES = {"discriminator": "D", "generator": "G", "accuracy": "accuracy", "distance": "distance", "error": "error"}
@@ -30,6 +31,11 @@ _FIGURES = {"discriminator": "D", "generator": "G", "accuracy": "accuracy", "dis
 def console(quiet: bool = False) -> Console:
     """A console on stderr."""
     return Console(stderr=True, quiet=quiet, highlight=False)
+
+
+def warn(text: str) -> None:
+    """One line on stderr that must not be missed, quiet or not."""
+    print(f"limner: {text}", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -304,6 +304,7 @@ def test_demo_ends_with_a_page(tmp_path, monkeypatch, limner, small_demo):
     assert page.outside == []
     assert {p.name for p in (tmp_path / "demo").iterdir()} == {
         ".limner-demo",
+        ".lock",
         ".features",
         *(f.name for f in families().values() if f.in_demo),
         "report.html",
