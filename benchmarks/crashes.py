@@ -23,9 +23,11 @@ from typing import Any, NamedTuple
 
 from safetensors import safe_open
 
-__all__ = ["Aim", "Ended", "Worker", "differences", "mounted", "save_often", "tensors"]
+__all__ = ["CONTEXT", "TIMES", "Aim", "Ended", "Worker", "differences", "mounted", "save_often", "tensors"]
 
 TIMES = ("seconds", "images_per_second")
+CONTEXT = multiprocessing.get_context("forkserver")  # processes are forked from one that has all of these imported
+CONTEXT.set_forkserver_preload(["benchmarks.crashes", "limner.workbench", "sklearn.datasets"])
 
 
 class Aim(NamedTuple):
@@ -53,13 +55,7 @@ class Worker:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.started = folder, 0
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["benchmarks.crashes", "limner.workbench", "sklearn.datasets"])
         folder.mkdir(parents=True, exist_ok=True)
-
-    def barrier(self, parties: int) -> Barrier:
-        """For processes that are to begin at once."""
-        return self._context.Barrier(parties)
 
     def start(
         self,
@@ -80,7 +76,7 @@ class Worker:
         """
         self.started += 1
         log = self.folder / f"process-{self.started}"
-        process = self._context.Process(target=_command, args=(words, self.folder, log, aim, seen, most, barrier))
+        process = CONTEXT.Process(target=_command, args=(words, self.folder, log, aim, seen, most, barrier))
         process.start()
         return Running(process, log)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -35,7 +34,7 @@ def console(quiet: bool = False) -> Console:
 
 def warn(text: str) -> None:
     """One line on stderr that must not be missed, quiet or not."""
-    print(f"limner: {text}", file=sys.stderr, flush=True)
+    console().print(f"limner: {text}", markup=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

@@ -102,6 +102,7 @@ def locked(path: str | os.PathLike[str], taken: str, *, seconds: float = 0) -> I
     from filelock import FileLock, Timeout  # 50 ms, which `limner runs` does not need
 
     try:
+        os.stat(Path(path).parent)  # FileLock would make the folder of a run that was just deleted
         held = FileLock(path).acquire(timeout=seconds, poll_interval=0.01)
     except Timeout as error:
         raise LimnerError(taken) from error

@@ -30,12 +30,12 @@ def small(tmp_path_factory):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-@pytest.mark.parametrize("name", faults.EXPERIMENTS)
+@pytest.mark.parametrize("name", ["kills", "readers", "writers", "evaluations", "full disk", "moved"])
 def test_nothing_is_lost(small, name):
     count = faults.EXPERIMENTS[name](small)
     assert count.told == []
     assert count.failed == 0
-    assert count.tries or "skipped" in count.more
+    assert count.tries
 
 
 # Weights are read once, and carry a digest

@@ -1,7 +1,6 @@
 """A run that was killed, interrupted or stopped by a fault ends as if it never had been."""
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.crashes import TIMES, differences, tensors
+from benchmarks.crashes import CONTEXT, TIMES, differences, tensors
 from limner import workbench
 from limner.cli import main
 from limner.errors import LimnerError
@@ -86,12 +85,10 @@ def twin(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def start():
     """Start the command line in a process of its own, forked from one that has torch imported already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["limner.workbench"])
     started = []
 
     def call(words):
-        started.append(context.Process(target=main, args=(words,)))
+        started.append(CONTEXT.Process(target=main, args=(words,)))
         started[-1].start()
         return started[-1]
 
