@@ -111,7 +111,7 @@ def test_train_leaves_a_whole_run(home, limner, tiny, model):
     names = {p.name for p in folder.iterdir()} - {"tensorboard"}
     assert names == {
         "config.toml", "model.safetensors", "state.safetensors", "state.json", "metrics.jsonl", "report.html",
-        "README.md", "samples",
+        "README.md", "samples", ".lock",
     }  # fmt: skip
     assert len(list((folder / "samples").glob("*.png"))) == 4
     assert json.loads((folder / "state.json").read_text())["finished"] is True
