@@ -21,7 +21,7 @@ from rich.progress import (
 from limner.evaluation import bits_per_dim
 from limner.training import loop
 
-__all__ = ["bar", "console", "duration", "stages", "training"]
+__all__ = ["bar", "console", "duration", "stages", "training", "warn"]
 
 # Of two players, and of a reconstruction
 _FIGURES = {"discriminator": "D", "generator": "G", "accuracy": "accuracy", "distance": "distance", "error": "error"}
@@ -30,6 +30,11 @@ _FIGURES = {"discriminator": "D", "generator": "G", "accuracy": "accuracy", "dis
 def console(quiet: bool = False) -> Console:
     """A console on stderr."""
     return Console(stderr=True, quiet=quiet, highlight=False)
+
+
+def warn(text: str) -> None:
+    """One line on stderr that must not be missed, quiet or not."""
+    console().print(f"limner: {text}", markup=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

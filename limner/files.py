@@ -2,28 +2,39 @@
 
 A file is written under a temporary name in its own folder, flushed to the disk and renamed over the old
 one. A process that is killed on the way leaves the old file and one stray temporary, which ``sweep`` removes.
+A writer holds its temporary locked (``flock``): the system knows whether it still lives, whatever became of its number.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
+import errno
 import json
 import os
 import re
+import secrets
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from limner.errors import LimnerError, reason_of
 
-__all__ = ["check_place", "read_json_lines", "sweep", "write_bytes", "write_text"]
+try:
+    import fcntl
+except ImportError:  # Windows, which neither removes nor renames an open file
+    fcntl = None  # type: ignore[assignment]
 
-_STRAY = re.compile(r"\..+\.tmp-\d+(-\d+)?")
-_serial = itertools.count()
+__all__ = [
+    "append_line", "can_write", "check_place", "locked", "read_json_lines", "sweep", "write_bytes", "write_text",
+]  # fmt: skip
+
+_STRAY = re.compile(r"\..+\.tmp-[\da-f-]+")
+_DAY = 86400  # seconds
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes | bytearray | memoryview) -> None:
-    """Write ``data`` to ``path``, replacing what was there in one step.
+def write_bytes(path: str | os.PathLike[str], *parts: bytes | bytearray | memoryview) -> None:
+    """Write ``parts``, one after the other, to ``path``, replacing what was there in one step.
 
     A link is followed, so that the file behind it is replaced. What is no regular file (``/dev/stdout``, a
     pipe) is written straight through: renaming over it would destroy it.
@@ -32,17 +43,19 @@ def write_bytes(path: str | os.PathLike[str], data: bytes | bytearray | memoryvi
         LimnerError: The folder is missing, the disk is full, writing is not permitted...
     """
     target = Path(os.path.realpath(path))
-    # The serial keeps two threads that write the same file out of each other's temporary.
-    temporary = target.with_name(f".{target.name}.tmp-{os.getpid()}-{next(_serial)}")
+    temporary = target.with_name(f".{target.name}.tmp-{secrets.token_hex(6)}")
     try:
         if target.exists() and not target.is_file() and not target.is_dir():
-            target.write_bytes(data)
+            target.write_bytes(b"".join(parts))
             return
-        with open(temporary, "wb") as file:
-            file.write(data)
+        with _open_locked(temporary) as file:
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+            if fcntl is None:
+                file.close()  # else it stays locked until it has its name
+            os.replace(temporary, target)
     except BaseException as error:  # an interrupt must clean up as well
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -52,15 +65,70 @@ def write_bytes(path: str | os.PathLike[str], data: bytes | bytearray | memoryvi
     _sync_folder(target.parent)
 
 
+def append_line(path: str | os.PathLike[str], line: str) -> None:
+    """Add ``line`` to the end of ``path``, whole or not at all: in one write, flushed to the disk, by one at a time.
+
+    A line that a kill cut short before is ended first, so that it spoils no other.
+
+    Raises:
+        LimnerError: As in ``write_bytes``; or another process has held ``path``'s lock for a minute.
+    """
+    target = Path(path)
+    with locked(target.with_name(f".{target.stem}.lock"), f"{path} is being written by another process", seconds=60):
+        try:
+            with open(target, "a+b", buffering=0) as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - 1))
+                data = (b"" if file.read(1) in (b"", b"\n") else b"\n") + line.encode() + b"\n"
+                try:
+                    if file.write(data) < len(data):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    os.fsync(file.fileno())
+                except BaseException:
+                    file.truncate(size)
+                    raise
+        except OSError as error:
+            raise LimnerError(f"cannot write {path}: {_reason(error, target)}") from error
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike[str], taken: str, *, seconds: float = 0) -> Iterator[None]:
+    """Hold the lock at ``path``, an empty file that stays; the system releases it when its holder dies, however.
+
+    Raises:
+        LimnerError: ``taken``, where another holds it and does not release it within ``seconds``; or the file cannot
+            be made.
+    """
+    from filelock import FileLock, Timeout  # 50 ms, which `limner runs` does not need
+
+    try:
+        os.stat(Path(path).parent)  # FileLock would make the folder of a run that was just deleted
+        held = FileLock(path).acquire(timeout=seconds, poll_interval=0.01)
+    except Timeout as error:
+        raise LimnerError(taken) from error
+    except OSError as error:
+        raise LimnerError(f"cannot write {path}: {_reason(error, Path(path))}") from error
+    with held:
+        yield
+
+
+def can_write(path: str | os.PathLike[str]) -> bool:
+    """Whether ``path`` may be written, as far as that can be told without doing it."""
+    target = Path(os.path.realpath(path))
+    return os.access(target if target.exists() else target.parent, os.W_OK)
+
+
 def check_place(path: str | os.PathLike[str]) -> None:
     """See before long work that its result can be written to ``path``, as far as that can be told.
 
     Raises:
-        LimnerError: The folder is missing, or ``path`` is a folder.
+        LimnerError: The folder is missing or may not be written to, or ``path`` is a folder.
     """
     target = Path(os.path.realpath(path))
     if target.is_dir() or not target.parent.is_dir():
         raise LimnerError(f"cannot write {path}: {_reason(OSError(), target)}")
+    if not can_write(target.parent if target.is_file() else target):  # a file is replaced, by one of its folder's
+        raise LimnerError(f"cannot write {path}: {os.strerror(errno.EACCES)}; give another place with --out")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -85,16 +153,40 @@ def read_json_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 def sweep(folder: str | os.PathLike[str]) -> list[Path]:
     """Remove the temporaries that killed processes left in ``folder`` (not below it) and say which they were.
 
-    Call it where no one else is writing, as when a run starts or goes on: a temporary does not tell whether
-    its writer still lives (process numbers come back, and mean nothing on a shared disk).
+    One whose writer lives is left alone. Where the disk knows no locks, that is one of less than a day.
     """
     removed = []
     for entry in sorted(Path(folder).glob(".*.tmp-*")):
         if _STRAY.fullmatch(entry.name) and entry.is_file():
-            with contextlib.suppress(FileNotFoundError):
-                entry.unlink()
-                removed.append(entry)
+            with contextlib.suppress(OSError), open(entry, "r+b") as file:
+                if _lock(file, otherwise=time.time() - entry.stat().st_mtime > _DAY):
+                    if fcntl is None:
+                        file.close()
+                    entry.unlink()
+                    removed.append(entry)
     return removed
+
+
+def _open_locked(temporary: Path) -> IO[bytes]:
+    """A new file that ``sweep`` leaves alone until it is closed."""
+    while True:
+        file = open(temporary, "xb")  # noqa: SIM115
+        if _lock(file, otherwise=True) and os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # a sweep came between opening and locking
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _lock(file: IO[bytes], *, otherwise: bool) -> bool:
+    """Whether ``file`` is now locked by us; ``otherwise`` where there are no locks."""
+    if fcntl is None:
+        return otherwise
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return otherwise and not isinstance(error, BlockingIOError)
+    return True
 
 
 def _reason(error: OSError, target: Path) -> str:

@@ -6,29 +6,35 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Mapping
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 from msgspec import DecodeError, toml
 
-from limner.errors import LimnerError
-from limner.files import read_json_lines, write_text
+from limner.errors import LimnerError, reason_of
+from limner.files import append_line, locked, read_json_lines, write_text
 
 __all__ = [
     "check_name",
     "find_run",
+    "is_free",
+    "is_run",
     "list_runs",
+    "locked_run",
     "new_run",
     "read_config",
     "read_evaluations",
     "record_evaluation",
+    "remove_run",
     "runs_folder",
     "write_config",
 ]
 
-CONFIG, EVALUATIONS = "config.toml", "evaluations.jsonl"
+CONFIG, EVALUATIONS, LOCK = "config.toml", "evaluations.jsonl", ".lock"
 
 
 def runs_folder() -> Path:
@@ -44,19 +50,59 @@ def check_name(name: str | None, parent: Path) -> None:
         raise LimnerError(
             f"run name {name!r}: use letters, digits and . _ + = - only, and begin with a letter or digit"
         )
-    if (parent / name).exists() and not _is_free(parent / name):
+    if (parent / name).exists() and not is_free(parent / name):
         raise LimnerError(
             f"run {name!r} exists in {parent}/: go on with `limner resume {name}`, or choose another --name"
         )
 
 
-def _is_free(folder: Path) -> bool:
-    """Whether nothing is in ``folder``: a run that was killed before it began leaves that."""
-    return folder.is_dir() and not any(folder.iterdir())
+def is_free(folder: Path) -> bool:
+    """Whether nothing but hidden files is in ``folder``: a run that was killed before it began leaves those."""
+    return folder.is_dir() and all(entry.name.startswith(".") for entry in folder.iterdir())
+
+
+def is_run(folder: Path) -> bool:
+    """Whether the ``config.toml`` in ``folder`` is one of ours, and no other program's."""
+    with contextlib.suppress(LimnerError):
+        return {"model", "data", "network", "training"} <= read_config(folder).keys()
+    return False
+
+
+@contextlib.contextmanager
+def locked_run(folder: Path) -> Iterator[None]:
+    """Be the one process that trains, resumes or deletes the run in ``folder``; who only reads it needs no lock.
+
+    Raises:
+        LimnerError: Another process is at it.
+    """
+    busy = f"run {folder.resolve().name!r} is in use: another process trains or deletes it; wait for it, or stop it"
+    with locked(folder / LOCK, busy):
+        yield
+
+
+def remove_run(folder: Path) -> None:
+    """Remove the folder of a run that this process has locked; a kill on the way leaves nothing of that name.
+
+    Raises:
+        LimnerError: It cannot be removed.
+    """
+    real = folder.resolve()
+    doomed = real.with_name(f".{real.name}.deleted-{secrets.token_hex(6)}")
+    try:
+        for left in real.parent.glob(".*.deleted-*"):  # by a kill
+            shutil.rmtree(left, ignore_errors=True)
+        real.rename(doomed)
+        if folder.is_symlink():
+            folder.unlink()
+        shutil.rmtree(doomed)
+    except OSError as error:
+        raise LimnerError(f"cannot delete {folder}: {reason_of(error)}") from error
 
 
 def new_run(name: str | None, prefix: str, parent: Path) -> Path:
     """Create the folder of a new run in ``parent``: ``name``, or ``prefix-N`` with the first free N.
+
+    Another process may choose the same ``name`` at the same time: lock the folder, and check the name again.
 
     Raises:
         LimnerError: The name is taken, is no plain name, or the folder cannot be made.
@@ -66,7 +112,6 @@ def new_run(name: str | None, prefix: str, parent: Path) -> Path:
         parent.mkdir(parents=True, exist_ok=True)
         if name is not None:
             (parent / name).mkdir(exist_ok=True)
-            check_name(name, parent)  # another process may have begun it just now
             return parent / name
         number = 0
         while True:
@@ -113,9 +158,12 @@ def write_config(folder: Path, tables: Mapping[str, Any]) -> None:
 
 
 def record_evaluation(folder: Path, record: Mapping[str, Any]) -> None:
-    """Add one measurement to the run's ``evaluations.jsonl``."""
-    lines = [json.dumps(r) for r in (*read_evaluations(folder), record)]
-    write_text(folder / EVALUATIONS, "\n".join(lines) + "\n")
+    """Add one measurement to the run's ``evaluations.jsonl``, which any number of processes may do at once.
+
+    Raises:
+        LimnerError: It cannot be written.
+    """
+    append_line(folder / EVALUATIONS, json.dumps(record))
 
 
 def read_evaluations(folder: Path) -> list[dict[str, Any]]:
@@ -166,4 +214,5 @@ def _of_most(evaluations: list[dict[str, Any]], counted: str, figure: str) -> di
 
 def _folders() -> list[Path]:
     parent = runs_folder()
-    return [f for f in sorted(parent.iterdir()) if (f / CONFIG).is_file()] if parent.is_dir() else []
+    found = sorted(parent.iterdir()) if parent.is_dir() else []
+    return [f for f in found if (f / CONFIG).is_file() and not f.name.startswith(".")]  # those are being deleted

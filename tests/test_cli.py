@@ -111,7 +111,7 @@ def test_train_leaves_a_whole_run(home, limner, tiny, model):
     names = {p.name for p in folder.iterdir()} - {"tensorboard"}
     assert names == {
         "config.toml", "model.safetensors", "state.safetensors", "state.json", "metrics.jsonl", "report.html",
-        "README.md", "samples",
+        "README.md", "samples", ".lock",
     }  # fmt: skip
     assert len(list((folder / "samples").glob("*.png"))) == 4
     assert json.loads((folder / "state.json").read_text())["finished"] is True
@@ -304,6 +304,7 @@ def test_demo_ends_with_a_page(tmp_path, monkeypatch, limner, small_demo):
     assert page.outside == []
     assert {p.name for p in (tmp_path / "demo").iterdir()} == {
         ".limner-demo",
+        ".lock",
         ".features",
         *(f.name for f in families().values() if f.in_demo),
         "report.html",

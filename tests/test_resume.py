@@ -1,7 +1,6 @@
 """A run that was killed, interrupted or stopped by a fault ends as if it never had been."""
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -10,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 
+from benchmarks.crashes import CONTEXT, TIMES, differences, tensors
 from limner import workbench
 from limner.cli import main
 from limner.errors import LimnerError
@@ -19,7 +18,6 @@ from limner.models import families, family
 from limner.runs import read_config
 from limner.training.journal import read_metrics
 
-TIMES = ("seconds", "images_per_second")
 # Many checkpoints and evaluations; one of the settings does not go into a whole number of steps.
 OFTEN = ("checkpoint_seconds=0.05", "evaluations=17", "epochs=1.7", "batch_size=32", "shift=1", "elastic=0.5")
 
@@ -29,35 +27,16 @@ OFTEN = ("checkpoint_seconds=0.05", "evaluations=17", "epochs=1.7", "batch_size=
 FULL = ("vae", "patch-pixelcnn", "gan")
 
 
-def tensors(path):
-    with safe_open(path, framework="pt") as file:
-        header = json.loads(file.metadata()["limner"])
-        return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
-
-
 def metrics(folder):
     return [{k: v for k, v in line.items() if k not in TIMES} for line in read_metrics(folder)]
 
 
 def assert_same_end(folder, reference):
-    for name in ("model.safetensors", "state.safetensors"):
-        (ours, header), (theirs, expected) = tensors(folder / name), tensors(reference / name)
-        assert ours.keys() == theirs.keys()
-        for key, tensor in ours.items():
-            assert tensor.dtype == theirs[key].dtype
-            assert torch.equal(tensor, theirs[key]), key
-        assert {k: v for k, v in header.items() if k != "seconds"} == {
-            k: v for k, v in expected.items() if k != "seconds"
-        }
-    lines = metrics(folder)
-    assert lines == metrics(reference)
+    assert differences(folder, reference) == []
     for kind in ("train", "validation"):
-        steps = [line["step"] for line in lines if kind in line]
+        steps = [line["step"] for line in metrics(folder) if kind in line]
         assert steps == sorted(set(steps))
         assert len(steps) > 10
-    assert not list(folder.glob(".*"))  # no stray temporaries
-    images = {p.name: p.read_bytes() for p in (folder / "samples").iterdir()}
-    assert images == {p.name: p.read_bytes() for p in (reference / "samples").iterdir()}
 
 
 @pytest.fixture(scope="module")
@@ -106,12 +85,10 @@ def twin(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def start():
     """Start the command line in a process of its own, forked from one that has torch imported already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["limner.workbench"])
     started = []
 
     def call(words):
-        started.append(context.Process(target=main, args=(words,)))
+        started.append(CONTEXT.Process(target=main, args=(words,)))
         started[-1].start()
         return started[-1]
 
@@ -196,10 +173,12 @@ def test_killed_in_a_write(reference, words, twin, monkeypatch, limner, write, m
 
 
 @posix
-def test_ctrl_c_saves_and_resume_goes_on(reference, words, twin, start, limner):
+@pytest.mark.parametrize("reference", FULL[:1], indirect=True)
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_saves_and_resume_goes_on(reference, words, twin, start, limner, how):
     process = start(words)
     wait_for(lambda: step_of(twin) > 2)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, getattr(signal, how))
     process.join()
     assert process.exitcode == 130
     state = json.loads((twin / "state.json").read_text())
@@ -227,6 +206,33 @@ def test_ctrl_c_says_how_to_go_on(reference, objective, words, twin, monkeypatch
     assert {row["run"]: row["status"] for row in limner("runs", "--json").record} == {"twin": "unfinished"}
     assert limner("resume", "twin", "--quiet").code == 0
     assert_same_end(twin, reference)
+
+
+@posix
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_closed_terminal_sends_two_signals_and_none_under_nohup(tmp_path, tiny, monkeypatch, ignored):
+    from limner.training.objectives import SingleLoss
+
+    step = SingleLoss.step
+
+    def hung_up(self, batch, factor, number):
+        if number == 7:
+            for _ in range(2):  # the shell's, and the system's
+                os.kill(os.getpid(), signal.SIGHUP)
+        return step(self, batch, factor, number)
+
+    monkeypatch.setattr(SingleLoss, "step", hung_up)
+    died = []
+    handler = signal.SIG_IGN if ignored else lambda *_: died.append(True)
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        run = workbench.train("vae", name="x", runs=tmp_path, settings=[*tiny["vae"], "epochs=1"])
+        assert signal.getsignal(signal.SIGHUP) == handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert died == []
+    assert run.outcome.interrupted != ignored
+    assert json.loads((run.folder / "state.json").read_text())["step"] == (20 if ignored else 8)
 
 
 def test_a_stop_between_two_lines_of_the_journal(tmp_path, tiny, monkeypatch):

@@ -15,7 +15,7 @@ from limner.cli.measuring import compare, evaluate
 from limner.cli.models import models
 from limner.cli.printing import answer, place, said, table
 from limner.cli.probing import probe
-from limner.cli.training import resume, train
+from limner.cli.training import delete, resume, train
 
 __all__ = ["COMMANDS"]
 
@@ -118,5 +118,5 @@ def sample(
     print(path)
 
 
-ALL = (demo, models, data, train, resume, runs, sample, complete, latent, evaluate, probe, compare)
+ALL = (demo, models, data, train, resume, runs, delete, sample, complete, latent, evaluate, probe, compare)
 COMMANDS = {f.__name__: f for f in ALL}

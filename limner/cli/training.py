@@ -1,4 +1,4 @@
-"""`limner train` and `limner resume`."""
+"""`limner train`, `limner resume` and `limner delete`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import arg
 
 from limner.cli.arguments import Epochs, Fit, Flag, Levels, Minutes, Model, Name, Quiet, RunName, Settings, Size
+from limner.errors import LimnerError
 
 if TYPE_CHECKING:
     from limner.workbench import Run
 
-__all__ = ["resume", "train"]
+__all__ = ["delete", "resume", "train"]
 
 
 def train(
@@ -74,6 +75,29 @@ def resume(
     from limner import workbench
 
     _print_outcome(workbench.resume(run, minutes=minutes, epochs=epochs, settings=settings, quiet=quiet))
+
+
+def delete(run: RunName, yes: Annotated[Flag, arg(aliases=("-y",))] = False) -> None:
+    """Remove a run's folder with everything in it; refused while the run trains.
+
+    Args:
+        yes: Do not ask.
+    """
+    from limner.runs import find_run, is_run, locked_run, remove_run
+
+    folder = find_run(run)
+    if not is_run(folder):
+        raise LimnerError(f"{folder / 'config.toml'} is not that of a run: if {folder}/ is to go, remove it yourself")
+    if not yes:
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise LimnerError(f"delete {run} asks before it removes {folder}/: where nobody can answer, give --yes")
+        print(f"delete {folder}/ with everything in it? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            print(f"{folder}/ is kept", file=sys.stderr)
+            return
+    with locked_run(folder):
+        remove_run(folder)
+    print(f"deleted {folder}/")
 
 
 def _print_outcome(run: Run) -> None:

@@ -218,8 +218,7 @@ def feature_network(
 ) -> FeatureNetwork:
     """The feature network of a data set: read from ``folder``, or trained once and kept there.
 
-    Raises:
-        LimnerError: It cannot be kept.
+    Where it cannot be kept it is trained again the next time: it is a function of the data.
     """
     digest = data_digest(data)
     path = folder / f"{digest}.safetensors"
@@ -228,9 +227,7 @@ def feature_network(
         if network.figures.get("data") == digest:
             return network.to(device)
     network = train_features(data, device=device, on_progress=on_progress)
-    try:
+    with contextlib.suppress(OSError, LimnerError):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LimnerError(f"cannot make a folder {folder} for the feature network: {error.strerror}") from error
-    network.save(path)
+        network.save(path)
     return network

@@ -19,9 +19,9 @@ from limner.reports.html import Bitmap, Code, Row, Section, Text, render
 from limner.reports.run_view import SAMPLES, Rows, RunView
 from limner.runs import read_evaluations
 
-__all__ = ["REPORT", "write_comparison", "write_run_pages"]
+__all__ = ["README", "REPORT", "write_comparison", "write_run_pages"]
 
-REPORT = "report.html"
+README, REPORT = "README.md", "report.html"
 IN_A_ROW = 12  # images of each model at the top of a comparison
 CARD = {  # the tables of a model card: header and row, by a figure that their measurements have
     "bound": (
@@ -53,9 +53,9 @@ def write_run_pages(run: RunView) -> Path:
         *curves.doctor(run),
         Section("Configuration", [Code((run.folder / "config.toml").read_text(encoding="utf-8"))]),
     ]
-    path = run.folder / REPORT
+    write_text(run.folder / README, _model_card(run, evaluations))
+    path = run.folder / REPORT  # the last: where it is, the card is
     write_text(path, render(f"limner · {run.name}", sections, subtitle=_subtitle(run)))
-    write_text(run.folder / "README.md", _model_card(run, evaluations))
     return path
 
 

@@ -4,17 +4,21 @@
 validation metric that chose them in its header. ``state.safetensors`` holds everything that a resumed run needs,
 numbers included, in one file, so that a kill between two files can never leave halves that do not fit;
 ``state.json`` repeats the numbers for people.
+
+A file carries a digest of its own bytes, and is read once: header and tensors are of one version, and whole.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from limner.errors import LimnerError
@@ -23,6 +27,7 @@ from limner.files import write_bytes, write_text
 __all__ = ["load_model", "read_header", "read_tensors", "restore_module", "save_model", "save_state", "with_prefix"]
 
 MODEL, STATE, STATE_JSON = "model.safetensors", "state.safetensors", "state.json"
+DIGEST = re.compile(rb'\\"blake2b\\": \\"([\da-f]{32})\\"')  # in the header: of everything else in the file
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -32,11 +37,13 @@ def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """One safetensors file with ``header`` as JSON in its metadata, written whole or not at all."""
-    write_bytes(path, save(dict(tensors), metadata={"limner": json.dumps(header)}))
+    file = save(dict(tensors), metadata={"limner": json.dumps({"blake2b": "0" * 32, **header})})
+    before, after = _around_digest(file)
+    write_bytes(path, before, _digest(before, after), after)
 
 
-def read_tensors(path: Path, *, header_only: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and header of a file.
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header of a file; its digest is checked, which older files do not have.
 
     Raises:
         LimnerError: The file is missing, damaged or not limner's.
@@ -44,20 +51,41 @@ def read_tensors(path: Path, *, header_only: bool = False) -> tuple[dict[str, Te
     if not path.is_file():
         raise LimnerError(f"{path} is missing: the run has saved no such state yet")
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["limner"])
-            if not isinstance(header, dict):
-                raise KeyError("limner")
-            names = [] if header_only else file.keys()
-            return {name: file.get_tensor(name) for name in names}, header
-    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+        file = path.read_bytes()  # once: another process may replace it meanwhile
+        tensors = load(file)
+        header = json.loads(json.loads(_entries(file))["__metadata__"]["limner"])
+        if not isinstance(header, dict):
+            raise TypeError("limner")
+        if "blake2b" in header and header.pop("blake2b").encode() != _digest(*_around_digest(file)):
+            raise ValueError("digest")
+        return tensors, header
+    except (SafetensorError, LookupError, AttributeError, TypeError, ValueError, RecursionError, OSError) as error:
         what = f"{path} is damaged or was not written by limner ({type(error).__name__})"
         raise LimnerError(f"{what}: put back a copy of it, or train a new run") from error
 
 
 def read_header(path: Path) -> dict[str, Any]:
     """The header of a file alone; fails as ``read_tensors`` does."""
-    return read_tensors(path, header_only=True)[1]
+    return read_tensors(path)[1]
+
+
+def _entries(file: bytes) -> bytes:
+    """The JSON that a safetensors file begins with: metadata, and where each tensor lies."""
+    return file[8 : 8 + int.from_bytes(file[:8], "little")]
+
+
+def _around_digest(file: bytes) -> tuple[memoryview, memoryview]:
+    """What comes before the digest of a file, and what comes after it."""
+    if (found := DIGEST.search(_entries(file))) is None:
+        raise ValueError("digest")
+    return memoryview(file)[: 8 + found.start(1)], memoryview(file)[8 + found.end(1) :]
+
+
+def _digest(*parts: memoryview) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest().encode()
 
 
 def save_model(folder: Path, model: nn.Module, averaged: nn.Module, header: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -210,7 +210,8 @@ class _Run:
         fraction, elapsed = self._fraction(), self._elapsed()
         left = max(0.0, self.budget - elapsed if self.budget else elapsed * (1 / max(fraction, 1e-9) - 1))
         wrong, rate, end = self.objective.diagnoses, self._rate(), self.schedule.end
-        self.hooks.progress(Progress(self.step, end, fraction, left, rate, self.smoothed, self.validated, wrong))
+        with suppress(OSError):  # a terminal that was closed: the last checkpoint is still to be written
+            self.hooks.progress(Progress(self.step, end, fraction, left, rate, self.smoothed, self.validated, wrong))
 
     def _evaluate(self) -> None:
         before = time.perf_counter()

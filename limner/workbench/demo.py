@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import time
 from pathlib import Path
 
 from limner import display, workbench
 from limner.errors import LimnerError
+from limner.files import locked
 from limner.models import Family, families
-from limner.runs import CONFIG
+from limner.runs import CONFIG, LOCK, is_free, locked_run, remove_run
 
 __all__ = ["demo"]
 
@@ -23,9 +24,16 @@ def demo(out: str | os.PathLike[str] = "demo", *, quiet: bool = True) -> Path:
     ``out`` is a new or empty folder, or that of an earlier demo, which is replaced.
 
     Raises:
-        LimnerError: ``out`` holds something that is no demo.
+        LimnerError: ``out`` holds something that is no demo, or another demo is being made there.
     """
     folder = Path(out)
+    _check(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / LOCK, f"{folder}/ is in use: another demo is being made there; give --out another folder"):
+        return _demo(folder, quiet)
+
+
+def _demo(folder: Path, quiet: bool) -> Path:
     _clear(folder)
     start = time.perf_counter()
     digits = workbench.load_data("digits", quiet=quiet)
@@ -53,14 +61,20 @@ def _shown() -> list[Family]:
     return [family for family in families().values() if family.in_demo]
 
 
-def _clear(folder: Path) -> None:
-    """Make ``folder`` an empty demo folder; only what an earlier demo made is removed."""
+def _check(folder: Path) -> None:
+    """Refuse a ``folder`` that holds something else than a demo."""
     if folder.exists() and not folder.is_dir():
         raise LimnerError(f"{folder} is a file; give demo --out the name of a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARK).is_file():
+    if folder.is_dir() and not is_free(folder) and not (folder / _MARK).is_file():
         raise LimnerError(f"{folder}/ is not empty and not an earlier demo; give demo --out another folder")
-    for shown in _shown():
-        if (folder / shown.name / CONFIG).is_file():
-            shutil.rmtree(folder / shown.name)
-    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _clear(folder: Path) -> None:
+    """Make ``folder`` an empty demo folder; only what an earlier demo made is removed, and nothing that is in use."""
+    runs = [folder / shown.name for shown in _shown() if (folder / shown.name / CONFIG).is_file()]
+    with contextlib.ExitStack() as stack:
+        for run in runs:
+            stack.enter_context(locked_run(run))
+        for run in runs:
+            remove_run(run)
     (folder / _MARK).touch()

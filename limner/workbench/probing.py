@@ -62,6 +62,7 @@ def probe(
         raise LimnerError("the training split has the labelled images: tell those of test or validation")
     path = Path(out) if out is not None else run.folder / "probe.png"
     check_place(path)
+    keep = run.can_record()
     config, model = run.config, run.model
     if data is None:
         images = run.data(quiet=quiet)
@@ -95,11 +96,13 @@ def probe(
     record = run.record(
         images,
         split,
+        keep=keep,
         n=len(told) if limit is None else min(limit, len(told)),
         seeds=seeds,
         seconds=time.perf_counter() - start,
         accuracies=[asdict(a) | {"mean": a.mean, "deviation": a.deviation} for a in found],
     )
     write_bytes(path, probe_plot(record, png=True))
-    run.report()
+    if keep:
+        run.report()
     return path, record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from limner.data import ImageSet, load
 from limner.data.options import FitMode
 from limner.errors import LimnerError
 from limner.evaluation import EvaluationOptions
+from limner.files import can_write
 from limner.models import Model, Reconstructs, Samples, Scores, families, with_article
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import describe_shape
 from limner.reports.pages import write_run_pages
 from limner.reports.run_view import RunView
-from limner.runs import find_run, record_evaluation
+from limner.runs import EVALUATIONS, find_run, record_evaluation
 from limner.training.checkpoints import MODEL, load_model
 from limner.training.loop import Outcome
 from limner.workbench.inputs import image_of, missing_part
@@ -211,6 +212,8 @@ class Run:
             quiet: No progress.
             changes: Fields of ``options`` by name, as in ``run.evaluate(split="validation")``.
 
+        Where the run folder cannot be written to, that is said on stderr, and the record is returned but not kept.
+
         Returns:
             ``run, model, step`` (of the weights), ``data, split``; of a likelihood ``n, nats_per_image,
             nats_standard_error, bits_per_dim, bound, seconds`` and what else applies; of samples the fields of
@@ -221,24 +224,29 @@ class Run:
             LimnerError: There is nothing to measure, the images do not fit, or there are too few of them.
         """
         chosen = replace(options or EvaluationOptions(), **changes)
+        keep = self.can_record()
         other = data if data is None or isinstance(data, ImageSet) else load_data(data, quiet=quiet)
         images = self.data(quiet=quiet) if other is None else self.matching(other)
-        figures = measured(
-            self.model,
-            self.config.model,
-            images,
-            chosen,
-            lambda n: self.sample(n, seed=chosen.seed, quiet=quiet),
-            features or self.folder.parent / FEATURES,
-            quiet,
-        )
-        return self.record(images, chosen.split, **figures)
+        sample, kept_in = partial(self.sample, seed=chosen.seed, quiet=quiet), features or self.folder.parent / FEATURES
+        figures = measured(self.model, self.config.model, images, chosen, sample, kept_in, quiet)
+        return self.record(images, chosen.split, keep=keep, **figures)
 
-    def record(self, images: ImageSet, split: str, **figures: Any) -> dict[str, Any]:
-        """A measurement of the model on a split, as it is added to the run's ``evaluations.jsonl``."""
+    def can_record(self) -> bool:
+        """Whether measurements can be added to the run; where they cannot, that is said now, before the work."""
+        if possible := can_write(self.folder / EVALUATIONS):
+            return possible
+        display.warn(f"{self.folder}/ cannot be written to: what is measured is shown, but not kept there")
+        return False
+
+    def record(self, images: ImageSet, split: str, *, keep: bool = True, **figures: Any) -> dict[str, Any]:
+        """A measurement of the model on a split, as it is added to the run's ``evaluations.jsonl`` if ``keep``."""
         source = DataConfig.of(images, "crop").source
         record = {"run": self.name, "model": self.config.model, "step": self.step, "data": source, "split": split}
-        record_evaluation(self.folder, record | figures)
+        if keep:
+            try:
+                record_evaluation(self.folder, record | figures)
+            except LimnerError as error:  # a disk that is full: the work is done, and not lost with it
+                display.warn(f"{error}: what was measured is shown, but not kept there")
         return record | figures
 
     def report(self) -> Path:

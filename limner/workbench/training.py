@@ -28,8 +28,8 @@ from limner.models import Model, Samples, Scores, families, family, with_article
 from limner.models.contracts import ConditionalConfig
 from limner.models.recipes import AdversarialConfig, Recipe, TrainingConfig
 from limner.reports import draw
-from limner.reports.pages import REPORT
-from limner.runs import check_name, find_run, new_run, runs_folder
+from limner.reports.pages import README, REPORT
+from limner.runs import check_name, find_run, locked_run, new_run, runs_folder
 from limner.training.adversarial import Adversarial
 from limner.training.checkpoints import MODEL, STATE, read_header
 from limner.training.loop import Hooks
@@ -102,12 +102,14 @@ def train(
     config = _of_precision(config, built, images.split("train"))
     short = "".join(c if c.isalnum() else "-" for c in Path(images.source).stem) or "data"
     folder = new_run(name, f"{config.model}-{short}", parent)
-    config.write(folder)
     skipped = [f"skipped {b.path}: {b.reason}" for b in images.broken]
     more = [f"skipped {len(skipped) - 10} more files; `limner data` names them"] if len(skipped) > 10 else []
     for note in (*images.notes, *skipped[:10], *more):
         display.console(quiet).print(note, style="dim", markup=False, soft_wrap=True)
-    return _train(Run(folder, config, images), built, resume=False, quiet=quiet)
+    with locked_run(folder):
+        check_name(folder.name, parent)
+        config.write(folder)
+        return _train(Run(folder, config, images), built, resume=False, quiet=quiet)
 
 
 def resume(
@@ -128,9 +130,15 @@ def resume(
         quiet: No progress.
 
     Raises:
-        LimnerError: There is no such run, its data changed, or it has reached its end already.
+        LimnerError: There is no such run, its data changed, it has reached its end already, or another process trains
+            it.
     """
     folder = find_run(run)
+    with locked_run(folder):
+        return _resume(folder, minutes, epochs, settings, quiet)
+
+
+def _resume(folder: Path, minutes: float | None, epochs: float | None, settings: Sequence[str], quiet: bool) -> Run:
     config = read_run_config(folder)
     before = config.recipe
     recipe = with_settings(_of_length(before, minutes, epochs), settings, config.model)
@@ -156,7 +164,7 @@ def _check_unfinished(run: Run, before: TrainingConfig, steps_per_epoch: int) ->
     config, state = run.config.recipe.training, read_header(run.folder / STATE)
     step, seconds, finished = int(state.get("step", 0)), float(state.get("seconds", 0)), state.get("finished")
     same = (config.minutes, config.minutes or config.epochs) == (before.minutes, before.minutes or before.epochs)
-    if same and finished and not (run.folder / REPORT).is_file():
+    if same and finished and not all((run.folder / page).is_file() for page in (README, REPORT)):
         return  # it ended between its last step and its report
     enough = (
         seconds >= config.minutes * 60 if config.minutes else step >= max(1, round(config.epochs * steps_per_epoch))
