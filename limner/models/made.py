@@ -149,10 +149,12 @@ class MADE(Autoregressive):
         """
         if self.raster:
             return super().sample(n, generator=generator, labels=labels, on_row=on_row)
-        self.checked_labels(labels, n)
         c, _, w = self.shape
-        orders = torch.randint(self.config.orders, (n,), generator=generator).to(self.device)
-        uniforms = torch.rand(n, *self.shape, generator=generator, dtype=torch.float64).to(self.device)
+        _, drawn = self.drawn(
+            n, generator, labels,
+            lambda n: torch.randint(self.config.orders, (n,), generator=generator), self.uniforms(generator),
+        )  # fmt: skip
+        orders, uniforms = (numbers.to(self.device) for numbers in drawn)
         k = torch.zeros(n, *self.shape, dtype=torch.int64, device=self.device)
         for m in orders.unique().tolist():
             own = (orders == m).nonzero().squeeze(1)
