@@ -157,7 +157,7 @@ class MultiScalePixelRNN(Tractable):
         if isinstance(self.small, MultiScalePixelRNN):
             small = self.small._drawn_from(smaller, labels)
         else:
-            small = self.small.drawn_from(*smaller, labels)
+            small = self.small.drawn_from(smaller[0], labels)
         k = torch.zeros_like(uniforms, dtype=torch.int64)
         self.smaller(k).copy_(self.small.checked_levels(small))
         for i, j in (~self.given).nonzero().tolist():

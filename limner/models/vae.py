@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from limner.distributions import PixelDistribution
 from limner.models.bounded import Bounded, BoundedConfig
-from limner.models.contracts import standard_normal
+from limner.models.contracts import Numbers, standard_normal
 from limner.models.families import Family
 from limner.models.heads import HeadConfig, PixelHead
 from limner.models.importance import (

@@ -239,9 +239,7 @@ def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable
             drawn = averaged.sample(200, generator=torch.Generator().manual_seed(config.seed))
             objective.doctor.compare(compare(drawn.cpu()))
 
-    # Whatever draws from the global generator draws the same in every process, and the caller's is left as it was.
-    with torch.random.fork_rng(), display.training(run.name, model.dimensions, bound, quiet, model.loss_note) as show:
-        torch.manual_seed(config.seed)
+    with display.training(run.name, model.dimensions, bound, quiet, model.loss_note) as show:
         hooks = Hooks(begun, show, evaluated)
         run.outcome = run_loop(objective, data.split("train"), validation, run.folder, resume=resume, hooks=hooks)
     run.__dict__.pop("model", None)  # the best weights may be new
