@@ -1,6 +1,6 @@
 """Dropout whose random numbers are part of the run: torch's own layers draw from its global generator.
 
-What else draws from that one, in another thread say, would change the weights, and a run could not go on where it ended.
+What else draws from that one, in another thread say, would change the weights.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def train(
     _check_classes(config, images)
     built = config.build()
     config = _of_precision(config, built, images.split("train"))
-    short = "".join(c if c.isalnum() else "-" for c in Path(images.source).stem) or "data"
+    short = "".join(c if c.isalnum() else "-" for c in Path(images.source).stem)[:50] or "data"
     folder = new_run(name, f"{config.model}-{short}", parent)
     config.write(folder)
     skipped = [f"skipped {b.path}: {b.reason}" for b in images.broken]
