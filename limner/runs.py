@@ -46,7 +46,7 @@ def check_name(name: str | None, parent: Path) -> None:
             f"run name {name!r}: use letters, digits and . _ + = - only, and begin with a letter or digit"
         )
     if len(os.fsencode(name)) > LONGEST_NAME:
-        raise LimnerError(f"run name {name[:20]}… has {len(name)} characters: choose a --name of {LONGEST_NAME} at most")
+        raise LimnerError(f"run name {name[:20]}… has {len(name)} characters: --name takes {LONGEST_NAME} at most")
     if (parent / name).exists() and not _is_free(parent / name):
         raise LimnerError(
             f"run {name!r} exists in {parent}/: go on with `limner resume {name}`, or choose another --name"

@@ -128,7 +128,7 @@ def test_limners_warnings_are_one_line_and_others_stay(monkeypatch, limner):
 def test_a_name_of_300_characters(tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
     name = "a" * 300
-    assert "has 300 characters: choose a --name of 200 at most" in refused("train", "vae", "--name", name)
+    assert "has 300 characters: --name takes 200 at most" in refused("train", "vae", "--name", name)
     assert "no run 'aaa" in refused("resume", name)
     assert "aaa" in refused("data", name)
     assert list(tmp_path.iterdir()) == []

@@ -72,6 +72,8 @@ class MADE(Autoregressive):
                 f"a MADE of images {describe_shape(shape)} with {levels} levels has {d * p * config.hidden:,} weights "
                 f"in its last layer, more than {MOST_WEIGHTS:,}: choose a smaller --size, fewer --levels, head=gaussian"
             )
+        if d * config.orders > MOST_WEIGHTS:
+            raise LimnerError(f"orders={config.orders} of {d} values each: more than {MOST_WEIGHTS:,} places")
         sizes = [d, *[config.hidden] * config.layers]
         self.hidden = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(sizes))
         self.out = nn.Linear(config.hidden, d * p)

@@ -34,7 +34,7 @@ from limner.training.adversarial import Adversarial
 from limner.training.checkpoints import MODEL, STATE, read_header
 from limner.training.loop import Hooks
 from limner.training.loop import train as run_loop
-from limner.training.memory import keep_freed_memory
+from limner.training.memory import check_fits, keep_freed_memory
 from limner.training.objectives import Objective, SingleLoss
 from limner.training.precision import FABRIC_PRECISION, choose_precision
 from limner.workbench import latent
@@ -98,6 +98,7 @@ def train(
     if conditional and not images.label_names:
         raise LimnerError(f"--conditional: {images.source} has no labels; sub-folders or a labels array make them")
     _check_classes(config, images)
+    check_fits(config.build)
     built = config.build()
     config = _of_precision(config, built, images.split("train"))
     short = "".join(c if c.isalnum() else "-" for c in Path(images.source).stem)[:50] or "data"
@@ -144,6 +145,7 @@ def resume(
     _check_classes(config, opened.data())
     if started:
         _check_unfinished(opened, before.training, Batches(images, recipe.training.batch_size, 0).steps_per_epoch)
+    check_fits(opened.config.build)
     model = opened.config.build()
     opened.config = _of_precision(opened.config, model, images)
     unchanged = opened.config.recipe == before
