@@ -74,7 +74,7 @@ def check_fits(build: Callable[[], object]) -> None:
         if parameters * BYTES > room:
             raise LimnerError(
                 f"this network has {parameters:,} parameters or more, and training needs "
-                f"{parameters * BYTES / 1e9:,.0f} GB for them; this machine has {room / 1e9:,.0f} GB of memory: {smaller}"
+                f"{parameters * BYTES / 1e9:,.0f} GB for them; this machine has {room / 1e9:,.0f} GB: {smaller}"
             )
         if len(found) > MOST_TENSORS:
             raise LimnerError(f"this network has more than {MOST_TENSORS:,} layers' weights and biases: {smaller}")
@@ -85,7 +85,7 @@ def check_fits(build: Callable[[], object]) -> None:
             build()
     except LimnerError:
         raise
-    except Exception:  # noqa: BLE001, S110 - whatever another package's model does there; it may be made for real
+    except Exception:  # noqa: BLE001 - whatever another package's model does there; it may be made for real
         pass
     finally:
         hook.remove()
