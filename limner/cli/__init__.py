@@ -8,6 +8,7 @@ import functools
 import inspect
 import io
 import itertools
+import logging
 import os
 import re
 import sys
@@ -31,6 +32,7 @@ COMPILING = (
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``limner``: bad use and bad input end with one line on stderr and exit code 2."""
     _open_streams()
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it finds a place for its cache, and need not say which
     # Two programs on the same cores: a waiting thread that spins long keeps the other from its work (a tenth of the
     # speed, docs/notes/training.md). It must be said before torch is loaded, which no command has done yet.
     if "OMP_WAIT_POLICY" not in os.environ:
