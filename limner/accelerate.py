@@ -2,7 +2,8 @@
 
 Both are written in plain PyTorch and complete without this file. ``limner.fast`` holds compiled loops for the CPU; it
 needs the package numba and is loaded by name when something asks for it first. Where numba is absent, or the
-environment says ``LIMNER_ACCELERATE=0``, nothing is loaded and the plain code runs. A fault in loading is not hidden.
+environment says ``LIMNER_ACCELERATE=0``, nothing is loaded and the plain code runs. So it does where loading fails, and
+a warning says so.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import functools
 import importlib
 import importlib.util
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from limner.errors import LimnerWarning, reason_of
 
 __all__ = ["Hooks", "hooks", "on_compile"]
 
@@ -48,5 +52,10 @@ def on_compile(tell: Callable[[], None] | None) -> None:
 def _loaded() -> Hooks | None:
     if importlib.util.find_spec("numba") is None:
         return None
-    found: Hooks = importlib.import_module("limner.fast").hooks(lambda: [tell() for tell in _tell])
+    try:
+        found: Hooks = importlib.import_module("limner.fast").hooks(lambda: [tell() for tell in _tell])
+    except Exception as error:  # noqa: BLE001 - of numba, llvmlite, or this machine
+        why = f"{type(error).__name__}: {reason_of(error)}"
+        warnings.warn(f"the compiled loops cannot be loaded ({why}): plain PyTorch runs", LimnerWarning, stacklevel=2)
+        return None
     return found

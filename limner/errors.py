@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection
 
-__all__ = ["LimnerError", "reason_of", "suggestion"]
+__all__ = ["LimnerError", "LimnerWarning", "reason_of", "suggestion"]
 
 
 class LimnerError(Exception):
@@ -13,6 +13,10 @@ class LimnerError(Exception):
 
     The command line prints the line on stderr and exits with code 2; a program catches it like any exception.
     """
+
+
+class LimnerWarning(UserWarning):
+    """What a user should know and limner can do without, in one line; the command line prints it on stderr."""
 
 
 def reason_of(error: BaseException) -> str:

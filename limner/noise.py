@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-__all__ = ["named_generator"]
+__all__ = ["named_generator", "seeded"]
+
+_global_generator = threading.RLock()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's global generator at ``seed``, for one thread at a time; then it is as before.
+
+    Initial weights are drawn from it, and so do some libraries. Nothing else of limner does.
+    """
+    with _global_generator, torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
 def named_generator(name: str) -> torch.Generator:

@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 CONFIG, EVALUATIONS, LOCK = "config.toml", "evaluations.jsonl", ".lock"
+LONGEST_NAME = 200  # bytes: file systems take 255, and a run's temporary files are named after it
 
 
 def runs_folder() -> Path:
@@ -50,6 +51,8 @@ def check_name(name: str | None, parent: Path) -> None:
         raise LimnerError(
             f"run name {name!r}: use letters, digits and . _ + = - only, and begin with a letter or digit"
         )
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        raise LimnerError(f"run name {name[:20]}… has {len(name)} characters: --name takes {LONGEST_NAME} at most")
     if (parent / name).exists() and not is_free(parent / name):
         raise LimnerError(
             f"run {name!r} exists in {parent}/: go on with `limner resume {name}`, or choose another --name"
@@ -130,8 +133,9 @@ def find_run(name: str | os.PathLike[str]) -> Path:
         LimnerError: There is no such run.
     """
     for folder in (runs_folder() / name, Path(name)):
-        if (folder / CONFIG).is_file():
-            return folder
+        with contextlib.suppress(OSError, ValueError):  # no name that a file could have
+            if (folder / CONFIG).is_file():
+                return folder
     names = [run.name for run in _folders()]
     known = f"runs here: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}" if names else "there are none yet"
     raise LimnerError(f"no run {str(name)!r} in {runs_folder()}/ ({known})")

@@ -167,7 +167,7 @@ def test_mnist_without_a_network_says_where_the_files_belong(tmp_path, monkeypat
         (["train", "vae", "--minuts", "3"], "unknown option --minuts (did you mean --minutes?)"),
         (["train", "vae", "--size", "9" * 5000], "write one number (32) or WIDTHxHEIGHT (20x28)"),
         (["train", "vae", "--set"], "--set needs KEY=VALUE"),
-        (["train", "vae", "--name", "x" * 300], "File name too long"),
+        (["train", "vae", "--name", "x" * 300], "has 300 characters"),
         (["runs", "--set", "a=1"], "unknown option --set"),
         (["data"], "data needs SOURCE"),
         (["evaluate", "vae", "--data", "nowhere"], "there is no file or folder nowhere"),

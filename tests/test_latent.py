@@ -118,7 +118,7 @@ def test_each_latent_is_traversed(home, limner, model):
         assert "activity" not in record
         return
     run = workbench.open_run(model)
-    activity = run.model.encode(run.data().split("test").first(2000)).var(0)
+    activity = run.model.encode(run.data().split("validation").first(2000)).var(0)
     expected = activity.sort(descending=True).values[:3]
     assert record["activity"] == pytest.approx(expected.tolist(), rel=1e-4)
     assert record["latents"] == len(activity)
@@ -139,7 +139,7 @@ def test_a_traversal_from_a_image_holds_its_code(home):
 def test_a_traversal_spans_three_deviations(home):
     """Of an autoencoder's codes, about their mean."""
     run = workbench.open_run("autoencoder")
-    codes = run.model.encode(run.data().split("test").first(2000)).cpu()
+    codes = run.model.encode(run.data().split("validation").first(2000)).cpu()
     found = workbench.latent.traversal(run, most=1, steps=3)
     d = int(found.dimensions[0])
     z = codes.mean(0).repeat(3, 1)
@@ -171,7 +171,7 @@ def test_a_map_of_the_codes(home, limner, model):
     said = limner("latent", model, "map", "-n", "150", "--json")
     assert (said.code, said.err) == (0, "")
     record = said.record
-    assert (record["split"], record["n"]) == ("test", 150)
+    assert (record["split"], record["n"]) == ("validation", 150)
     assert ("explained" in record) == (model != "vae")  # whose two latents are the map
     assert ("active_units" in record) == (model != "autoencoder")
     said = limner("latent", model, "map", "--out", "map.png")
@@ -180,7 +180,7 @@ def test_a_map_of_the_codes(home, limner, model):
     assert min(size(home / "map.png")) > 500
     run = workbench.open_run(model)
     found = workbench.latent.latent_map(run, 150)
-    split = run.data().split("test")
+    split = run.data().split("validation")
     assert torch.equal(found.codes.codes, run.model.encode(split.first(150)).cpu())
     assert torch.equal(found.codes.labels, split.labels[:150])
 

@@ -8,9 +8,11 @@ import functools
 import inspect
 import io
 import itertools
+import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -18,7 +20,7 @@ import tyro
 
 from limner.accelerate import on_compile
 from limner.cli.commands import COMMANDS
-from limner.errors import LimnerError, suggestion
+from limner.errors import LimnerError, LimnerWarning, suggestion
 
 __all__ = ["main"]
 
@@ -29,6 +31,8 @@ COMPILING = (
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``limner``: bad use and bad input end with one line on stderr and exit code 2."""
+    _open_streams()
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it finds a place for its cache, and need not say which
     # Two programs on the same cores: a waiting thread that spins long keeps the other from its work (a tenth of the
     # speed, docs/notes/training.md). It must be said before torch is loaded, which no command has done yet.
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -38,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             words = list(sys.argv[1:] if argv is None else argv)
             if "--quiet" not in words:
                 on_compile(lambda: print(COMPILING, file=sys.stderr, flush=True))
-            _parse(_gather_settings(words))()
+            with _warnings_in_one_line():
+                _parse(_gather_settings(words))()
         finally:
             on_compile(None)
             sys.stdout.flush()  # also of --help, which ends in a SystemExit: nobody may be reading
@@ -48,14 +53,50 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("limner: interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the last flush must not fail again
+        _close_stdout()
         sys.exit(141)
     except OSError as error:  # a full disk, a folder without permission
+        _close_stdout()
         _refuse(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
     except (MemoryError, RuntimeError) as error:
         if not (isinstance(error, MemoryError) or re.search("allocate memory|out of memory", str(error))):
             raise
         _refuse("there is not enough memory for this: try a smaller batch_size, fewer features or smaller images")
+
+
+def _open_streams() -> None:
+    """Replace what cannot be shown, and what was closed before limner began (``limner runs >&-``) by nothing."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # each takes the number that is free
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _close_stdout() -> None:
+    """Let the last flush, at the end of the process, not fail again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Print limner's own warnings as the errors are printed; once each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once", LimnerWarning)
+        others = warnings.showwarning
+
+        def show(message: Any, category: Any, *where: Any, **more: Any) -> None:
+            if issubclass(category, LimnerWarning):
+                print(f"limner: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+            else:
+                others(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def _refuse(message: str) -> NoReturn:

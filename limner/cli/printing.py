@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from json import dumps
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ def place(out: Path | None, folder: Path, seed: int, *words: str) -> Path:
 
 def answer(json: bool, record: Any, *lines: str) -> None:
     """Print what a command found: one JSON value, or the lines for people."""
-    print(dumps(record, ensure_ascii=False) if json else "\n".join(lines))
+    ascii_only = (sys.stdout.encoding or "utf-8").lower().replace("-", "") != "utf8"  # JSON can say all in ASCII
+    print(dumps(record, ensure_ascii=ascii_only) if json else "\n".join(lines))
 
 
 def said(value: Any) -> str:

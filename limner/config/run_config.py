@@ -16,6 +16,7 @@ from limner.errors import LimnerError
 from limner.models import Model, family
 from limner.models.contracts import describe_shape
 from limner.models.recipes import Recipe
+from limner.noise import seeded
 from limner.ranges import Levels, NotNegative, Positive
 from limner.runs import read_config, write_config
 from limner.version import version
@@ -86,8 +87,7 @@ class RunConfig:
 
     def build(self) -> Model:
         """The model with initial weights, a function of the seed alone."""
-        with torch.random.fork_rng():
-            torch.manual_seed(self.recipe.training.seed)
+        with seeded(self.recipe.training.seed):
             model = family(self.model).model(self.recipe.network, self.data.shape, self.data.levels)
         # The layout that convolutions are fastest in; torch's stubs do not know the call.
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

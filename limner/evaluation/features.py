@@ -22,6 +22,7 @@ from limner.data.imageset import ImageSet
 from limner.data.named import STACKED
 from limner.errors import LimnerError
 from limner.nn.coders import ConvEncoder
+from limner.noise import seeded
 from limner.training.checkpoints import read_tensors, restore_module, with_prefix, write_tensors
 
 __all__ = ["FeatureNetwork", "data_digest", "feature_network", "train_features"]
@@ -169,8 +170,7 @@ def train_features(
     """
     train, validation = data.split("train"), data.splits["validation"]
     classes = len(data.label_names) if train.labels is not None else 0
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         network = FeatureNetwork(data.shape, classes, channelwise=data.source == STACKED).to(device)
     batches = Batches(train, BATCH, seed)
     steps = min(EPOCHS * batches.steps_per_epoch, MOST_STEPS)

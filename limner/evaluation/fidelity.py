@@ -18,6 +18,7 @@ from limner.data.imageset import ImageSet, MemoryStore, Split
 from limner.errors import LimnerError
 from limner.evaluation.features import FeatureNetwork
 from limner.evaluation.inception import Inception
+from limner.noise import seeded
 
 __all__ = [
     "FEWEST",
@@ -57,9 +58,8 @@ def kernel_distance(a: Tensor, b: Tensor, *, seed: int = 0) -> tuple[float, floa
     """
     kid = _torchmetrics().kid
     size = min(SUBSET, len(a) // 2, len(b) // 2)
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with seeded(seed), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the features are kept in memory
-        torch.manual_seed(seed)
         metric = kid.KernelInceptionDistance(feature=torch.nn.Identity(), subsets=SUBSETS, subset_size=size)
         metric.update(a.double().cpu(), real=True)
         metric.update(b.double().cpu(), real=False)

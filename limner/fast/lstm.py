@@ -22,6 +22,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from limner.fast.digest import digest
+from limner.fast.kept import njit_kept
 from limner.fast.product import product
 from limner.fast.tile import VECTOR_BYTES
 from limner.fast.vectors import FAST, I64, Vectors
@@ -224,12 +225,12 @@ def _store(v: Vectors, value: Any, address: Any) -> None:
 
 
 def _entries(sources: str) -> tuple[Any, Any]:
-    @njit(cache=True, **FAST)
+    @njit_kept
     def forward(*arguments):
         sources  # noqa: B018 - what a function encloses belongs to the name of its copy on disk
         _forward(*arguments)
 
-    @njit(cache=True, **FAST)
+    @njit_kept
     def backward(*arguments):
         sources  # noqa: B018
         _backward(*arguments)

@@ -173,17 +173,22 @@ class Autoregressive(Tractable):
 
         Args:
             n: How many.
-            generator: Source of the labels and then of the uniforms, one a value, drawn in one piece.
+            generator: Source of each image's label and then of its uniforms, one a value.
             labels: Classes int64 ``(n,)``; by default drawn uniformly, where the model has classes.
             on_row: Called with each finished row's index and the images so far.
 
         Raises:
             LimnerError: Labels that the model does not know.
         """
-        c, h, w = self.shape
-        labels = self.drawn_labels(n, generator, labels)
-        uniforms = torch.rand(n, c, h, w, generator=generator, dtype=torch.float64).to(self.device)
-        k = torch.zeros(n, c, h, w, dtype=torch.int64, device=self.device)
+        labels, (uniforms,) = self.drawn(n, generator, labels, self.uniforms(generator))
+        return self.drawn_from(uniforms.to(self.device), labels, on_row)
+
+    def drawn_from(
+        self, uniforms: Tensor, labels: Tensor | None, on_row: Callable[[int, Tensor], None] | None = None
+    ) -> Tensor:
+        """``sample`` of these ``uniforms``, float64 ``(n, C, H, W)``, and classes."""
+        c, h, _ = self.shape
+        k = torch.zeros_like(uniforms, dtype=torch.int64)
         for top in range(0, h, self.patch):
             known = slice(top + self.patch)
             for i, j in self.row_order(top):

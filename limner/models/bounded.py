@@ -17,7 +17,7 @@ from torch import Tensor
 from limner.data.levels import dequantize
 from limner.distributions import PixelDistribution
 from limner.errors import LimnerError
-from limner.models.contracts import Bound, ConditionalConfig, Explicit, standard_normal
+from limner.models.contracts import Bound, ConditionalConfig, Explicit, Numbers, standard_normal
 from limner.models.importance import DECODED_BYTES, SAMPLES, Draw, ImportanceBound, Weights, log_sums, own_noise
 from limner.ranges import NotNegativeReal, Positive
 
@@ -69,8 +69,13 @@ class Bounded(Explicit):
         """
 
     @abstractmethod
+    def codes(self, generator: torch.Generator | None) -> Numbers:
+        """A function of n that draws ``n`` codes z ~ p(z), ``(n, latent)``."""
+
+    @torch.no_grad()
     def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """``n`` codes z ~ p(z), ``(n, latent)``."""
+        return self.codes(generator)(n)
 
     @abstractmethod
     def _likelihood(self, z: Tensor, labels: Tensor | None) -> PixelDistribution:
@@ -101,9 +106,8 @@ class Bounded(Explicit):
         Raises:
             LimnerError: Labels that the model does not know.
         """
-        labels = self.drawn_labels(n, generator, labels)
-        p = self.likelihood(self.latents(n, generator=generator), labels)
-        uniforms = torch.rand((n, *self.shape), generator=generator, dtype=torch.float64)
+        labels, (z, uniforms) = self.drawn(n, generator, labels, self.codes(generator), self.uniforms(generator))
+        p = self.likelihood(z, labels)
         return dequantize(p.icdf(uniforms.to(self.device)), self.levels)
 
     @property

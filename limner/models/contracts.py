@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -26,6 +26,7 @@ __all__ = [
     "Features",
     "Latents",
     "Model",
+    "Numbers",
     "ReconstructionErrors",
     "Reconstructs",
     "Samples",
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 Bound = Literal["exact", "lower"]
+Numbers = Callable[[int], Tensor]
+"""``numbers(n)``: the random numbers of one kind of n images, ``(n, ...)``."""
 
 
 @runtime_checkable
@@ -196,15 +199,28 @@ class Model(nn.Module):
             )
         return quantize(images.to(self.device), self.levels)
 
-    def drawn_labels(self, n: int, generator: torch.Generator | None, labels: Tensor | None) -> Tensor | None:
-        """The classes int64 ``(n,)`` of ``n`` new images: ``labels``, or drawn uniformly before anything else is.
+    def drawn(
+        self, n: int, generator: torch.Generator | None, labels: Tensor | None, *numbers: Numbers
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        """The classes int64 ``(n,)`` of ``n`` new images, ``labels`` or drawn uniformly, and their random ``numbers``.
+
+        An image draws its class and all its numbers before the next image draws: it does not depend on how many
+        images come after it, nor on how they are divided into batches.
 
         Raises:
             LimnerError: Labels that the model does not know.
         """
         if self.classes and labels is None:
-            labels = torch.randint(self.classes, (n,), generator=generator)
-        return self.checked_labels(labels, n)
+            numbers = (lambda n: torch.randint(self.classes, (n,), generator=generator), *numbers)
+        each = [[draw(1) for draw in numbers] for _ in range(n)]
+        found = [torch.cat(kind) for kind in zip(*each, strict=True)] if each else [draw(0) for draw in numbers]
+        if self.classes and labels is None:
+            labels, *found = found
+        return self.checked_labels(labels, n), found
+
+    def uniforms(self, generator: torch.Generator | None) -> Numbers:
+        """One uniform a value of each of n images, float64 ``(n, C, H, W)``, on the CPU."""
+        return lambda n: torch.rand(n, *self.shape, generator=generator, dtype=torch.float64)
 
     def checked_labels(self, labels: Tensor | None, n: int) -> Tensor | None:
         """``labels`` on the model's device.

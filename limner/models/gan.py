@@ -207,7 +207,7 @@ class GAN(Model):
     ) -> dict[str, Tensor]:
         """Both players: ``real_logit`` of the images and ``fake_logit`` of as many samples, each ``(B,)``."""
         x = self.intensities(self.checked_levels(images))
-        y = self.drawn_labels(len(x), generator, labels if self.classes else None)
+        y, _ = self.drawn(len(x), generator, labels if self.classes else None)
         fakes = self.generator(self.latents(len(x), generator=generator), y)
         return {"real_logit": self.discriminator(x, y), "fake_logit": self.discriminator(fakes, y)}
 
@@ -242,8 +242,8 @@ class GAN(Model):
         Raises:
             LimnerError: Labels that the model does not know.
         """
-        labels = self.drawn_labels(n, generator, labels)
-        return self.decode(self.latents(n, generator=generator), labels)
+        labels, (z,) = self.drawn(n, generator, labels, lambda n: self.latents(n, generator=generator))
+        return self.decode(z, labels)
 
 
 def _default(shape: tuple[int, int, int]) -> Recipe:

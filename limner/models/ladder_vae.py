@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from limner.distributions import PixelDistribution
 from limner.models.autoregressive import ClassBias
 from limner.models.bounded import Bounded, BoundedConfig
-from limner.models.contracts import standard_normal
+from limner.models.contracts import Numbers, standard_normal
 from limner.models.families import Family
 from limner.models.heads import HeadConfig, PixelHead
 from limner.models.importance import Draw, Weights, gaussian_kl, log_likelihood, mean_log_std
@@ -191,10 +191,10 @@ class LadderVAE(Bounded):
         p = self.head(self.descend(from_posterior, num_samples * b, labels))  # p(x|z)
         return Weights(log_likelihood(p, levels, num_samples), torch.stack(log_ratio).sum(0), torch.stack(kl))
 
-    def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
-        """``n`` codes ε ~ N(0, I), ``(n, latent)``."""
+    def codes(self, generator: torch.Generator | None) -> Numbers:
+        """Codes ε ~ N(0, I), ``(n, latent)``."""
         size = sum(math.prod(layer.shape) for layer in self.stochastic_layers)
-        return standard_normal((n, size), generator, self.device).to(self.dtype)
+        return lambda n: standard_normal((n, size), generator, self.device).to(self.dtype)
 
     def features(self, images: Tensor) -> Tensor:
         """The maps of the pass up, averaged over their places, ``(B, D)``, of uint8 images, with their gradient."""

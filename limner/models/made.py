@@ -72,6 +72,8 @@ class MADE(Autoregressive):
                 f"a MADE of images {describe_shape(shape)} with {levels} levels has {d * p * config.hidden:,} weights "
                 f"in its last layer, more than {MOST_WEIGHTS:,}: choose a smaller --size, fewer --levels, head=gaussian"
             )
+        if d * config.orders > MOST_WEIGHTS:
+            raise LimnerError(f"orders={config.orders} of {d} values each: more than {MOST_WEIGHTS:,} places")
         sizes = [d, *[config.hidden] * config.layers]
         self.hidden = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(sizes))
         self.out = nn.Linear(config.hidden, d * p)
@@ -149,10 +151,12 @@ class MADE(Autoregressive):
         """
         if self.raster:
             return super().sample(n, generator=generator, labels=labels, on_row=on_row)
-        self.checked_labels(labels, n)
         c, _, w = self.shape
-        orders = torch.randint(self.config.orders, (n,), generator=generator).to(self.device)
-        uniforms = torch.rand(n, *self.shape, generator=generator, dtype=torch.float64).to(self.device)
+        _, drawn = self.drawn(
+            n, generator, labels,
+            lambda n: torch.randint(self.config.orders, (n,), generator=generator), self.uniforms(generator),
+        )  # fmt: skip
+        orders, uniforms = (numbers.to(self.device) for numbers in drawn)
         k = torch.zeros(n, *self.shape, dtype=torch.int64, device=self.device)
         for m in orders.unique().tolist():
             own = (orders == m).nonzero().squeeze(1)

@@ -10,6 +10,7 @@ order of its own. With more scales the small image is drawn in the same way.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -21,7 +22,7 @@ from limner.data.levels import dequantize
 from limner.distributions import PixelDistribution
 from limner.errors import LimnerError
 from limner.models.autoregressive import Tractable
-from limner.models.contracts import describe_shape
+from limner.models.contracts import Numbers, describe_shape
 from limner.models.families import Family
 from limner.models.pixelrnn import RECURRENT, DiagonalBiLSTM, PixelRNN, RowLSTM, RowLSTMConfig
 from limner.models.recipes import DEMO, Recipe
@@ -135,18 +136,30 @@ class MultiScalePixelRNN(Tractable):
 
         Args:
             n: How many.
-            generator: Source of the labels, and then of one uniform a value of each scale's image, a scale in one
-                piece; those of pixels that are known by then are not used.
+            generator: Source of each image's label and then of one uniform a value of each of its scales; those of
+                pixels that are known by then are not used.
             labels: Classes int64 ``(n,)``; by default drawn uniformly, where the model has classes.
 
         Raises:
             LimnerError: Labels that the model does not know.
         """
-        labels = self.drawn_labels(n, generator, labels)
-        small = self.small.checked_levels(self.small.sample(n, generator=generator, labels=labels))
-        uniforms = torch.rand(n, *self.shape, generator=generator, dtype=torch.float64).to(self.device)
-        k = torch.zeros(n, *self.shape, dtype=torch.int64, device=self.device)
-        self.smaller(k).copy_(small)
+        labels, uniforms = self.drawn(n, generator, labels, *self.uniforms_of_scales(generator))
+        return self._drawn_from([u.to(self.device) for u in uniforms], labels)
+
+    def uniforms_of_scales(self, generator: torch.Generator | None) -> list[Numbers]:
+        """One uniform a value of each scale's image, the smallest scale first."""
+        small = self.small
+        smaller = small.uniforms_of_scales if isinstance(small, MultiScalePixelRNN) else lambda g: [small.uniforms(g)]
+        return [*smaller(generator), self.uniforms(generator)]
+
+    def _drawn_from(self, scales: Sequence[Tensor], labels: Tensor | None) -> Tensor:
+        *smaller, uniforms = scales
+        if isinstance(self.small, MultiScalePixelRNN):
+            small = self.small._drawn_from(smaller, labels)
+        else:
+            small = self.small.drawn_from(smaller[0], labels)
+        k = torch.zeros_like(uniforms, dtype=torch.int64)
+        self.smaller(k).copy_(self.small.checked_levels(small))
         for i, j in (~self.given).nonzero().tolist():
             for channel in range(self.shape[0]):
                 k[:, channel, i, j] = self.conditionals(k, labels).icdf(uniforms)[:, channel, i, j]

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from limner.distributions import PixelDistribution
 from limner.models.bounded import Bounded, BoundedConfig
-from limner.models.contracts import standard_normal
+from limner.models.contracts import Numbers, standard_normal
 from limner.models.families import Family
 from limner.models.heads import HeadConfig, PixelHead
 from limner.models.importance import (
@@ -195,13 +195,12 @@ class VAE(Bounded):
         noise = draw(num_samples, mean.shape[1:]).to(mean)
         return self._weigh(levels, labels, mean + torch.exp(log_std) * noise, noise, mean, log_std)
 
-    @torch.no_grad()
-    def latents(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
-        """``n`` codes z ~ p(z), ``(n, latent)``: standard normal unless the prior is learned."""
+    def codes(self, generator: torch.Generator | None) -> Numbers:
+        """Codes z ~ p(z), ``(n, latent)``: standard normal unless the prior is learned."""
         prior = self.prior()
         if prior is not None:
-            return prior.sample(n, generator)
-        return standard_normal((n, self.config.latent), generator, self.device).to(self.dtype)
+            return lambda n: prior.sample(n, generator)
+        return lambda n: standard_normal((n, self.config.latent), generator, self.device).to(self.dtype)
 
 
 def log_normal(noise: Tensor, log_std: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ __all__ = ["MaskedConv2d", "MaskedLinear", "RowsAbove", "channel_groups", "raste
 
 def channel_groups(features: int, channels: int) -> Tensor:
     """Which of the ``channels`` (R, G, B) each feature map belongs to, int64 ``(features,)``, in equal runs."""
-    return torch.arange(features) * channels // features
+    return torch.tensor([place * channels // features for place in range(features)])
 
 
 def raster_mask(kernel: tuple[int, int], kind: Literal["A", "B"], outputs: Tensor, inputs: Tensor) -> Tensor:

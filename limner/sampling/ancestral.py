@@ -38,7 +38,8 @@ def sample(
     Args:
         model: An autoregressive model gives the same images by every method.
         n: How many.
-        generator: Source of all randomness.
+        generator: Source of all randomness. Each image takes what it needs before the next one does, so that fewer
+            images are the first of more, whatever ``batch_size``.
         labels: Classes int64 ``(n,)`` of a conditional model; by default drawn uniformly.
         known: Images uint8 ``(n, C, H, W)`` and a mask, bool ``(H, W)`` or ``(n, H, W)``, of the pixels to keep; the
             others are drawn given all before them (which is the exact conditional where nothing is given below).
@@ -92,13 +93,23 @@ def _row_by_row(model: Autoregressive, on_row: OnRow | None, method: Method, n: 
 def _scale_by_scale(
     model: Any, on_row: OnRow | None, method: Method, n: int, generator: torch.Generator | None, labels: Tensor | None
 ) -> Tensor:
+    labels, uniforms = model.drawn(n, generator, labels, *model.uniforms_of_scales(generator))
+    return _from_small_to_large(model, on_row, method, n, uniforms, labels)
+
+
+def _from_small_to_large(
+    model: Any, on_row: OnRow | None, method: Method, n: int, uniforms: list[Tensor], labels: Tensor | None
+) -> Tensor:
     """The small images, and then the large ones, of which they are the known pixels."""
-    options: dict[str, Any] = {"generator": generator, "labels": model.drawn_labels(n, generator, labels)}
-    small = sample(model.small, n, batch_size=n, method=method, **options)  # perhaps itself in scales
+    *smaller, own = uniforms
+    if isinstance(model.small, SamplesInScales):
+        small = _from_small_to_large(model.small, None, method, n, smaller, labels)
+    else:
+        small = _row_by_row(model.small, None, method, n, uniforms=smaller[0], labels=labels)
     images = small.new_zeros(n, *model.shape)
     model.smaller(images).copy_(small)
-    options |= {"known": (images, model.given), "context": model.context(model.small.checked_levels(small))}
-    return _row_by_row(model.large, on_row, method, n, **options)
+    known = {"known": (images, model.given), "context": model.context(model.small.checked_levels(small))}
+    return _row_by_row(model.large, on_row, method, n, uniforms=own, labels=labels, **known)
 
 
 def _fixed_points_win(model: Autoregressive, n: int) -> bool:

@@ -31,10 +31,11 @@ class RowSampler(ABC):
     Args:
         model: An autoregressive model.
         n: How many images.
-        generator: Source of the classes, where the model has some, and then of one uniform a value, in one piece.
+        generator: Source of each image's class, where the model has some, and then of one uniform a value.
         labels: Classes int64 ``(n,)``.
         known: Pixels that are given and kept; their uniforms are drawn and not used.
         context: What else is known of each pixel, ``(n, ·, H, W)``, where the model's ``logits`` take a context.
+        uniforms: Float64 ``(n, C, H, W)`` in place of the generator's; the labels are given then, too.
 
     Raises:
         LimnerError: Known images of another shape or other levels than the model's; labels it does not know; a
@@ -55,12 +56,15 @@ class RowSampler(ABC):
         labels: Tensor | None = None,
         known: Known | None = None,
         context: Tensor | None = None,
+        uniforms: Tensor | None = None,
     ) -> None:
         model.check_raster()
         c, h, w = model.shape
         self.model, self.row = model, 0
-        self.labels, self.context = model.drawn_labels(n, generator, labels), model.checked_context(context, n)
-        self.uniforms = torch.rand(n, c, h, w, generator=generator, dtype=torch.float64).to(model.device)
+        if uniforms is None:
+            labels, (uniforms,) = model.drawn(n, generator, labels, model.uniforms(generator))
+        self.labels, self.context = model.checked_labels(labels, n), model.checked_context(context, n)
+        self.uniforms = uniforms.to(model.device)
         self.k = torch.zeros(n, c, h, w, dtype=torch.int64, device=model.device)
         self.given: Tensor | None = None  # (n, H, W)
         if known is not None:

@@ -1,11 +1,28 @@
-"""Memory that is used again and again."""
+"""Memory: whether the machine has enough for a model, and keeping what was freed for the next step."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import math
+import os
 import platform
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-__all__ = ["keep_freed_memory"]
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
+
+from limner.errors import LimnerError
+
+__all__ = ["check_fits", "keep_freed_memory"]
+
+BYTES = 5 * 4  # a parameter, in training: weight, gradient, two moments and average in float32
+MOST_TENSORS = 5_000  # of parameters: each also costs memory and time of its own
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
@@ -21,3 +38,64 @@ def keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(_M_MMAP_MAX, 0)
         library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+class _AllOnes(TorchFunctionMode):
+    """A number that a constructor reads off one of its tensors is 1: no size depends on it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.item, Tensor.__bool__, Tensor.__int__, Tensor.__float__):
+            return 1.0 if func is Tensor.__float__ else func is Tensor.__bool__ or 1
+        return func(*args, **(kwargs or {}))
+
+
+def check_fits(build: Callable[[], object]) -> None:
+    """Refuse a model that this machine cannot train, before anything is allocated for it.
+
+    ``build`` makes the model, here on torch's meta device, where tensors have a shape and no memory. It is left as soon
+    as its parameters are too many, so that this takes some seconds at most. A model that cannot be made there, as
+    another package's may be, is not checked.
+
+    Raises:
+        LimnerError: Weights, gradients, the optimizer's moments and the average need more than the machine's memory,
+            or there are more than ``MOST_TENSORS`` parameter tensors.
+    """
+    room, thread = _machine_memory(), threading.get_ident()
+    found: dict[int, Tensor] = {}  # kept, so that no id comes twice
+    parameters = 0
+
+    def count(module: nn.Module, name: str, parameter: Tensor | None) -> None:
+        nonlocal parameters
+        if parameter is None or id(parameter) in found or threading.get_ident() != thread:
+            return
+        found[id(parameter)] = parameter
+        parameters += parameter.numel()
+        smaller = "choose a smaller network, with --set (limner models MODEL explains its sizes)"
+        if parameters * BYTES > room:
+            raise LimnerError(
+                f"this network has {parameters:,} parameters or more, and training needs "
+                f"{parameters * BYTES / 1e9:,.0f} GB for them; this machine has {room / 1e9:,.0f} GB: {smaller}"
+            )
+        if len(found) > MOST_TENSORS:
+            raise LimnerError(f"this network has more than {MOST_TENSORS:,} layers' weights and biases: {smaller}")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"), _AllOnes():
+            build()
+    except LimnerError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever another package's model does there; it may be made for real
+        pass
+    finally:
+        hook.remove()
+
+
+def _machine_memory() -> float:
+    """Bytes of memory that the machine has, or that a container is allowed; infinite where that is not known."""
+    room = math.inf
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
+        room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError, ValueError):  # "max" is no number
+        room = min(room, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return room

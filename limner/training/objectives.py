@@ -23,6 +23,7 @@ from limner.models.contracts import Model, Scores
 from limner.models.recipes import TrainingConfig
 from limner.training.checkpoints import restore_module, with_prefix
 from limner.training.doctor import Diagnosis, Doctor
+from limner.training.dropout import draw_dropout_from
 from limner.training.ema import MovingAverage
 from limner.training.optimizers import Optimizers
 
@@ -56,6 +57,8 @@ class Objective(ABC, Generic[M]):
         self.average = MovingAverage(model, config.ema_decay)
         self.skipped = 0  # in a row
         self.random = torch.Generator(model.device).manual_seed(config.seed)
+        self.dropout = torch.Generator(model.device).manual_seed(config.seed)
+        draw_dropout_from(self.dropout, model)
 
     @abstractmethod
     def step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
@@ -105,9 +108,7 @@ class Objective(ABC, Generic[M]):
         tensors |= with_prefix("ema", self.average.averaged.state_dict())
         for name, optimizer in self.optimizers.items():
             tensors |= with_prefix(name, optimizer.state())
-        if self.random.device.type == "cuda":
-            tensors["cuda_generator"] = torch.cuda.get_rng_state(self.random.device)
-        return tensors | {"generator": self.random.get_state(), "global_generator": torch.get_rng_state()}
+        return tensors | {"generator": self.random.get_state(), "dropout_generator": self.dropout.get_state()}
 
     def restore(self, tensors: Mapping[str, Tensor], path: Path) -> None:
         """Take over a ``state`` read from ``path``; of another kind of device all but the random numbers.
@@ -120,13 +121,13 @@ class Objective(ABC, Generic[M]):
         try:
             for name, optimizer in self.optimizers.items():
                 optimizer.restore(tensors, f"{name}.")
-            torch.set_rng_state(tensors["global_generator"])
-            noise, own = tensors["generator"], self.random.device
-            if len(noise) == GENERATOR_BYTES["cpu" if own.type == "cuda" else "cuda"]:
+            noise, own = tensors["generator"], self.random.device.type
+            if len(noise) == GENERATOR_BYTES["cpu" if own == "cuda" else "cuda"]:
                 return  # the run was on another kind of device, whose random numbers do not go on here
+            # Of an older run, whose dropout drew from torch's global generator, which began alike.
+            before = tensors.get("cuda_generator" if own == "cuda" else "global_generator")
             self.random.set_state(noise)
-            if own.type == "cuda":
-                torch.cuda.set_rng_state(tensors["cuda_generator"], own)
+            self.dropout.set_state(tensors["dropout_generator"] if before is None else before)
         except (KeyError, RuntimeError, TypeError) as error:
             raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error
 

@@ -12,6 +12,7 @@ import torch
 from limner.data.batches import Batch
 from limner.models.contracts import Model
 from limner.models.recipes import Precision
+from limner.training.dropout import draw_dropout_from
 
 __all__ = ["FABRIC_PRECISION", "choose_precision"]
 
@@ -28,15 +29,16 @@ def choose_precision(wanted: Precision, model: Model, batch: Batch) -> Precision
         return wanted
     trial = copy.deepcopy(model).train()
     fastest = {False: math.inf, True: math.inf}  # the least disturbed time of each, on a shared machine
-    with torch.random.fork_rng():
-        for i in range(5):
-            for bf16 in fastest:
-                start = time.perf_counter()
-                with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-                    terms = trial(batch.images.to(model.device), None, batch.labels)
-                torch.stack([t.mean() for t in terms.values()]).sum().backward()
-                if model.device.type == "cuda":
-                    torch.cuda.synchronize()
-                if i:  # the first round warms up
-                    fastest[bf16] = min(fastest[bf16], time.perf_counter() - start)
+    random = torch.Generator(model.device).manual_seed(0)
+    draw_dropout_from(random, trial)
+    for i in range(5):
+        for bf16 in fastest:
+            start = time.perf_counter()
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+                terms = trial(batch.images.to(model.device), random, batch.labels)
+            torch.stack([t.mean() for t in terms.values()]).sum().backward()
+            if model.device.type == "cuda":
+                torch.cuda.synchronize()
+            if i:  # the first round warms up
+                fastest[bf16] = min(fastest[bf16], time.perf_counter() - start)
     return "bf16" if fastest[True] < 0.9 * fastest[False] else "float32"

@@ -22,13 +22,13 @@ OneImage = str | os.PathLike[str] | torch.Tensor
 
 
 def held_out_codes(run: Run, n: int = 2000, *, quiet: bool = True) -> tuple[str, Codes]:
-    """A split that the model was not trained on (if there is one), and the codes of its first ``n`` images.
+    """``validation`` (``train`` where that is empty), and the codes of its first ``n`` images.
 
     Raises:
         LimnerError: The model has no encoder.
     """
     model, data = _encoder(run), run.data(quiet=quiet)
-    name = next((name for name in ("test", "validation") if len(data.splits[name])), "train")
+    name = "validation" if len(data.splits["validation"]) else "train"
     return name, encode_split(model, data.split(name), n)
 
 

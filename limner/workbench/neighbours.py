@@ -16,7 +16,7 @@ __all__ = ["Neighbours", "compare_with_held_out", "known", "neighbours"]
 
 MOST = 60_000  # training images that are searched or encoded,
 VALUES = 100_000_000  # or as many as have so many values
-UNSEEN = 1000  # held-out images to compare with
+UNSEEN = 1000  # validation images to compare with
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Neighbours:
         nearest: uint8 ``(n, k, C, H, W)``, nearest first.
         positions: Of the neighbours in the training split, int64 ``(n, k)``.
         distances: L2 of the pixels in [0, 1], or of the features, ``(n, k)``.
-        nearness: Of the pixels, beside held-out images; None where there are none.
+        nearness: Of the pixels, beside validation images; None where there are none.
         searched: Training images that were looked at.
     """
 
@@ -93,15 +93,15 @@ def neighbours(
 
 
 def compare_with_held_out(data: ImageSet) -> Callable[[torch.Tensor], Nearness] | None:
-    """A function that says how near samples uint8 ``(N, C, H, W)`` are to training images, beside unseen images.
+    """A function that says how near samples uint8 ``(N, C, H, W)`` are to training images, beside validation images.
 
-    None where all images were trained on.
+    None where there are none. It is asked during training, which the test split is kept out of.
     """
-    unseen = next((s.first(UNSEEN) for s in (data.splits["test"], data.splits["validation"]) if len(s)), None)
-    if unseen is None:
+    unseen = data.splits["validation"]
+    if not len(unseen):
         return None
     pool = known(data.split("train"))
-    usual = nearest(unseen, pool)[0][:, 0]
+    usual = nearest(unseen.first(UNSEEN), pool)[0][:, 0]
     return lambda samples: nearness(nearest(samples, pool)[0][:, 0], usual)
 
 

@@ -34,7 +34,7 @@ from limner.training.adversarial import Adversarial
 from limner.training.checkpoints import MODEL, STATE, read_header
 from limner.training.loop import Hooks
 from limner.training.loop import train as run_loop
-from limner.training.memory import keep_freed_memory
+from limner.training.memory import check_fits, keep_freed_memory
 from limner.training.objectives import Objective, SingleLoss
 from limner.training.precision import FABRIC_PRECISION, choose_precision
 from limner.workbench import latent
@@ -98,9 +98,10 @@ def train(
     if conditional and not images.label_names:
         raise LimnerError(f"--conditional: {images.source} has no labels; sub-folders or a labels array make them")
     _check_classes(config, images)
+    check_fits(config.build)
     built = config.build()
     config = _of_precision(config, built, images.split("train"))
-    short = "".join(c if c.isalnum() else "-" for c in Path(images.source).stem) or "data"
+    short = "".join(c if c.isalnum() else "-" for c in Path(images.source).stem)[:50] or "data"
     folder = new_run(name, f"{config.model}-{short}", parent)
     skipped = [f"skipped {b.path}: {b.reason}" for b in images.broken]
     more = [f"skipped {len(skipped) - 10} more files; `limner data` names them"] if len(skipped) > 10 else []
@@ -152,6 +153,7 @@ def _resume(folder: Path, minutes: float | None, epochs: float | None, settings:
     _check_classes(config, opened.data())
     if started:
         _check_unfinished(opened, before.training, Batches(images, recipe.training.batch_size, 0).steps_per_epoch)
+    check_fits(opened.config.build)
     model = opened.config.build()
     opened.config = _of_precision(opened.config, model, images)
     unchanged = opened.config.recipe == before
@@ -247,9 +249,7 @@ def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable
             drawn = averaged.sample(200, generator=torch.Generator().manual_seed(config.seed))
             objective.doctor.compare(compare(drawn.cpu()))
 
-    # Whatever draws from the global generator draws the same in every process, and the caller's is left as it was.
-    with torch.random.fork_rng(), display.training(run.name, model.dimensions, bound, quiet, model.loss_note) as show:
-        torch.manual_seed(config.seed)
+    with display.training(run.name, model.dimensions, bound, quiet, model.loss_note) as show:
         hooks = Hooks(begun, show, evaluated)
         run.outcome = run_loop(objective, data.split("train"), validation, run.folder, resume=resume, hooks=hooks)
     run.__dict__.pop("model", None)  # the best weights may be new

@@ -100,11 +100,15 @@ def test_samples_of_a_class_follow_it(kind):
     assert chi2 < freedom + 5 * (2 * freedom) ** 0.5
 
 
-def test_without_a_label_the_classes_are_drawn_first(kind):
+def test_without_a_label_each_image_draws_its_class_first(kind):
     model = tiny(kind)
     generator = torch.Generator().manual_seed(5)
-    labels = torch.randint(3, (9,), generator=generator)
-    expected = model.sample(9, generator=generator, labels=labels)
+    labels, expected = torch.zeros(9, dtype=torch.int64), []
+    for i in range(9):
+        labels[i] = torch.randint(3, (), generator=generator)
+        expected.append(model.sample(1, generator=generator, labels=labels[i : i + 1]))
+    expected = torch.cat(expected)
+    assert len(labels.unique()) > 1
     assert torch.equal(model.sample(9, generator=torch.Generator().manual_seed(5)), expected)
     assert torch.equal(sample(model, 9, generator=torch.Generator().manual_seed(5)), expected)
     given = sample(model, 9, generator=torch.Generator().manual_seed(1), labels=labels)

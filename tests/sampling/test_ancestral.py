@@ -5,7 +5,9 @@ import itertools
 import pytest
 import torch
 
+from limner.config.settings import with_settings
 from limner.data import dequantize
+from limner.models import families
 from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
 from limner.models.vae import VAE, VAEConfig
@@ -85,6 +87,34 @@ def test_batches_bound_the_memory_and_make_all_images():
     images = sample(model, 10, generator=torch.Generator().manual_seed(0), batch_size=4)
     assert images.shape == (10, 1, 3, 3)
     assert len({tuple(i.flatten().tolist()) for i in images}) > 4
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("pixelcnn", []),
+        ("pixelcnn", ["classes=3"]),
+        ("made", ["orders=3"]),
+        ("multi-scale-pixelrnn", ["scales=3", "classes=3"]),
+        ("vae", ["classes=3", "latent=3"]),
+        ("vae", ["prior=mixture", "latent=20"]),
+        ("ladder-vae", ["latent=3"]),
+        ("gan", ["classes=3", "latent=19"]),
+    ],
+)
+def test_fewer_images_are_the_first_of_more_whatever_the_batches(family, settings, tiny):
+    torch.manual_seed(0)
+    found = families()[family]
+    recipe = with_settings(found.recipe("default", (1, 4, 6)), [*tiny[family], *settings])
+    model = found.model(recipe.network, (1, 4, 6), 4).eval()
+    whole = sample(model, 10, generator=torch.Generator().manual_seed(3))
+    assert len(whole.unique(dim=0)) > 5
+    for size in (256, 3):
+        generator = torch.Generator().manual_seed(3)
+        assert torch.equal(sample(model, 7, generator=generator, batch_size=size), whole[:7])
+        # What comes next goes on where these ended.
+        assert torch.equal(sample(model, 3, generator=generator, batch_size=size), whole[7:])
+    assert torch.equal(model.sample(10, generator=torch.Generator().manual_seed(3)), whole)
 
 
 def test_manifold_walks_the_plane_from_the_lower_left():

@@ -199,7 +199,7 @@ def test_each_image_has_its_context(make, shape):
     n, index = 5, torch.tensor([4, 4, 0, 1, 3])
     options = {
         "known": (some_images(model, n), torch.rand(n, *shape[1:], generator=seed()) < 0.3),
-        "context": torch.randn(n, 4, *shape[1:], dtype=torch.float64, generator=seed()),
+        "context": 20 * torch.randn(n, 4, *shape[1:], dtype=torch.float64, generator=seed()),
     }
     drawn, exchanged = {}, {}
     for method in ("jacobi", *row_methods(model)):

@@ -113,6 +113,7 @@ def test_state_restores_and_a_missing_piece_is_an_error(tmp_path):
         assert torch.equal(value, second.state()[key]), key
     for missing in (
         "generator",
+        "dropout_generator",
         "optimizer.decoder.0.weight.exp_avg",
         "ema.decoder.0.weight",
         "weights.encoder.1.bias",
@@ -121,15 +122,27 @@ def test_state_restores_and_a_missing_piece_is_an_error(tmp_path):
             objective().restore({k: v for k, v in state.items() if k != missing}, tmp_path)
 
 
+def test_an_older_run_goes_on_with_its_dropout(tmp_path):
+    """Which drew from torch's global generator."""
+    first = objective()
+    first.step(batch(), 1.0, 0)
+    older = first.state()
+    older["global_generator"] = torch.Generator().manual_seed(11).get_state()
+    del older["dropout_generator"]
+    trained = objective()
+    trained.restore(older, tmp_path)
+    assert torch.equal(trained.dropout.get_state(), older["global_generator"])
+
+
 def test_a_run_of_a_gpu_goes_on_here(tmp_path):
     """But for the noise, which its generator does not draw here."""
     first, second = objective(), objective(seed=1)
     first.step(batch(), 1.0, 0)
     assert len(first.state()["generator"]) == GENERATOR_BYTES["cpu"]
     noise = torch.zeros(GENERATOR_BYTES["cuda"], dtype=torch.uint8)
-    second.restore(first.state() | {"generator": noise, "cuda_generator": noise}, tmp_path)
+    second.restore(first.state() | {"generator": noise, "dropout_generator": noise}, tmp_path)
     for key, value in first.state().items():
-        assert torch.equal(value, second.state()[key]) == (key != "generator"), key
+        assert torch.equal(value, second.state()[key]) == (key not in ("generator", "dropout_generator")), key
     with pytest.raises(LimnerError, match="lacks a piece"):
         objective().restore(first.state() | {"generator": noise[:7]}, tmp_path)
 

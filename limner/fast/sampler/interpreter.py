@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 
 from limner.fast.digest import digest
+from limner.fast.kept import njit_kept
 from limner.fast.lstm import step_forward
 from limner.fast.sampler.activations import finish
 from limner.fast.sampler.draws import PATCH, draw, draw_patch
@@ -268,7 +269,7 @@ def _draw_row(
 def _entry(sources):
     """The function above, kept on disk for as long as none of the files that it is made from changes."""
 
-    @njit(cache=True, **FAST)
+    @njit_kept
     def draw_row(*arguments):
         sources  # noqa: B018 - what a function encloses belongs to the name of its copy on disk
         _draw_row(*arguments)
