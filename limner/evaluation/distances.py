@@ -45,7 +45,7 @@ class Moments:
 
     def distance(self, other: Moments) -> float:
         """See ``frechet_distance``."""
-        # (Σ_a Σ_b)^½ has the trace of (Rᵀ Σ_b R)^½, whose symmetry makes it much faster than the eigenvalues of Σ_a Σ_b.
+        # (Σ_a Σ_b)^½ has the trace of (Rᵀ Σ_b R)^½, whose eigenvalues are those of a symmetric matrix: faster
         product = torch.linalg.eigvalsh(self.root.T @ other.covariance @ self.root).clamp_min(0).sqrt().sum()
         spread = self.covariance.trace() + other.covariance.trace() - 2 * product
         return float((self.mean - other.mean).square().sum() + spread)

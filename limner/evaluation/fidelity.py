@@ -7,6 +7,7 @@ brings a deviation of its own).
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -125,32 +126,35 @@ def measure_fidelity(
     others = order[n:] if split == "train" else torch.randperm(len(train), generator=generator)
     real = [_features(looks, train, part) for part in others.split(n)[:PARTS] if len(part) == n]
     ours = _features(looks, Split(MemoryStore(generated)), torch.arange(n))
-    counted = network.classes and train.labels is not None
-    classes = torch.cat([network.classify(part).cpu() for part in generated[:n].split(500)]) if counted else None
+    labels = train.labels if network.classes else None
+    classes = None if labels is None else torch.cat([network.classify(x).cpu() for x in generated[:n].split(500)])
 
     def distances(kept: Tensor) -> list[float]:
         """Of these images, bool ``(n,)``: of the training images' and the samples' features, the ratio, classes' KL."""
         target = Moments.of(reference[kept])
         between = max(sum(target.distance(Moments.of(x[kept])) for x in real) / len(real), 1e-12)
         frechet = target.distance(Moments.of(ours[kept]))
-        kl = [] if classes is None else [class_figures(classes[kept], train.labels, network.classes)[1]]
-        return [between, frechet, frechet / between, *kl]
+        kl = math.nan
+        if classes is not None and labels is not None:
+            kl = class_figures(classes[kept], labels, network.classes)[1]
+        return [between, frechet, frechet / between, kl]
 
-    between, frechet, ratio, *kl = distances(torch.ones(n, dtype=torch.bool))
+    between, frechet, ratio, kl = distances(torch.ones(n, dtype=torch.bool))
     kept = all_but_one(n)
-    _, *errors = standard_errors(torch.tensor([distances(subset) for subset in kept]), kept)
+    _, frechet_error, ratio_error, kl_error = standard_errors(torch.tensor([distances(x) for x in kept]), kept)
     precision, recall = precision_recall(ours, reference, neighbours=neighbours)
     data_precision, data_recall = precision_recall(real[0], reference, neighbours=neighbours)
     kept = halves(n, generator)
     shares = precision_recall_of_subsets(ours, reference, neighbours, kept)
-    errors[2:2] = standard_errors(shares, kept)
+    precision_error, recall_error = standard_errors(shares, kept)
     kernel, deviation = kernel_distance(ours, reference, seed=seed)
     covered = None if classes is None else len(classes.unique())
     return Fidelity(
         n, frechet, between, ratio, kernel, deviation,
         neighbours, precision, recall, data_precision, data_recall,
-        network.figures["task"], network.figures["accuracy"], time.perf_counter() - start, covered, *(kl or [None]),
-        None if inception is None else inception.name, *errors,
+        network.figures["task"], network.figures["accuracy"], time.perf_counter() - start,
+        covered, None if covered is None else kl, None if inception is None else inception.name,
+        frechet_error, ratio_error, precision_error, recall_error, None if covered is None else kl_error,
     )  # fmt: skip
 
 
