@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import math
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -99,20 +98,24 @@ def draw(model: Any, n: int, sampler: str, labels: Tensor | None, seed: int) -> 
     return rows.k, labels
 
 
+def every_image(model: Tractable) -> Tensor:
+    """All images that a model knows, in the order of their values, uint8 ``(N, C, H, W)``."""
+    every = itertools.product(range(model.levels), repeat=model.dimensions)
+    return dequantize(torch.tensor(list(every)).view(-1, *model.shape), model.levels)
+
+
 @torch.no_grad()
 def p_value(model: Tractable, k: Tensor, labels: Tensor | None) -> float:
     """Of the chi-square test of drawn levels ``k``, each of a class where ``labels`` are given.
 
     The cells are the images, or pairs of class and image.
     """
-    values = math.prod(model.shape)
-    every = torch.tensor(list(itertools.product(range(model.levels), repeat=values))).view(-1, *model.shape)
-    images, place = dequantize(every, model.levels), model.levels ** torch.arange(values - 1, -1, -1)
-    cell = (k.flatten(1) * place).sum(1)
+    images = every_image(model)
+    cell = (k.flatten(1) * model.levels ** torch.arange(model.dimensions - 1, -1, -1)).sum(1)
     if labels is None:
         p = model.log_prob(images).double().exp()
     else:
-        cell = cell + len(every) * labels
+        cell = cell + len(images) * labels
         of_class = torch.bincount(labels, minlength=model.classes) / len(k)
         p = (model.class_log_probs(images).double().exp() * of_class).T.flatten()
     assert abs(float(p.sum()) - 1) < 1e-4
