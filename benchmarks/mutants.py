@@ -186,7 +186,8 @@ def main() -> None:
             for stale in (file.parent / "__pycache__").glob(f"{file.stem}.*.pyc"):
                 stale.unlink()
             file.write_text(mutant.source, encoding="utf-8")
-            result = tested(folder, ROOMS[room])
+            own = (ROOT / "tests").rglob(f"test_{file.stem}.py")  # first
+            result = tested(folder, [*(str(test.relative_to(ROOT)) for test in own), *ROOMS[room]])
             file.write_text(original, encoding="utf-8")
             os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
             counts[result] += 1
