@@ -19,6 +19,7 @@ from limner.errors import LimnerError, reason_of
 from limner.files import append_line, locked, read_json_lines, write_text
 
 __all__ = [
+    "beside_training",
     "check_name",
     "find_run",
     "is_free",
@@ -31,11 +32,14 @@ __all__ = [
     "record_evaluation",
     "remove_run",
     "runs_folder",
+    "with_errors",
     "write_config",
 ]
 
 CONFIG, EVALUATIONS, LOCK = "config.toml", "evaluations.jsonl", ".lock"
 LONGEST_NAME = 200  # bytes: file systems take 255, and a run's temporary files are named after it
+# Figures of samples that have a standard error, and how that is written.
+ERRORS = {"frechet": ".3f", "frechet_ratio": ".2f", "precision": ".3f", "recall": ".3f", "class_kl": ".4f"}
 
 
 def runs_folder() -> Path:
@@ -205,8 +209,30 @@ def _figures(folder: Path, data: str) -> dict[str, Any]:
     if best := _of_most(found, "n", "nats_per_image"):
         row |= {"test_nats": best["nats_per_image"], "bits_per_dim": best["bits_per_dim"], "bound": best["bound"]}
     if best := _of_most(found, "samples", "frechet_ratio"):
-        row["frechet_ratio"] = best["frechet_ratio"]
+        row |= {name: best[name] for name in ("frechet_ratio", "frechet_ratio_standard_error") if name in best}
     return row
+
+
+def with_errors(record: Mapping[str, Any]) -> dict[str, Any]:
+    """An evaluation, and for each figure of its samples a text ``NAME_error``: ' ± 0.012', or '' where it has none."""
+    texts = {}
+    for name, form in ERRORS.items():
+        error = record.get(f"{name}_standard_error")
+        texts[f"{name}_error"] = "" if error is None else f" ± {error:{form}}"
+    return texts | dict(record)
+
+
+def beside_training(record: Mapping[str, Any]) -> str | None:
+    """Whether samples are ``nearer`` to the split than training images, ``as near`` or ``farther``.
+
+    Two standard errors decide; None where an evaluation has none.
+    """
+    if record.get("frechet_ratio_standard_error") is None:
+        return None
+    ratio = record["frechet_ratio"]
+    if abs(ratio - 1) <= 2 * record["frechet_ratio_standard_error"]:
+        return "as near"
+    return "nearer" if ratio < 1 else "farther"
 
 
 def _of_most(evaluations: list[dict[str, Any]], counted: str, figure: str) -> dict[str, Any] | None:

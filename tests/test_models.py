@@ -147,6 +147,38 @@ def test_every_parameter_gets_a_gradient(case):
         assert (parameter.grad != 0).any(), name
 
 
+def assert_finite_step(model, images, bf16):
+    model.train().zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        terms = model(images, torch.Generator().manual_seed(0))
+    torch.stack([term.float().mean() for term in terms.values()]).sum().backward()
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    for name, x in (terms | gradients).items():
+        assert torch.isfinite(x).all(), name
+
+
+def test_extreme_images_and_weights_give_numbers(case):
+    """All black, all white, one pixel; weights as they are, and so large that a value has a logit of ten thousand."""
+    model, _ = case
+    dot = torch.zeros(1, *model.shape, dtype=torch.uint8)
+    dot[0, 0, model.shape[1] // 2, model.shape[2] // 2] = 255
+    images = torch.cat([torch.zeros_like(dot), torch.full_like(dot, 255), dot, 255 - dot])
+    assert_finite_step(model, images, bf16=False)
+    assert_finite_step(model, images, bf16=True)
+    with torch.no_grad():
+        for _ in range(14):  # to 128 times where nothing grows: a bounded error, a spectral norm
+            terms = model(images, torch.Generator().manual_seed(0)).values()
+            if max(float(term.abs().max()) for term in terms) > 1e4 * model.dimensions:
+                break
+            for parameter in model.parameters():
+                parameter.mul_(2**0.5)
+    assert_finite_step(model, images, bf16=False)
+    assert_finite_step(model, images, bf16=True)
+    if isinstance(model.eval(), Samples):
+        drawn = model.sample(2, generator=torch.Generator().manual_seed(0))
+        assert torch.isfinite(scores(model, drawn)).all()
+
+
 def test_gradient_matches_float64(case):
     model, images = case
     gradients = {}

@@ -68,7 +68,7 @@ def data(source: Source, size: Size = None, fit: Fit = "crop", out: OutFile = No
 
 def runs(json: Json = False) -> None:
     """List the runs in runs/ (or $LIMNER_RUNS) with their figures, newest first."""
-    from limner.runs import list_runs, runs_folder
+    from limner.runs import list_runs, runs_folder, with_errors
 
     rows = list_runs()
     if json or not rows:
@@ -86,7 +86,7 @@ def runs(json: Json = False) -> None:
     for r in rows:
         sign = "≤ " if r.get("bound") == "lower" else ""
         formats = {"validation_nats": "{:.2f}", "test_nats": sign + "{:.2f}"}
-        formats |= {"bits_per_dim": sign + "{:.4f}", "frechet_ratio": "{:.2f}"}
+        formats |= {"bits_per_dim": sign + "{:.4f}", "frechet_ratio": "{:.2f}" + with_errors(r)["frechet_ratio_error"]}
         figures = [text.format(r[name]) if r.get(name) is not None else "" for name, text in formats.items()]
         source = Path(r.get("data", "")).name
         shown.add_row(r["run"], r.get("model", ""), source, r["status"], f"{r.get('step', 0):,}", *figures)

@@ -90,17 +90,23 @@ def _reconstruction(record: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _fidelity(r: Mapping[str, Any]) -> list[str]:
-    precision = f"precision {r['precision']:.3f} ({r['data_precision']:.3f})"
-    recall = f"recall {r['recall']:.3f} ({r['data_recall']:.3f}), k = {r['neighbours']}"
+def _fidelity(record: Mapping[str, Any]) -> list[str]:
+    from limner.runs import beside_training, with_errors
+
+    r = with_errors(record)
+    distance = f"Fréchet distance {r['frechet']:.3f}{r['frechet_error']} ({r['data_frechet']:.3f})"
+    near = beside_training(r)
+    precision = f"precision {r['precision']:.3f}{r['precision_error']} ({r['data_precision']:.3f})"
+    recall = f"recall {r['recall']:.3f}{r['recall_error']} ({r['data_recall']:.3f}), k = {r['neighbours']}"
     lines = [
         f"  {r['samples']:,} samples; in brackets what as many training images reach:",
-        f"  Fréchet distance {r['frechet']:.3f} ({r['data_frechet']:.3f}), ratio {r['frechet_ratio']:.2f}",
+        f"  {distance}, ratio {r['frechet_ratio']:.2f}{r['frechet_ratio_error']}",
+        *([f"  beside training images: {near}, as far as two standard errors tell"] if near else []),
         f"  kernel distance {r['kernel']:.4f} ± {r['kernel_deviation']:.4f}",
         f"  {precision}, {recall}",
     ]
     if "classes_covered" in r:
-        kl = f"KL of their histogram from the data's {r['class_kl']:.4f} nats"
+        kl = f"KL of their histogram from the data's {r['class_kl']:.4f}{r['class_kl_error']} nats"
         lines.append(f"  {r['classes_covered']:,} classes, {kl}")
     network = f"a network that tells {r['feature_task']} with accuracy {r['feature_accuracy']:.3f}"
     inception = f"{r['inception']}; classes of " if "inception" in r else ""
@@ -132,14 +138,17 @@ def compare(
     answer(json, records, *map(_row, records), str(path))
 
 
-def _row(r: Mapping[str, Any]) -> str:
+def _row(record: Mapping[str, Any]) -> str:
+    from limner.runs import with_errors
+
+    r = with_errors(record)
     sign = "≤ " if r.get("bound") == "lower" else ""
     text = "no likelihood"
     if "bound" in r:
         text = f"{sign}{r['nats_per_image']:.2f} nats, {sign}{r['bits_per_dim']:.4f} bits/dim"
     if "frechet" in r:
-        precision, recall = f"precision {r['precision']:.3f}", f"recall {r['recall']:.3f}"
-        text += f"  Fréchet ratio {r['frechet_ratio']:.2f}, {precision}, {recall}"
+        text += f"  Fréchet ratio {r['frechet_ratio']:.2f}{r['frechet_ratio_error']}"
+        text += f", precision {r['precision']:.3f}{r['precision_error']}, recall {r['recall']:.3f}{r['recall_error']}"
     if "mse" in r:
         text += f"  squared error {r['mse']:.5f} a value"
     return f"{r['run']:24} {r['model']:12} {text}"

@@ -1,113 +1,30 @@
 """How near samples come to the data, whether or not their model has a likelihood: distances between sets of images.
 
 Every figure is of features (``features.py``), so it has no meaning of its own: the same figure between training and
-test images, in sets of the same size, stands beside it.
+test images, in sets of the same size, stands beside it, and its standard error (``jackknife.py``; the kernel distance
+brings a deviation of its own).
 """
 
 from __future__ import annotations
 
+import math
 import time
-import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from limner.data.imageset import ImageSet, MemoryStore, Split
 from limner.errors import LimnerError
+from limner.evaluation.distances import Moments, kernel_distance, precision_recall, precision_recall_of_subsets
 from limner.evaluation.features import FeatureNetwork
 from limner.evaluation.inception import Inception
-from limner.noise import seeded
+from limner.evaluation.jackknife import all_but_one, halves, standard_errors
 
-__all__ = [
-    "FEWEST",
-    "Fidelity",
-    "class_figures",
-    "frechet_distance",
-    "kernel_distance",
-    "measure_fidelity",
-    "precision_recall",
-    "set_size",
-]
+__all__ = ["FEWEST", "Fidelity", "class_figures", "measure_fidelity", "set_size"]
 
 FEWEST = 50  # images in a set, below which none of this means anything
 PARTS = 5  # of the training split, whose distances from the reference are averaged
-SUBSETS, SUBSET = 100, 1000  # of the kernel distance
-ROUNDING = 1e-6  # of distances between features of variance 1: equal images are at a distance of 0
-
-
-def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """‖μ_a − μ_b‖² + Tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½) of features ``(N, D)`` and ``(M, D)``.
-
-    The squared 2-Wasserstein distance of the Gaussians with their moments (Heusel et al. 2017,
-    https://arxiv.org/abs/1706.08500, equation 6), in float64.
-    """
-    fid = _torchmetrics().fid.FrechetInceptionDistance(feature=torch.nn.Identity(), input_img_size=(a.shape[1],))
-    fid.update(a.double().cpu(), real=True)
-    fid.update(b.double().cpu(), real=False)
-    return float(fid.compute())
-
-
-def kernel_distance(a: Tensor, b: Tensor, *, seed: int = 0) -> tuple[float, float]:
-    """The squared maximum mean discrepancy for the kernel (xᵀy / D + 1)³ of features ``(N, D)`` and ``(M, D)``.
-
-    Binkowski et al. 2018, https://arxiv.org/abs/1801.01401, section 4: the mean over 100 random subsets of 1,000
-    images (half of them, if there are fewer than 2,000), and the standard deviation over these. Unbiased, so it may
-    be a little below 0.
-    """
-    kid = _torchmetrics().kid
-    size = min(SUBSET, len(a) // 2, len(b) // 2)
-    with seeded(seed), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the features are kept in memory
-        metric = kid.KernelInceptionDistance(feature=torch.nn.Identity(), subsets=SUBSETS, subset_size=size)
-        metric.update(a.double().cpu(), real=True)
-        metric.update(b.double().cpu(), real=False)
-        mean, deviation = metric.compute()
-    return float(mean), float(deviation)
-
-
-def _torchmetrics() -> Any:
-    """``torchmetrics.image``, which takes two seconds to import.
-
-    Raises:
-        LimnerError: It does not work here.
-    """
-    try:
-        import torchmetrics.image.fid
-        import torchmetrics.image.kid
-    except (ImportError, RuntimeError) as error:  # it imports a torchvision that it finds, whether or not that fits
-        raise LimnerError(
-            f"torchmetrics cannot be imported ({error}): install it, and a torchvision that fits this torch or none"
-        ) from error
-    return torchmetrics.image
-
-
-def precision_recall(generated: Tensor, reference: Tensor, *, neighbours: int = 3) -> tuple[float, float]:
-    """Which share of the generated lies within the data's manifold, and of the data within the generated one.
-
-    A set's manifold is the union of balls around its features ``(N, D)``, each as far as the k-th nearest of the same
-    set, k = ``neighbours`` (Kynkäänniemi et al. 2019, https://arxiv.org/abs/1904.06991, equations 1 and 2, with k = 3).
-
-    Raises:
-        LimnerError: There are not as many neighbours.
-    """
-    if not 1 <= neighbours < min(len(generated), len(reference)):
-        raise LimnerError(f"{neighbours} neighbours: choose at least 1, fewer than there are samples")
-    a, b = generated.double().cpu(), reference.double().cpu()
-    return _share_within(a, b, neighbours), _share_within(b, a, neighbours)
-
-
-def _share_within(points: Tensor, centres: Tensor, neighbours: int) -> float:
-    """The share of ``points`` that lie in a ball around any of ``centres``."""
-    from sklearn.metrics import pairwise_distances_chunked
-    from sklearn.neighbors import NearestNeighbors
-
-    x, y = points.numpy(), centres.numpy()
-    distances, _ = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(y).kneighbors()  # not to itself
-    reach = distances[:, -1] + ROUNDING
-    within = pairwise_distances_chunked(x, y, reduce_func=lambda d, start: (d <= reach).any(axis=1), working_memory=64)
-    return float(sum(part.sum() for part in within)) / len(x)
 
 
 def class_figures(classes: Tensor, labels: Tensor, k: int) -> tuple[int, float]:
@@ -142,6 +59,11 @@ class Fidelity:
         classes_covered: How many classes the network sees among the samples; None without labels, as the next.
         class_kl: KL(histogram of these classes ‖ histogram of the training labels), nats.
         inception: The file whose features were taken in place of the network's, for all but the classes.
+        frechet_standard_error: Over the choice of all images, as the others.
+        frechet_ratio_standard_error: What the choice of the reference does to both distances cancels.
+        precision_standard_error: Of ``precision``.
+        recall_standard_error: Of ``recall``.
+        class_kl_standard_error: None without labels. The training labels are taken as they are.
     """
 
     samples: int
@@ -161,6 +83,11 @@ class Fidelity:
     classes_covered: int | None = None
     class_kl: float | None = None
     inception: str | None = None
+    frechet_standard_error: float | None = None
+    frechet_ratio_standard_error: float | None = None
+    precision_standard_error: float | None = None
+    recall_standard_error: float | None = None
+    class_kl_standard_error: float | None = None
 
 
 def measure_fidelity(
@@ -199,20 +126,35 @@ def measure_fidelity(
     others = order[n:] if split == "train" else torch.randperm(len(train), generator=generator)
     real = [_features(looks, train, part) for part in others.split(n)[:PARTS] if len(part) == n]
     ours = _features(looks, Split(MemoryStore(generated)), torch.arange(n))
-    between = max(sum(frechet_distance(part, reference) for part in real) / len(real), 1e-12)
-    frechet = frechet_distance(ours, reference)
-    kernel, deviation = kernel_distance(ours, reference, seed=seed)
+    labels = train.labels if network.classes else None
+    classes = None if labels is None else torch.cat([network.classify(x).cpu() for x in generated[:n].split(500)])
+
+    def distances(kept: Tensor) -> list[float]:
+        """Of these images, bool ``(n,)``: of the training images' and the samples' features, the ratio, classes' KL."""
+        target = Moments.of(reference[kept])
+        between = max(sum(target.distance(Moments.of(x[kept])) for x in real) / len(real), 1e-12)
+        frechet = target.distance(Moments.of(ours[kept]))
+        kl = math.nan
+        if classes is not None and labels is not None:
+            kl = class_figures(classes[kept], labels, network.classes)[1]
+        return [between, frechet, frechet / between, kl]
+
+    between, frechet, ratio, kl = distances(torch.ones(n, dtype=torch.bool))
+    kept = all_but_one(n)
+    _, frechet_error, ratio_error, kl_error = standard_errors(torch.tensor([distances(x) for x in kept]), kept)
     precision, recall = precision_recall(ours, reference, neighbours=neighbours)
     data_precision, data_recall = precision_recall(real[0], reference, neighbours=neighbours)
-    covered, kl = None, None
-    if network.classes and train.labels is not None:
-        classes = torch.cat([network.classify(part) for part in generated[:n].split(500)])
-        covered, kl = class_figures(classes, train.labels, network.classes)
+    kept = halves(n, generator)
+    shares = precision_recall_of_subsets(ours, reference, neighbours, kept)
+    precision_error, recall_error = standard_errors(shares, kept)
+    kernel, deviation = kernel_distance(ours, reference, seed=seed)
+    covered = None if classes is None else len(classes.unique())
     return Fidelity(
-        n, frechet, between, frechet / between, kernel, deviation,
+        n, frechet, between, ratio, kernel, deviation,
         neighbours, precision, recall, data_precision, data_recall,
-        network.figures["task"], network.figures["accuracy"], time.perf_counter() - start, covered, kl,
-        None if inception is None else inception.name,
+        network.figures["task"], network.figures["accuracy"], time.perf_counter() - start,
+        covered, None if covered is None else kl, None if inception is None else inception.name,
+        frechet_error, ratio_error, precision_error, recall_error, None if covered is None else kl_error,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from limner.evaluation import bits_per_dim
 from limner.models import Samples, Scores, with_article
 from limner.reports.html import Block, Cell, Section, Table, Text
 from limner.reports.run_view import Rows, RunView
+from limner.runs import beside_training, with_errors
 from limner.training.journal import read_metrics
 
 __all__ = [
@@ -25,14 +26,15 @@ __all__ = [
 # Columns of tables: what is above them, and how the figures of a measurement are written in them.
 FIDELITY = {
     "samples": "{samples:,}",
-    "Fréchet ratio": "{frechet_ratio:.2f}",
-    "Fréchet distance": "{frechet:.3f} ({data_frechet:.3f})",
+    "Fréchet ratio": "{frechet_ratio:.2f}{frechet_ratio_error}",
+    "beside training images": "{near}",
+    "Fréchet distance": "{frechet:.3f}{frechet_error} ({data_frechet:.3f})",
     "kernel distance": "{kernel:.4f} ± {kernel_deviation:.4f}",
-    "precision": "{precision:.3f} ({data_precision:.3f})",
-    "recall": "{recall:.3f} ({data_recall:.3f})",
+    "precision": "{precision:.3f}{precision_error} ({data_precision:.3f})",
+    "recall": "{recall:.3f}{recall_error} ({data_recall:.3f})",
     "k": "{neighbours}",
     "classes": "{classes_covered:,}",
-    "KL of classes": "{class_kl:.4f}",
+    "KL of classes": "{class_kl:.4f}{class_kl_error}",
 }
 RECONSTRUCTION = {
     "images": "{n:,}",
@@ -88,10 +90,16 @@ def likelihood_table(rows: Rows) -> Block:
 def fidelity_sections(rows: Rows) -> list[Section]:
     """A table of the samples' figures, where there are any."""
     old = {"neighbours": 3}  # evaluations of earlier versions do not say it
-    compared = [(run, old | dict(e)) for run, e in rows if "frechet" in e]
+    compared = []
+    for run, e in rows:
+        if "frechet" in e:
+            near = beside_training(e)
+            compared.append((run, old | with_errors(e) | ({"near": near} if near else {})))
     notes = [
-        "In brackets: what as many training images reach. A ratio of 1 is as near to the split as they are.",
-        "± is the standard deviation over random subsets. KL in nats, of the classes seen from those of the data.",
+        "In brackets: what as many training images reach. A ratio of 1 is as near to the split as they are; nearer or "
+        "farther is said beyond two standard errors.",
+        "± is one standard error over the images (jackknife); of the kernel distance the standard deviation over "
+        "random subsets. KL in nats, of the classes seen from those of the data.",
         "Precision and recall: within the k-th nearest neighbour.",
         *sorted({_looked_at_with(e) for _, e in compared}),
     ]

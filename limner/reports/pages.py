@@ -17,7 +17,7 @@ from limner.models.contracts import describe_shape
 from limner.reports import codes, curves, draw, metrics
 from limner.reports.html import Bitmap, Code, Row, Section, Text, render
 from limner.reports.run_view import SAMPLES, Rows, RunView
-from limner.runs import read_evaluations
+from limner.runs import read_evaluations, with_errors
 
 __all__ = ["README", "REPORT", "write_comparison", "write_run_pages"]
 
@@ -30,7 +30,8 @@ CARD = {  # the tables of a model card: header and row, by a figure that their m
     ),
     "frechet": (
         "data | split | samples | Fréchet ratio | precision | recall",
-        "{data} | {split} | {samples} | {frechet_ratio:.2f} | {precision:.3f} | {recall:.3f}",
+        "{data} | {split} | {samples} | {frechet_ratio:.2f}{frechet_ratio_error} | {precision:.3f}{precision_error} | "
+        "{recall:.3f}{recall_error}",
     ),
     "mse": ("data | split | images | squared error a value", "{data} | {split} | {n} | {mse:.5f}"),
 }
@@ -118,7 +119,7 @@ def _model_card(run: RunView, evaluations: Sequence[Mapping[str, Any]]) -> str:
         found = [e for e in evaluations if figure in e]
         if found:
             tables += f"| {header} |\n|{'---|' * len(header.split('|'))}\n"
-            tables += "".join(f"| {row.format(**e, note=_note(e))} |\n" for e in found) + "\n"
+            tables += "".join(f"| {row.format(**with_errors(e), note=_note(e))} |\n" for e in found) + "\n"
     use = "again = run.reconstruct(images)  # both uint8 (B, C, H, W)"
     if isinstance(run.model, Samples):
         use = "images = run.sample(16)        # uint8 (16, C, H, W)"

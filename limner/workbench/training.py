@@ -22,7 +22,7 @@ from limner.data.imageset import Split
 from limner.data.options import FitMode
 from limner.errors import LimnerError
 from limner.evaluation import feature_network
-from limner.evaluation.fidelity import frechet_distance
+from limner.evaluation.distances import frechet_distance
 from limner.files import sweep
 from limner.models import Model, Samples, Scores, families, family, with_article
 from limner.models.contracts import ConditionalConfig

@@ -1,5 +1,6 @@
 """Every pixel likelihood sums to 1, far into the tails; its gradients and its draws are right."""
 
+import itertools
 import math
 
 import pytest
@@ -7,7 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limner.distributions import HEADS, Bernoulli, Categorical, DiscretizedGaussian, default_head
+from limner.distributions import (
+    HEADS,
+    Bernoulli,
+    Categorical,
+    DiscretizedGaussian,
+    LogisticMixture,
+    LogisticPixels,
+    default_head,
+)
 from limner.errors import LimnerError
 
 
@@ -32,6 +41,27 @@ def test_sums_to_one(head, levels, spread):
     log_probs = over_all_levels(p, levels)
     assert log_probs.shape == (levels, 3, 2, 4, 5)
     assert log_probs.exp().sum(0) == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("head", "levels"), [("sigmoid", 2), ("softmax", 4), ("gaussian", 4), ("logistic", 4)])
+def test_a_sum_of_one_and_finite_gradients_at_ten_thousand(head, levels, dtype):
+    """Whatever parameters are ±10,000, and in all combinations with 0."""
+    count = LogisticMixture.count(1, 2) if head == "logistic" else HEADS[head].count(levels)
+    every = list(itertools.product((-1e4, 0.0, 1e4), repeat=count))
+    parameters = torch.tensor(every, dtype=dtype).view(-1, 1, count, 1, 1).requires_grad_()
+    if head == "logistic":
+        p = LogisticPixels(parameters.squeeze(1), 1, levels)
+    else:
+        p = HEADS[head].from_parameters(parameters, levels)
+    log_probs = over_all_levels(p, levels)
+    assert (log_probs.detach().exp().sum(0) - 1).abs().max() < 1e-6
+    log_probs.sum().backward()
+    assert torch.isfinite(parameters.grad).all()
+    for u in (0.0, 0.5, 1 - 1e-12):
+        k = p.icdf(torch.full((len(every), 1, 1, 1), u, dtype=torch.float64))
+        assert ((k >= 0) & (k < levels)).all()
+        assert torch.isfinite(p.log_prob(k)).all()
 
 
 @pytest.mark.parametrize("mean", [-40.0, -1.0, 0.0, 0.5, 1.0, 1.3, 40.0])
@@ -82,13 +112,14 @@ def test_gradients_are_finite_far_out():
 def test_icdf_draws_from_the_distribution(head, levels):
     """Equally spaced uniforms through the inverse CDF give each level its probability."""
     n = 20_000
-    parameters = random_parameters(head, levels, 0.7)[:1, :1, :, :1, :1]
+    parameters = random_parameters(head, levels, 0.1)[:1, :1, :, :1, :1]
     p = HEADS[head].from_parameters(parameters.expand(1, 1, -1, 1, n), levels)
     u = ((torch.arange(n, dtype=torch.float64) + 0.5) / n).view(1, 1, 1, n)
     k = p.icdf(u).flatten()
     assert (k.diff() >= 0).all()
     frequencies = torch.bincount(k, minlength=levels) / n
     expected = over_all_levels(p, levels)[..., 0].flatten().exp()
+    assert (expected > 0.03).sum() >= min(levels, 3)
     assert frequencies.double() == pytest.approx(expected.double(), abs=2 / n)
 
 

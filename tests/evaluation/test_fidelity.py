@@ -6,7 +6,15 @@ import torch
 from limner.data.imageset import ImageSet, MemoryStore, Split
 from limner.errors import LimnerError
 from limner.evaluation import Inception, measure_fidelity
-from limner.evaluation.fidelity import class_figures, frechet_distance, kernel_distance, precision_recall
+from limner.evaluation.distances import (
+    frechet_distance,
+    kernel_distance,
+    precision_recall,
+    precision_recall_of_subsets,
+)
+from limner.evaluation.fidelity import class_figures
+from limner.evaluation.jackknife import all_but_one, halves, standard_errors
+from limner.runs import beside_training
 
 
 @pytest.fixture
@@ -30,6 +38,61 @@ def test_frechet_distance_of_gaussians_is_the_closed_form(generator):
     turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))
     assert frechet_distance(a @ turn, b @ turn) == pytest.approx(12.25, rel=1e-6)
     assert frechet_distance(b, a) == pytest.approx(12.25, rel=1e-6)
+
+
+def test_frechet_distance_is_that_of_torchmetrics(generator):
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    a = torch.randn(40, 64, generator=generator, dtype=torch.float64)  # covariances without an inverse
+    b = (
+        2
+        + torch.randn(300, 64, generator=generator, dtype=torch.float64)
+        @ torch.rand(64, 64, generator=generator).double()
+    )
+    fid = FrechetInceptionDistance(feature=torch.nn.Identity(), input_img_size=(64,))
+    fid.update(a, real=True)
+    fid.update(b, real=False)
+    assert frechet_distance(a, b) == pytest.approx(float(fid.compute()), rel=1e-6)
+
+
+def test_precision_and_recall_of_subsets_are_those_of_sets_as_small(generator):
+    a, b = (torch.randn(120, 3, generator=generator) for _ in range(2))
+    kept = halves(120, generator)
+    assert torch.equal(kept[:10], ~kept[10:])
+    shares = precision_recall_of_subsets(a, b, 3, kept)
+    for subset, each in zip(kept, shares.tolist(), strict=True):
+        assert tuple(each) == precision_recall(a[subset], b[subset])
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error(generator):
+    x = torch.randn(2000, generator=generator, dtype=torch.float64)
+    for kept in (all_but_one(2000), halves(2000, generator)):
+        assert kept.shape == (20, 2000)
+        (error,) = standard_errors(torch.stack([x[subset].mean()[None] for subset in kept]), kept)
+        assert error == pytest.approx(2000**-0.5, rel=0.4)  # of 20 subsets it is known to a sixth
+
+
+def test_two_standard_errors_decide_what_is_nearer():
+    for ratio, said in ((0.55, "nearer"), (0.65, "as near"), (1.35, "as near"), (1.45, "farther")):
+        assert beside_training({"frechet_ratio": ratio, "frechet_ratio_standard_error": 0.2}) == said
+    assert beside_training({"frechet_ratio": 0.1}) is None
+
+
+def test_real_images_are_within_the_error_of_training_images(digits, network, generator):
+    """python -m benchmarks.error_bars: of 200 such draws the ratio was 0.44 to 2.89, in 196 within two errors of 1."""
+    everything = torch.cat([split.first(9999) for split in digits.splits.values()])
+    ratios, errors = [], []
+    for seed in range(4):
+        ours, test, train = everything[torch.randperm(1797, generator=generator)].split([250, 250, 1297])
+        splits = {"train": Split(MemoryStore(train)), "test": Split(MemoryStore(test))}
+        f = measure_fidelity(ours, ImageSet("x", digits.shape, 17, splits), network, seed=seed)
+        ratios.append(f.frechet_ratio)
+        errors.append(f.frechet_ratio_standard_error)
+        assert 0.01 < f.precision_standard_error < 0.05  # 0.020 over many draws
+        assert 0.01 < f.recall_standard_error < 0.05
+    away = abs(torch.tensor(ratios) - 1)
+    assert (away <= 2 * torch.tensor(errors)).all()
+    assert 0.1 < min(errors) < max(errors) < 2  # 0.38 over many draws
 
 
 def test_kernel_distance_of_points_is_the_closed_form():
@@ -163,7 +226,7 @@ def test_a_torchvision_that_does_not_fit_is_named(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", broken)
     with pytest.raises(LimnerError, match=r"torchmetrics cannot be imported \(operator torchvision::nms"):
-        frechet_distance(torch.zeros(5, 2), torch.ones(5, 2))
+        kernel_distance(torch.zeros(5, 2), torch.ones(5, 2))
 
 
 class Means(torch.nn.Module):

@@ -15,8 +15,9 @@ LIKELIHOOD = {"n", "nats_per_image", "nats_standard_error", "bits_per_dim", "bou
 FIDELITY = {
     "samples", "frechet", "data_frechet", "frechet_ratio", "kernel", "kernel_deviation", "neighbours",
     "precision", "recall", "data_precision", "data_recall", "feature_task", "feature_accuracy", "fidelity_seconds",
+    *(f"{name}_standard_error" for name in ("frechet", "frechet_ratio", "precision", "recall")),
 }  # fmt: skip
-CLASSES = {"classes_covered", "class_kl"}
+CLASSES = {"classes_covered", "class_kl", "class_kl_standard_error"}
 NAMED = {"run", "model", "step", "data", "split"}
 
 
@@ -53,7 +54,13 @@ def test_without_a_likelihood_fidelity_is_what_there_is(home, limner):
     assert "test_nats" not in row
     said = limner("evaluate", "gan", "--limit", "60")
     assert "gan (gan) on digits, test, 60 samples:\n  no likelihood\n" in said.out
-    assert re.search(r"Fréchet distance [0-9.]+ \([0-9.]+\), ratio [0-9.]+\n", said.out)
+    assert re.search(r"Fréchet distance [0-9.]+ ± [0-9.]+ \([0-9.]+\), ratio [0-9.]+ ± [0-9.]+\n", said.out)
+    assert "  beside training images: farther, as far as two standard errors tell\n" in said.out
+    assert re.search(
+        r"precision [0-9.]+ ± [0-9.]+ \([0-9.]+\), recall [0-9.]+ ± [0-9.]+ \([0-9.]+\), k = 3\n", said.out
+    )
+    assert re.search(r"KL of their histogram from the data's [0-9.]+ ± [0-9.]+ nats\n", said.out)
+    assert "± " in limner("runs").out
     assert "tells labels with accuracy 0.9" in said.out
 
 
@@ -78,10 +85,25 @@ def test_pages_say_what_was_measured(home, limner):
     record = limner("evaluate", "pixelcnn", "--fidelity", "--json").record
     page = workbench.open_run("pixelcnn").report().read_text(encoding="utf-8")
     assert "Fidelity of samples" in page
-    assert f"{record['frechet']:.3f} ({record['data_frechet']:.3f})" in page
+    assert f"{record['frechet']:.3f} ± {record['frechet_standard_error']:.3f} ({record['data_frechet']:.3f})" in page
+    assert ">farther</td>" in page
     card = (home / "runs" / "pixelcnn" / "README.md").read_text(encoding="utf-8")
-    assert f"| {record['frechet_ratio']:.2f} | {record['precision']:.3f} | {record['recall']:.3f} |" in card
+    figures = {"frechet_ratio": ".2f", "precision": ".3f", "recall": ".3f"}
+    cells = (f"{record[name]:{form}} ± {record[f'{name}_standard_error']:{form}}" for name, form in figures.items())
+    assert f"| {' | '.join(cells)} |" in card
     assert "Fidelity of samples" not in workbench.open_run("vae").report().read_text(encoding="utf-8")
+
+
+def test_figures_of_earlier_versions_have_no_error_and_stay(home, limner):
+    record = limner("evaluate", "gan", "--json").record
+    old = {name: value for name, value in record.items() if not name.endswith("_standard_error")}
+    (home / "runs" / "gan" / "evaluations.jsonl").write_text(json.dumps(old) + "\n")
+    page = workbench.open_run("gan").report().read_text(encoding="utf-8")
+    assert f">{record['frechet_ratio']:.2f}</td>" in page
+    assert "farther<" not in page
+    card = (home / "runs" / "gan" / "README.md").read_text(encoding="utf-8")
+    assert f"| {record['frechet_ratio']:.2f} | {record['precision']:.3f} | {record['recall']:.3f} |" in card
+    assert next(row for row in limner("runs", "--json").record if row["run"] == "gan")["status"] == "finished"
 
 
 def test_compare_puts_all_families_on_one_page(home, limner):
@@ -95,10 +117,14 @@ def test_compare_puts_all_families_on_one_page(home, limner):
     assert "no likelihood" in page
     assert f"{exact['nats_per_image']:.2f}" in page
     for record in said.record:
-        assert f"{record['frechet']:.3f} ({record['data_frechet']:.3f})" in page
+        assert (
+            f"{record['frechet']:.3f} ± {record['frechet_standard_error']:.3f} ({record['data_frechet']:.3f})" in page
+        )
         assert record["data_frechet"] == exact["data_frechet"]  # the same yardstick
     said = limner("compare", "gan")
-    assert re.search(r"gan +gan +no likelihood  Fréchet ratio [0-9.]+, precision [0-9.]+, recall [0-9.]+\n", said.out)
+    assert re.search(
+        r"gan +gan +no likelihood  Fréchet ratio [0-9.]+ ± .+, precision .+ ± .+, recall .+ ± .+\n", said.out
+    )
 
 
 def test_compare_measures_likelihoods_alone_unless_asked(home, limner):

@@ -10,7 +10,7 @@ from limner.errors import LimnerError
 from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from limner.models.patch_pixelcnn import PatchPixelCNN, PatchPixelCNNConfig
 from limner.sampling import complete, is_suffix
-from limner.sampling.completion import gibbs_passes
+from limner.sampling.completion import _effective_samples, gibbs_passes
 
 
 def model_of(shape=(1, 3, 3), levels=2, classes=0, seed=1):
@@ -201,6 +201,11 @@ def test_rows_and_gibbs_values_are_reported():
     )  # fmt: skip
     assert rows == [(row, (3, 1, 4, 3)) for row in range(4)]
     assert values == [(i, 4) for i in range(1, 5)]
+
+
+def test_effective_samples_of_equal_weights_are_all_and_of_one_that_outweighs_them_one():
+    assert _effective_samples(torch.zeros(5)) == pytest.approx(5)
+    assert _effective_samples(torch.tensor([0.0, -50.0, -60.0])) == pytest.approx(1)
 
 
 def test_is_suffix():
