@@ -3,21 +3,49 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import struct
+import sys
+import threading
+import tokenize
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from limner.errors import LimnerError, reason_of
 
-__all__ = ["DAMAGE", "read_bytes", "sibling"]
+__all__ = ["DAMAGE", "Turnstile", "read_bytes", "sibling"]
 
 CHUNK = 1 << 22
 # What numpy and Pillow were seen to let escape on damaged files, and what a file or a zip member adds when it is read
 DAMAGE = (
-    OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, RuntimeError, MemoryError, struct.error,
-    zlib.error, zipfile.BadZipFile,
+    OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, RuntimeError, MemoryError, ArithmeticError,
+    struct.error, tokenize.TokenError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+    *([import_module("compression.zstd").ZstdError] if sys.version_info >= (3, 14) else []),
 )  # fmt: skip
+
+
+class Turnstile:
+    """Lets threads in as long as what they need together stays below ``most`` bytes; one alone always."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.inside, self.changed = most, 0, threading.Condition()
+
+    @contextmanager
+    def room(self, size: int) -> Iterator[None]:
+        """Wait until there is room for ``size`` bytes, and keep it."""
+        with self.changed:
+            self.changed.wait_for(lambda: not self.inside or self.inside + size <= self.most)
+            self.inside += size
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.inside -= size
+                self.changed.notify_all()
 
 
 def read_bytes(path: Path, limit: int) -> bytearray:
