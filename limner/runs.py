@@ -14,7 +14,7 @@ import tomli_w
 from msgspec import DecodeError, toml
 
 from limner.errors import LimnerError
-from limner.files import read_json_lines, write_text
+from limner.files import is_number, read_json_lines, write_text
 
 __all__ = [
     "check_name",
@@ -29,6 +29,14 @@ __all__ = [
 ]
 
 CONFIG, EVALUATIONS = "config.toml", "evaluations.jsonl"
+# What a measurement has as text and as a list, all else being numbers; and what it needs to have by what it measures.
+TEXTS, LISTS = {"run", "model", "data", "split", "bound", "inception", "feature_task"}, {"accuracies"}
+NEEDED = {
+    "bound": {"n", "nats_per_image", "bits_per_dim"},
+    "frechet": {"samples", "frechet_ratio", "precision", "recall", "feature_task", "feature_accuracy"},
+    "mse": {"n", "mse"},
+    "accuracies": {"n", "seeds"},
+}
 
 
 def runs_folder() -> Path:
@@ -119,8 +127,17 @@ def record_evaluation(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_evaluations(folder: Path) -> list[dict[str, Any]]:
-    """All measurements of a run, oldest first."""
-    return read_json_lines(folder / EVALUATIONS)
+    """All measurements of a run, oldest first; a line that is none of ours is left out."""
+    return [record for record in read_json_lines(folder / EVALUATIONS) if _is_measurement(record)]
+
+
+def _is_measurement(record: Mapping[str, Any]) -> bool:
+    return all(
+        needed | {"data", "split"} <= record.keys() for figure, needed in NEEDED.items() if figure in record
+    ) and all(
+        isinstance(v, str) if k in TEXTS else isinstance(v, list) if k in LISTS else is_number(v)
+        for k, v in record.items()
+    )
 
 
 def list_runs() -> list[dict[str, Any]]:
@@ -135,7 +152,16 @@ def list_runs() -> list[dict[str, Any]]:
             config = read_config(folder)
             row |= {"model": str(config["model"]), "data": str(config["data"]["source"])}
             rows.append(row | _figures(folder, row["data"]))
-        except (LimnerError, OSError, LookupError, TypeError, ValueError, AttributeError):
+        except (
+            LimnerError,
+            OSError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        ):
             rows.append(row | {"status": "unreadable"})
     return rows
 
@@ -147,7 +173,7 @@ def _figures(folder: Path, data: str) -> dict[str, Any]:
     row: dict[str, Any] = {"status": status, "step": int(state.get("step", 0))}
     kept = [(r["validation"], r["step"]) for r in read_json_lines(folder / "metrics.jsonl") if r.get("kept")]
     validation, step = kept[-1] if kept else ({}, row["step"])
-    row |= {f"validation_{k}": validation[k] for k in ("nats", "distance") if k in validation}
+    row |= {f"validation_{k}": validation[k] for k in ("nats", "distance") if is_number(validation.get(k))}
     wanted = ("test", data, step)  # figures of other weights are old
     found = [e for e in read_evaluations(folder) if (e.get("split"), e.get("data"), e.get("step")) == wanted]
     if best := _of_most(found, "n", "nats_per_image"):

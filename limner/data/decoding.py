@@ -129,8 +129,11 @@ def quiet() -> Iterator[None]:
 @contextmanager
 def _opened(stream: BinaryIO) -> Iterator[Image.Image]:
     try:
-        with Image.open(stream, formats=_formats()) as image, _turnstile.room(WORKING * image.width * image.height):
-            yield image
+        with Image.open(stream, formats=_formats()) as image:
+            if not all(isinstance(side, int) and side > 0 for side in image.size):  # some formats write it as text
+                raise ValueError(f"its header says {image.width}×{image.height} pixels")
+            with _turnstile.room(WORKING * image.width * image.height):
+                yield image
     except FAILURES as error:
         raise Unreadable(_reason(error, stream)) from error
 

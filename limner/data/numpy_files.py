@@ -96,8 +96,12 @@ def whole_numbers(labels: Mapping[str, np.ndarray], path: Path) -> tuple[dict[st
         flat[part] = column
     if not flat:
         return {}, ()
-    values, indices = np.unique(np.concatenate(list(flat.values())), return_inverse=True)
-    names = tuple(value.decode("utf8", "replace") if isinstance(value, bytes) else str(value) for value in values)
+    try:
+        values, indices = np.unique(np.concatenate(list(flat.values())), return_inverse=True)
+        texts = [value if isinstance(value, bytes) else str(value).encode("utf8", "replace") for value in values]
+    except DAMAGE as error:  # texts may be of letters that there are not
+        raise LimnerError(f"{path}: cannot read its labels: {reason_of(error)}") from error
+    names = tuple(text.decode("utf8", "replace") for text in texts)
     ends = np.cumsum([len(column) for column in flat.values()])[:-1]
     return dict(zip(flat, np.split(indices.astype(np.int64), ends), strict=True)), names
 

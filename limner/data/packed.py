@@ -23,7 +23,7 @@ CHUNK = 1 << 22
 # What numpy and Pillow were seen to let escape on damaged files, and what a file or a zip member adds when it is read
 DAMAGE = (
     OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, RuntimeError, MemoryError, ArithmeticError,
-    struct.error, tokenize.TokenError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+    SystemError, struct.error, tokenize.TokenError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
     *([import_module("compression.zstd").ZstdError] if sys.version_info >= (3, 14) else []),
 )  # fmt: skip
 

@@ -127,7 +127,7 @@ class Objective(ABC, Generic[M]):
             self.random.set_state(noise)
             if own.type == "cuda":
                 torch.cuda.set_rng_state(tensors["cuda_generator"], own)
-        except (KeyError, RuntimeError, TypeError) as error:
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
             raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error
 
     def check_weights(self, step: int) -> None:
