@@ -101,11 +101,12 @@ def fuzz(
     single = [name for name in written if name in KINDS]  # eight images at a time
     runs = [name for name in written if name.startswith("run/")]
     groups = [group for group in (single, [n for n in written if n not in (*single, *runs)], runs) if group]
+    weights = [1 if group is runs else 2 for group in groups]  # runs take longest
     before, i = _peak(), first
     with tempfile.TemporaryDirectory() as place:
         while not enough(tally):
             chance = random.Random(f"{seed} {i}")
-            kind, folder = chance.choice(chance.choice(groups)), Path(place) / "input"
+            kind, folder = chance.choice(chance.choices(groups, weights)[0]), Path(place) / "input"
             folder.mkdir()
             i += 1
             n, read = written[kind](folder, chance)

@@ -112,11 +112,12 @@ class _Whole:
         run = place.name
         config = self.configs[run].with_training(epochs=2.0, evaluations=1)
         objective = SingleLoss(self.configs[run].build(), config.recipe.training, Fabric(accelerator="cpu"))
-        splits = [self.data.split(name) for name in ("train", "validation")]
-        going = loop._Run(objective, *splits, place, loop.Hooks())
+        train, validation = self.data.split("train"), self.data.split("validation")
+        going = loop._Run(objective, train, validation, place, loop.Hooks())
         going.started = going.saved = going.shown = going.planned = 0.0
         going._restore()
-        for images in map(going.batches.at, range(2)):
+        going.next_log = 2.0  # no line is due
+        for images in map(going.batches.at, range(0 if going._finished() else 2)):
             going._log(objective.step(images, going.schedule.factor(going.step), going.step), 1.0)
         going._show()
 

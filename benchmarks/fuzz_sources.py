@@ -9,6 +9,7 @@ import struct
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, features
@@ -19,9 +20,10 @@ from limner.data import ImageSet, load, named
 __all__ = ["LIMIT", "sources"]
 
 LIMIT = 1 << 26  # bytes that a data set may take: what goes a GiB beyond is an escape
-KINDS = {
+KINDS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "png": [("PNG", {})], "jpg": [("JPEG", {}), ("JPEG", {"progressive": True})], "gif": [("GIF", {})],
-    "bmp": [("BMP", {})], "tif": [("TIFF", {}), *(("TIFF", {"compression": name}) for name in ("tiff_lzw", "jpeg"))],
+    "bmp": [("BMP", {})], "tif": [("TIFF", {}), ("TIFF", {"compression": "jpeg"}),
+            ("TIFF", {"compression": "tiff_lzw"})],
     "webp": [("WEBP", {"lossless": True}), ("WEBP", {})], "tga": [("TGA", {}), ("TGA", {"compression": "tga_rle"})],
     "ppm": [("PPM", {})], "ico": [("ICO", {})], "pcx": [("PCX", {})], "sgi": [("SGI", {})], "jp2": [("JPEG2000", {})],
     "dds": [("DDS", {})], "icns": [("ICNS", {})], "im": [("IM", {})], "avif": [("AVIF", {})],
@@ -93,7 +95,7 @@ def _zip(images: list[bytes]) -> Write:
 
 def _npz(folder: Path, chance: random.Random) -> Case:
     labels = np.arange(12)
-    arrays = {"x_train": ARRAY, "y_train": labels, "x_test": ARRAY[:3], "y_test": labels[:3]}
+    arrays: dict[str, np.ndarray] = {"x_train": ARRAY, "y_train": labels, "x_test": ARRAY[:3], "y_test": labels[:3]}
     many = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
     members = chance.choice((many, {"images.npy": _npy(ARRAY), "labels.npy": _npy(np.array(list("abcdefghijkl")))}))
     (folder / "a.npz").write_bytes(damaged_zip(members, chance))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from limner.data.arrays import Rows, assemble, check_count
+from limner.data.arrays import Rows, assemble, check_room
 from limner.data.imageset import ImageSet
 from limner.data.numpy_files import whole_numbers
 from limner.data.options import SLACK, Options, too_large
@@ -66,7 +66,7 @@ def read_amat(path: Path, options: Options) -> ImageSet:
     for part, file in files.items():
         parsed[part] = parse_amat(file, limit)
         limit -= parsed[part][0].nbytes
-        check_count(str(file), len(parsed[part][0]), options.memory_limit)
+        check_room(str(file), {part: parsed[part][0].shape}, options.memory_limit)
     given = {part: labels for part, (_, labels) in parsed.items() if labels is not None}
     indices, label_names = whole_numbers(given, path)
     parts = {part: Rows(images, indices.get(part)) for part, (images, _) in parsed.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from limner.data.splitting import ALL, HELD_OUT, content_hash, doubles, hold_out
 from limner.data.stores import FileStore
 from limner.errors import LimnerError
 
-__all__ = ["Rows", "assemble", "channels_first", "check_count"]
+__all__ = ["Rows", "assemble", "channels_first", "check_room"]
 
 BLOCK, VALUES = 2048, 1 << 23  # images converted at once, and their values
 LARGEST = 1 << 25  # values of an image
@@ -79,14 +80,19 @@ def channels_first(array: np.ndarray) -> np.ndarray | None:
     return array if array.ndim == 4 and array.shape[1] in (1, 3) else None
 
 
-def check_count(source: str, n: int, limit: int) -> None:
-    """Refuse more images than can be kept book of.
+def check_room(source: str, shapes: Mapping[str, tuple[int, ...]], limit: int) -> None:
+    """Refuse more images than can be kept book of, or larger ones than are computed with; ``shapes`` of all parts.
 
     Raises:
         LimnerError: There are.
     """
+    n = sum(shape[0] for shape in shapes.values())
     if n * BOOKKEEPING > limit + SLACK:
         raise too_large(source, f"{n:,} images, which need {BOOKKEEPING} bytes each besides their pixels", limit)
+    for shape in shapes.values():
+        if math.prod(shape[1:]) > LARGEST:
+            sizes = "×".join(map(str, shape[1:]))
+            raise LimnerError(f"{source}: images of {sizes} values are too large for an array: give them as files")
 
 
 def assemble(
@@ -110,7 +116,7 @@ def assemble(
         LimnerError: The parts are empty or of different shapes, or there is nothing to train on.
     """
     channels, *native = _common_shape(parts, options.source)
-    check_count(options.source, sum(map(len, parts.values())), options.memory_limit)
+    check_room(options.source, {name: rows.array.shape for name, rows in parts.items()}, options.memory_limit)
     size, fitting_notes = choose_size([(native[0], native[1])], options.size, options.fit)
     said = [*notes, *fitting_notes]
     members = _divide(parts, options, said, given=levels is None)
@@ -149,9 +155,6 @@ def _common_shape(parts: Mapping[str, Rows], source: str) -> tuple[int, int, int
     for rows in parts.values():
         if not rows.array.size:
             raise LimnerError(f"{source} holds no images: {len(rows)} of shape {rows.shape}")
-        if np.prod(rows.shape) > LARGEST:
-            c, h, w = rows.shape
-            raise LimnerError(f"{source}: images of {c}×{h}×{w} values are too large for an array, give them as files")
     shapes = {rows.shape for rows in parts.values()}
     if len(shapes) > 1:
         raise LimnerError(f"{source} has images of different shapes {sorted(shapes)} in its splits")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from limner.data.imageset import Broken
-from limner.data.packed import DAMAGE, Turnstile
+from limner.data.packed import DAMAGE, Turnstile, open_member
 from limner.errors import LimnerError, reason_of
 
 __all__ = ["Files", "files_in_folder", "files_in_zip"]
@@ -78,11 +78,11 @@ def files_in_zip(path: Path) -> Files:
     @contextmanager
     def read(name: str) -> Iterator[BinaryIO]:
         info = members[name]
-        if info.file_size > LARGEST_MEMBER:
+        if max(info.file_size, info.compress_size) > LARGEST_MEMBER:
             raise OSError(f"unpacks to {info.file_size:,} bytes: too large for an image")
         with turnstile.room(info.file_size):
             content = io.BytesIO()
-            with lock, archive.open(info) as member:
+            with lock, open_member(archive, info) as member:
                 while piece := member.read(PIECE):
                     content.write(piece)
             content.seek(0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from limner.data.arrays import Rows, assemble, channels_first, check_count
+from limner.data.arrays import Rows, assemble, channels_first, check_room
 from limner.data.imageset import ImageSet
 from limner.data.numpy_files import whole_numbers
 from limner.data.options import Options, too_large
@@ -70,7 +70,7 @@ def read_idx(path: Path, options: Options) -> ImageSet:
     for part, file in files.items():
         array = parse_idx(file, (3, 4), limit)
         limit -= array.nbytes
-        check_count(str(file), len(array), options.memory_limit)
+        check_room(str(file), {part: array.shape}, options.memory_limit)
         rows = channels_first(array)
         if rows is None:
             raise LimnerError(f"{file}: its axes {array.shape} are not those of grey or RGB images")

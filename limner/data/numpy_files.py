@@ -8,14 +8,14 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
-from limner.data.arrays import Rows, assemble, channels_first, check_count
+from limner.data.arrays import Rows, assemble, channels_first, check_room
 from limner.data.imageset import ImageSet
 from limner.data.options import Options, too_large
-from limner.data.packed import DAMAGE
+from limner.data.packed import DAMAGE, open_member
 from limner.data.splitting import ALL, SPLITS
 from limner.errors import LimnerError, reason_of
 
@@ -63,9 +63,9 @@ def read_npz(path: Path, options: Options) -> ImageSet:
                     size += members[name].file_size * (4 if role == "labels" else 1)  # labels are sorted, too
                     if size > options.memory_limit:
                         raise too_large(path, f"arrays of {size:,} bytes or more", options.memory_limit)
-                    with archive.open(members[name]) as stream:
+                    with open_member(archive, members[name]) as stream:
                         _check_header(stream)
-                    with archive.open(members[name]) as stream:
+                    with open_member(archive, members[name]) as stream:
                         found[role][part] = np.lib.format.read_array(stream, allow_pickle=False)
     except DAMAGE as error:
         where = f"array {name!r}: " if name else ""
@@ -122,8 +122,8 @@ def _assemble(path: Path, images: dict[str, np.ndarray], labels: dict[str, np.nd
         if rows is None:
             raise LimnerError(f"{path}: images must be {AXES}, not {array.shape}")
         arrays[part] = rows
+    check_room(str(path), {part: array.shape for part, array in arrays.items()}, options.memory_limit)
     scale, notes = _scale(arrays, path)
-    check_count(str(path), sum(map(len, arrays.values())), options.memory_limit)
     labels = {part: y for part, y in labels.items() if part in images}
     for part, column in labels.items():
         if column.ndim and len(column) != len(arrays[part]):
@@ -157,7 +157,7 @@ def _scale(images: Mapping[str, np.ndarray], path: Path) -> tuple[int, list[str]
     return (255, ["values 0 and 1 were read as black and white"]) if highest == 1 else (1, [])
 
 
-def _check_header(stream: BinaryIO) -> None:
+def _check_header(stream: IO[bytes]) -> None:
     """Refuse a header that is longer than any of numpy's, which would read it whole."""
     start = stream.read(12)
     if start[6:7] > b"\1" and int.from_bytes(start[8:12], "little") > 1 << 16:

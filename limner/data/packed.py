@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import copy
 import gzip
+import io
 import lzma
 import struct
 import sys
@@ -14,10 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import IO
 
 from limner.errors import LimnerError, reason_of
 
-__all__ = ["DAMAGE", "Turnstile", "read_bytes", "sibling"]
+__all__ = ["DAMAGE", "Turnstile", "open_member", "read_bytes", "sibling"]
 
 CHUNK = 1 << 22
 # What numpy and Pillow were seen to let escape on damaged files, and what a file or a zip member adds when it is read
@@ -71,6 +75,24 @@ def read_bytes(path: Path, limit: int) -> bytearray:
     except OSError as error:
         raise LimnerError(f"{path}: cannot be read: {reason_of(error)}") from error
     return content
+
+
+def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+    """A member of a zip, to be read in pieces: never more than its directory says, and no more at a time than asked.
+
+    Raises one of ``DAMAGE``, now or when it is read.
+    """
+    if info.compress_type != zipfile.ZIP_BZIP2:
+        return archive.open(info)
+    # zipfile unpacks 4 kB at a time, whatever becomes of them: of bzip2 that may be gigabytes
+    stored = copy.copy(info)
+    stored.compress_type, stored.file_size = zipfile.ZIP_STORED, info.compress_size
+    del stored.CRC
+    with archive.open(stored) as member:
+        content = bz2.BZ2Decompressor().decompress(member.read(), info.file_size + 1)
+    if len(content) != info.file_size or zlib.crc32(content) != info.CRC:
+        raise zipfile.BadZipFile(f"Bad CRC-32 or size for file {info.filename!r}")
+    return io.BytesIO(content)
 
 
 def sibling(path: Path, old: str, new: str) -> Path | None:
