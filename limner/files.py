@@ -26,7 +26,8 @@ except ImportError:  # Windows, which neither removes nor renames an open file
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
-    "append_line", "can_write", "check_place", "locked", "read_json_lines", "sweep", "write_bytes", "write_text",
+    "append_line", "can_write", "check_place", "is_number", "locked", "read_json_lines", "sweep", "write_bytes",
+    "write_text",
 ]  # fmt: skip
 
 _STRAY = re.compile(r"\..+\.tmp-[\da-f-]+")
@@ -143,11 +144,22 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def read_json_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The objects of a file of JSON lines, none where there is no file; a line that a kill cut short is left out."""
     records = []
-    text = Path(path).read_text(encoding="utf-8", errors="replace") if Path(path).is_file() else ""
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace") if Path(path).is_file() else ""
+    except OSError as error:
+        raise LimnerError(f"cannot read {path}: {reason_of(error)}") from error
     for line in text.splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            records.append(json.loads(line))
+        with contextlib.suppress(ValueError, RecursionError):
+            record = json.loads(line)
+            if "\\ud" in line.lower():
+                json.dumps(record, ensure_ascii=False).encode()  # half of a pair of surrogates is no text
+            records.append(record)
     return [r for r in records if isinstance(r, dict)]
+
+
+def is_number(value: Any) -> bool:
+    """Whether ``value``, read from JSON, is a number that can be computed with; NaN is, infinity is not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) > 1e100
 
 
 def sweep(folder: str | os.PathLike[str]) -> list[Path]:

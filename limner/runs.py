@@ -16,7 +16,7 @@ import tomli_w
 from msgspec import DecodeError, toml
 
 from limner.errors import LimnerError, reason_of
-from limner.files import append_line, locked, read_json_lines, write_text
+from limner.files import append_line, is_number, locked, read_json_lines, write_text
 
 __all__ = [
     "beside_training",
@@ -40,6 +40,14 @@ CONFIG, EVALUATIONS, LOCK = "config.toml", "evaluations.jsonl", ".lock"
 LONGEST_NAME = 200  # bytes: file systems take 255, and a run's temporary files are named after it
 # Figures of samples that have a standard error, and how that is written.
 ERRORS = {"frechet": ".3f", "frechet_ratio": ".2f", "precision": ".3f", "recall": ".3f", "class_kl": ".4f"}
+# What a measurement has as text and as a list, all else being numbers; and what it needs to have by what it measures.
+TEXTS, LISTS = {"run", "model", "data", "split", "bound", "inception", "feature_task"}, {"accuracies"}
+NEEDED = {
+    "bound": {"n", "nats_per_image", "bits_per_dim"},
+    "frechet": {"samples", "frechet_ratio", "precision", "recall", "feature_task", "feature_accuracy"},
+    "mse": {"n", "mse"},
+    "accuracies": {"n", "seeds"},
+}
 
 
 def runs_folder() -> Path:
@@ -175,8 +183,17 @@ def record_evaluation(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_evaluations(folder: Path) -> list[dict[str, Any]]:
-    """All measurements of a run, oldest first."""
-    return read_json_lines(folder / EVALUATIONS)
+    """All measurements of a run, oldest first; a line that is none of ours is left out."""
+    return [record for record in read_json_lines(folder / EVALUATIONS) if _is_measurement(record)]
+
+
+def _is_measurement(record: Mapping[str, Any]) -> bool:
+    return all(
+        needed | {"data", "split"} <= record.keys() for figure, needed in NEEDED.items() if figure in record
+    ) and all(
+        isinstance(v, str) if k in TEXTS else isinstance(v, list) if k in LISTS else is_number(v)
+        for k, v in record.items()
+    )
 
 
 def list_runs() -> list[dict[str, Any]]:
@@ -191,7 +208,16 @@ def list_runs() -> list[dict[str, Any]]:
             config = read_config(folder)
             row |= {"model": str(config["model"]), "data": str(config["data"]["source"])}
             rows.append(row | _figures(folder, row["data"]))
-        except (LimnerError, OSError, LookupError, TypeError, ValueError, AttributeError):
+        except (
+            LimnerError,
+            OSError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        ):
             rows.append(row | {"status": "unreadable"})
     return rows
 
@@ -203,7 +229,7 @@ def _figures(folder: Path, data: str) -> dict[str, Any]:
     row: dict[str, Any] = {"status": status, "step": int(state.get("step", 0))}
     kept = [(r["validation"], r["step"]) for r in read_json_lines(folder / "metrics.jsonl") if r.get("kept")]
     validation, step = kept[-1] if kept else ({}, row["step"])
-    row |= {f"validation_{k}": validation[k] for k in ("nats", "distance") if k in validation}
+    row |= {f"validation_{k}": validation[k] for k in ("nats", "distance") if is_number(validation.get(k))}
     wanted = ("test", data, step)  # figures of other weights are old
     found = [e for e in read_evaluations(folder) if (e.get("split"), e.get("data"), e.get("step")) == wanted]
     if best := _of_most(found, "n", "nats_per_image"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -44,7 +45,8 @@ def data(source: Source, size: Size = None, fit: Fit = "crop", out: OutFile = No
 
     images = workbench.load_data(source, size=size, fit=fit, quiet=json)
     train = images.split("train")
-    shown = train.spread(2000 if images.label_names else 96)  # a sorted source shows all its classes
+    few = max(1, (1 << 27) // math.prod(images.shape))  # large ones
+    shown = train.spread(min(2000 if images.label_names else 96, few))  # a sorted source shows all its classes
     labels = None if train.labels is None else train.labels[shown]
     path = out or Path("contact-sheet.png")
     draw.save_png(draw.contact_sheet(train.take(shown), labels, images.label_names), path)

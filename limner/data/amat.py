@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from limner.data.arrays import Rows, assemble
+from limner.data.arrays import Rows, assemble, check_room
 from limner.data.imageset import ImageSet
 from limner.data.numpy_files import whole_numbers
-from limner.data.options import Options, available_memory
+from limner.data.options import SLACK, Options, too_large
 from limner.data.packed import read_bytes, sibling
 from limner.data.splitting import ALL
 from limner.errors import LimnerError, reason_of
@@ -27,16 +27,16 @@ def is_amat(path: Path) -> bool:
     return re.search(r"\.amat(\.gz)?$", path.name, re.IGNORECASE) is not None
 
 
-def parse_amat(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def parse_amat(path: Path, limit: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Images uint8 ``(N, 1, H, H)`` and labels int64 ``(N,)``, if there is a column of them.
 
     Raises:
-        LimnerError: The file is damaged, too large, or its lines are no square images.
+        LimnerError: The file is damaged, more than ``limit`` bytes, or its lines are no square images.
     """
-    limit = available_memory()
-    text = read_bytes(path, limit + 1)
-    if len(text) > limit:
-        raise LimnerError(f"{path}: holds more than {limit:,} bytes of text, which the memory has no room for")
+    most = min(limit, (limit + SLACK) // 2)  # what is made of zeros and ones takes as much again while it is made
+    text = read_bytes(path, most + 1)
+    if len(text) > most:
+        raise too_large(path, f"more than {most:,} bytes of text", limit)
     end = text.find(b"\n")
     columns = len(text[: end if end >= 0 else len(text)].split())
     side = math.isqrt(columns)
@@ -45,6 +45,8 @@ def parse_amat(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     pixels = _digits(text, columns) if columns == side * side else None
     if pixels is not None:
         return pixels.reshape(-1, 1, side, side), None
+    if 6 * len(text) > limit + SLACK:
+        raise too_large(path, f"{len(text):,} bytes of text that take {6 * len(text):,} while they are read", limit)
     return _numbers(text, path, side, columns)
 
 
@@ -59,7 +61,12 @@ def read_amat(path: Path, options: Options) -> ImageSet:
         others = {"validation": sibling(path, "_train", "_valid"), "test": sibling(path, "_train", "_test")}
         found = {part: file for part, file in others.items() if file is not None}
         files = {"train": path, **found} if found else files
-    parsed = {part: parse_amat(file) for part, file in files.items()}
+    parsed: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
+    limit = options.memory_limit
+    for part, file in files.items():
+        parsed[part] = parse_amat(file, limit)
+        limit -= parsed[part][0].nbytes
+        check_room(str(file), {part: parsed[part][0].shape}, options.memory_limit)
     given = {part: labels for part, (_, labels) in parsed.items() if labels is not None}
     indices, label_names = whole_numbers(given, path)
     parts = {part: Rows(images, indices.get(part)) for part, (images, _) in parsed.items()}
@@ -81,7 +88,10 @@ def _digits(text: bytearray, columns: int) -> np.ndarray | None:
     if (gaps[:, :-1] != SPACE).any() or (gaps[:, -1] != NEWLINE).any():
         return None
     pixels = digits - ZERO  # wraps around for what lies below
-    return None if int(pixels.max()) > 1 else pixels * np.uint8(255)
+    if int(pixels.max()) > 1:
+        return None
+    pixels *= 255
+    return pixels
 
 
 def _numbers(text: bytearray, path: Path, side: int, columns: int) -> tuple[np.ndarray, np.ndarray | None]:

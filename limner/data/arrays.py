@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,14 +12,16 @@ import torch
 from limner.data.fitting import choose_size, fit_array
 from limner.data.imageset import ImageSet, ImageStore, MemoryStore, Split
 from limner.data.levels import extremes
-from limner.data.options import Options
-from limner.data.splitting import ALL, HELD_OUT, content_hash, hold_out
+from limner.data.options import SLACK, Options, too_large
+from limner.data.splitting import ALL, HELD_OUT, content_hash, doubles, hold_out
 from limner.data.stores import FileStore
 from limner.errors import LimnerError
 
-__all__ = ["Rows", "assemble", "channels_first"]
+__all__ = ["Rows", "assemble", "channels_first", "check_room"]
 
-BLOCK = 2048  # images converted at once
+BLOCK, VALUES = 2048, 1 << 23  # images converted at once, and their values
+LARGEST = 1 << 25  # values of an image
+BOOKKEEPING = 400  # bytes that are kept of an image besides its pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +44,27 @@ class Rows:
     @property
     def ready(self) -> bool:
         """Whether ``array`` lies in memory as it is wanted."""
-        flags, mapped = self.array.flags, isinstance(self.array, np.memmap)
-        return self._are_bytes and flags.c_contiguous and flags.writeable and not mapped
+        return self._are_bytes and self.array.flags.c_contiguous and self.array.flags.writeable and bool(self.held)
+
+    @property
+    def held(self) -> int:
+        """Bytes of ``array`` in memory: none where it is mapped from a file."""
+        return 0 if isinstance(self.array, np.memmap) else self.array.nbytes
+
+    def blocks(self, n: int | None = None, size: int = 0) -> Iterator[slice]:
+        """All (or ``n``) images in parts that memory has room for, also where ``size`` values are made of each."""
+        n, each = len(self) if n is None else n, max(size, *self.shape, int(np.prod(self.shape)))
+        step = max(1, min(BLOCK, VALUES // each))
+        return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
     def take(self, positions: np.ndarray | slice) -> np.ndarray:
         """uint8 ``(n, C, H, W)``."""
         rows = self.array[positions]
-        return rows if self._are_bytes else np.round(rows.astype(np.float64) * self.scale).astype(np.uint8)
+        if self._are_bytes:
+            return rows
+        values = rows.astype(np.float64)
+        values *= self.scale
+        return np.round(values, out=values).astype(np.uint8)
 
     @property
     def _are_bytes(self) -> bool:
@@ -61,6 +78,21 @@ def channels_first(array: np.ndarray) -> np.ndarray | None:
     if array.ndim == 4 and array.shape[3] in (1, 3):  # also where both could be: channels last is commoner in files
         return array.transpose(0, 3, 1, 2)
     return array if array.ndim == 4 and array.shape[1] in (1, 3) else None
+
+
+def check_room(source: str, shapes: Mapping[str, tuple[int, ...]], limit: int) -> None:
+    """Refuse more images than can be kept book of, or larger ones than are computed with; ``shapes`` of all parts.
+
+    Raises:
+        LimnerError: There are.
+    """
+    n = sum(shape[0] for shape in shapes.values())
+    if n * BOOKKEEPING > limit + SLACK:
+        raise too_large(source, f"{n:,} images, which need {BOOKKEEPING} bytes each besides their pixels", limit)
+    for shape in shapes.values():
+        if math.prod(shape[1:]) > LARGEST:
+            sizes = "×".join(map(str, shape[1:]))
+            raise LimnerError(f"{source}: images of {sizes} values are too large for an array: give them as files")
 
 
 def assemble(
@@ -84,12 +116,17 @@ def assemble(
         LimnerError: The parts are empty or of different shapes, or there is nothing to train on.
     """
     channels, *native = _common_shape(parts, options.source)
+    check_room(options.source, {name: rows.array.shape for name, rows in parts.items()}, options.memory_limit)
     size, fitting_notes = choose_size([(native[0], native[1])], options.size, options.fit)
     said = [*notes, *fitting_notes]
-    members = _divide(parts, options, said)
+    members = _divide(parts, options, said, given=levels is None)
     shape, resized = (channels, *size), list(size) != native
-    ready = not resized and all(rows.ready for rows in parts.values())  # lies in memory anyway
-    in_memory = ready or sum(map(len, parts.values())) * int(np.prod(shape)) <= options.memory_limit
+    unchanged = not resized and options.levels in (None, 256)
+    ready = unchanged and all(rows.ready for rows in parts.values())  # lies in memory anyway
+    counts = {name: len(rows if where is None else where) for name, (rows, where) in members.items()}
+    copied = sum(n for name, n in counts.items() if not ready or members[name][1] is not None) * int(np.prod(shape))
+    held, limit = sum(rows.held for rows in parts.values()), options.memory_limit
+    in_memory = held + copied <= limit + SLACK and (ready or sum(counts.values()) * int(np.prod(shape)) <= limit)
     if not in_memory:
         said.append("the images do not fit in the memory limit: they are read anew whenever they are used")
 
@@ -124,18 +161,30 @@ def _common_shape(parts: Mapping[str, Rows], source: str) -> tuple[int, int, int
     return shapes.pop()
 
 
-def _divide(parts: Mapping[str, Rows], options: Options, notes: list[str]) -> dict[str, tuple[Rows, np.ndarray | None]]:
-    """Rows and positions by split, in the order train, validation, test; None for all in their own order."""
+def _divide(
+    parts: Mapping[str, Rows], options: Options, notes: list[str], *, given: bool
+) -> dict[str, tuple[Rows, np.ndarray | None]]:
+    """Rows and positions by split, in the order train, validation, test; None for all in their own order.
+
+    Images that splits ``given`` by the user share are noted; what was published is what it is.
+    """
     divided: dict[str, np.ndarray] = {}
-    whole = parts[ALL] if ALL in parts else parts["train"]
-    if not HELD_OUT.keys() <= parts.keys():
-        hashes: list[bytes] = []
-        for start in range(0, len(whole), BLOCK):
-            hashes += map(content_hash, whole.take(slice(start, start + BLOCK)))
-            options.progress("dividing", len(hashes), len(whole))
-        divided, said = hold_out(hashes, parts)
+    whole = ALL if ALL in parts else "train"
+    complete = HELD_OUT.keys() <= parts.keys()
+    hashes: dict[str, list[bytes]] = {name: [] for name in parts if not complete or given}
+    for name, of in hashes.items():
+        for block in parts[name].blocks():
+            of += map(content_hash, parts[name].take(block))
+            options.progress("dividing", len(of), len(parts[name]))
+    if not complete:
+        divided, said = hold_out(hashes[whole], parts)
         notes += said
-    return {name: (whole, divided[name]) if name in divided else (parts[name], None) for name in ("train", *HELD_OUT)}
+    names = ("train", *HELD_OUT)
+    if hashes and len(parts) > 1:
+        notes += doubles(
+            {name: [hashes[whole][i] for i in divided[name]] if name in divided else hashes[name] for name in names}
+        )
+    return {name: (parts[whole], divided[name]) if name in divided else (parts[name], None) for name in names}
 
 
 @dataclass(frozen=True)
@@ -145,6 +194,9 @@ class _Reader:
     rows: Rows
     size: tuple[int, int]
     options: Options
+
+    def blocks(self, n: int | None = None) -> Iterator[slice]:
+        return self.rows.blocks(n, self.rows.shape[0] * int(np.prod(self.size)))
 
     def fitted(self, positions: np.ndarray | slice) -> np.ndarray:
         return fit_array(self.rows.take(positions), self.size, self.options.fit)
@@ -159,8 +211,7 @@ class _Reader:
             return torch.from_numpy(self.rows.array)
         n = len(self.rows) if where is None else len(where)
         images = np.empty((n, self.rows.shape[0], *self.size), np.uint8)
-        for start in range(0, n, BLOCK):
-            block = slice(start, min(start + BLOCK, n))
+        for block in self.blocks(n):
             images[block] = self.options.quantized(self.fitted(block if where is None else where[block]))
             self.options.progress(f"reading {name}", block.stop, n)
         return torch.from_numpy(images)
@@ -170,10 +221,10 @@ def _is_binary(parts: Collection[_Reader]) -> bool:
     """Whether all pixels are 0 or 255, and both occur."""
     values: set[int] = set()
     for reader in parts:
-        for start in range(0, len(reader.rows), BLOCK):
-            found = extremes(reader.fitted(slice(start, start + BLOCK)))
+        for block in reader.blocks():
+            found = extremes(reader.fitted(block))
             if found is None:
                 return False
             values |= found
-            reader.options.progress("looking", start, len(reader.rows))
+            reader.options.progress("looking", block.start, len(reader.rows))
     return values == {0, 255}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from limner.data.packed import DAMAGE
+from limner.data.packed import DAMAGE, Turnstile
 from limner.errors import reason_of
 
-__all__ = ["EXTENSIONS", "Decoded", "Unreadable", "decode", "header_size", "quiet"]
+__all__ = ["EXTENSIONS", "Decoded", "Unreadable", "array_of", "decode", "decoded", "header_size", "quiet"]
 
 # Formats whose files may meet us under any of EXTENSIONS. Not among them: EPS and WMF, which Pillow hands to
 # other programs, and containers of documents.
@@ -31,7 +31,10 @@ EXTENSIONS = frozenset((
 ))  # fmt: skip
 
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-FAILURES = (*DAMAGE, *BOMBS, ArithmeticError, AssertionError, AttributeError, ImportError)
+FAILURES = (*DAMAGE, *BOMBS, AssertionError, AttributeError, ImportError)
+STRIP = 1 << 22  # pixels converted at once
+WORKING = 12  # bytes a pixel that decoding takes
+_turnstile = Turnstile(3 << 28)
 
 IMAGE_WIDTH, IMAGE_LENGTH, ORIENTATION = 0x0100, 0x0101, 0x0112  # tags of TIFF and EXIF
 UPRIGHT = {
@@ -65,11 +68,18 @@ def decode(stream: BinaryIO) -> Decoded:
     Raises:
         Unreadable: The file is damaged, empty, too large or no image.
     """
+    with decoded(stream) as found:
+        return found
+
+
+@contextmanager
+def decoded(stream: BinaryIO) -> Iterator[Decoded]:
+    """As ``decode``, for threads: other large images wait until this one has been used."""
     with _opened(stream) as image:
         image.load()
         turn = UPRIGHT.get(_orientation(image))  # Pillow has turned TIFF itself by now, and dropped the tag
         flat, see_through = _to_8_bits(image if turn is None else image.transpose(turn))
-        return Decoded(_without_false_colour(flat), see_through)
+        yield Decoded(_without_false_colour(flat), see_through)
 
 
 def header_size(stream: BinaryIO) -> tuple[int, int]:
@@ -84,7 +94,24 @@ def header_size(stream: BinaryIO) -> tuple[int, int]:
         if isinstance(image, TiffImageFile):  # some versions of Pillow turn its size already, some do not
             width, height = image.tag_v2[IMAGE_WIDTH], image.tag_v2[IMAGE_LENGTH]
             orientation = image.tag_v2.get(ORIENTATION, 1)
+        height, width = int(height), int(width)  # a damaged tag may be anything
+        if min(height, width) < 1:
+            raise ValueError(f"its header says {width}×{height} pixels")
         return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
+
+
+def array_of(image: Image.Image) -> np.ndarray:
+    """The pixels ``(H, W)`` or ``(H, W, C)``; made strip by strip, as Pillow would take twice their memory."""
+    strips = _strips(image)
+    _, first = next(strips)
+    if first is image:
+        return np.asarray(image)
+    part = np.asarray(first)
+    pixels = np.empty((image.height, *part.shape[1:]), part.dtype)
+    pixels[: len(part)] = part
+    for top, strip in strips:
+        pixels[top : top + strip.height] = np.asarray(strip)
+    return pixels
 
 
 @contextmanager
@@ -103,7 +130,10 @@ def quiet() -> Iterator[None]:
 def _opened(stream: BinaryIO) -> Iterator[Image.Image]:
     try:
         with Image.open(stream, formats=_formats()) as image:
-            yield image
+            if not all(isinstance(side, int) and side > 0 for side in image.size):  # some formats write it as text
+                raise ValueError(f"its header says {image.width}×{image.height} pixels")
+            with _turnstile.room(WORKING * image.width * image.height):
+                yield image
     except FAILURES as error:
         raise Unreadable(_reason(error, stream)) from error
 
@@ -125,14 +155,17 @@ def _orientation(image: Image.Image) -> int:
 def _to_8_bits(image: Image.Image) -> tuple[Image.Image, bool]:
     """``image`` in mode L or RGB, and whether parts of it were transparent."""
     if image.mode.startswith("I"):
-        return Image.fromarray(_from_integers(np.asarray(image))), False
+        return Image.fromarray(_from_integers(array_of(image))), False
     if image.mode == "F":
-        return Image.fromarray(_from_floats(np.asarray(image))), False
+        return Image.fromarray(_from_floats(array_of(image))), False
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        with_alpha = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
-        white = Image.new("RGBA", with_alpha.size, "white")
-        lowest = int(np.asarray(with_alpha.getchannel("A")).min())
-        return Image.alpha_composite(white, with_alpha).convert("RGB"), lowest < 255
+        flat, lowest = Image.new("RGB", image.size), 255
+        for top, strip in _strips(image):
+            with_alpha = strip.convert("LA").convert("RGBA") if strip.mode == "La" else strip.convert("RGBA")
+            white = Image.new("RGBA", strip.size, "white")
+            lowest = min(lowest, int(np.asarray(with_alpha.getchannel("A")).min()))
+            flat.paste(Image.alpha_composite(white, with_alpha).convert("RGB"), (0, top))
+        return flat, lowest < 255
     if image.mode == "L":
         return image, False
     return image.convert("L" if image.mode == "1" else "RGB"), False
@@ -143,22 +176,40 @@ def _from_integers(values: np.ndarray) -> np.ndarray:
     lowest, highest = int(values.min()), int(values.max())
     if lowest < 0 or highest > 65535:
         raise ValueError(f"values from {lowest} to {highest}: more than 16 bits cannot be read")
-    return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    return _in_parts(values, lambda part: (part.astype(np.uint32) * 255 + 32767) // 65535)
 
 
 def _from_floats(values: np.ndarray) -> np.ndarray:
     lowest, highest = float(values.min()), float(values.max())
     if not (lowest >= 0 and highest <= 255):  # also when they are NaN
         raise ValueError(f"floating-point values from {lowest:g} to {highest:g}: only 0..1 and 0..255 can be read")
-    return np.round(values * (255 if highest <= 1 else 1)).astype(np.uint8)
+    return _in_parts(values, lambda part: np.round(part * (255 if highest <= 1 else 1)))
+
+
+def _in_parts(values: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """uint8 of what ``change`` makes of ``values`` ``(H, W)``, a few rows at a time."""
+    made, step = np.empty(values.shape, np.uint8), max(1, STRIP // values.shape[1])
+    for top in range(0, len(values), step):
+        made[top : top + step] = change(values[top : top + step])
+    return made
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Strips of whole rows, each with its uppermost row; the image itself where it is one."""
+    width, height = image.size
+    step = max(1, STRIP // width)
+    if height <= step:
+        yield 0, image
+        return
+    for top in range(0, height, step):
+        yield top, image.crop((0, top, width, min(top + step, height)))
 
 
 def _without_false_colour(image: Image.Image) -> Image.Image:
     if image.mode == "L":
         return image
-    pixels = np.asarray(image)
-    red = pixels[..., 0]
-    grey = np.array_equal(red, pixels[..., 1]) and np.array_equal(red, pixels[..., 2])
+    strips = (np.asarray(strip) for _, strip in _strips(image))
+    grey = all((part[..., :1] == part[..., 1:]).all() for part in strips)
     return image.getchannel(0) if grey else image
 
 

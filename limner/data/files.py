@@ -7,17 +7,20 @@ import os
 import stat
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from limner.data.imageset import Broken
-from limner.errors import LimnerError
+from limner.data.packed import DAMAGE, Turnstile, open_member
+from limner.errors import LimnerError, reason_of
 
 __all__ = ["Files", "files_in_folder", "files_in_zip"]
 
-LARGEST_MEMBER = 1 << 30  # bytes of one image in a zip
+LARGEST_MEMBER = 1 << 28  # bytes of one image in a zip, and of all that are in memory at a time
+PIECE = 1 << 16  # bytes read at once: zipfile unpacks what it has read whole, however much that is
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Files:
 
     names: list[str]  # relative, with /, sorted; hidden ones left out
     broken: list[Broken]  # folders that could not be listed
-    open: Callable[[str], BinaryIO]  # raises OSError, zipfile.BadZipFile or RuntimeError
+    open: Callable[[str], AbstractContextManager[BinaryIO]]  # raises one of ``DAMAGE``
 
 
 def files_in_folder(root: Path) -> Files:
@@ -64,18 +67,26 @@ def files_in_zip(path: Path) -> Files:
     """
     try:
         archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise LimnerError(f"{path}: cannot read this zip file ({error}): fetch or pack it again") from error
+    except DAMAGE as error:
+        raise LimnerError(f"{path}: cannot read this zip file ({reason_of(error)}): fetch or pack it again") from error
     lock = threading.Lock()  # one handle, many threads
-    files = (info for info in archive.infolist() if not info.is_dir())
+    files = (info for info in archive.infolist() if info.filename and not info.is_dir())
     members = {info.filename: info for info in files if not any(map(_hidden, info.filename.split("/")))}
 
-    def read(name: str) -> BinaryIO:
+    turnstile = Turnstile(LARGEST_MEMBER)
+
+    @contextmanager
+    def read(name: str) -> Iterator[BinaryIO]:
         info = members[name]
-        if info.file_size > LARGEST_MEMBER:
+        if max(info.file_size, info.compress_size) > LARGEST_MEMBER:
             raise OSError(f"unpacks to {info.file_size:,} bytes: too large for an image")
-        with lock:
-            return io.BytesIO(archive.read(info))
+        with turnstile.room(info.file_size):
+            content = io.BytesIO()
+            with lock, open_member(archive, info) as member:
+                while piece := member.read(PIECE):
+                    content.write(piece)
+            content.seek(0)
+            yield content
 
     return Files(sorted(members), [], read)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
@@ -10,14 +9,15 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 import torch
 
-from limner.data.decoding import EXTENSIONS, Unreadable, decode, header_size, quiet
+from limner.data.decoding import EXTENSIONS, Unreadable, array_of, decoded, header_size, quiet
 from limner.data.files import Files
 from limner.data.fitting import choose_size, fit_image
 from limner.data.imageset import Broken, ImageSet, ImageStore, MemoryStore, Split
 from limner.data.layout import Layout, arrange
 from limner.data.levels import extremes
 from limner.data.options import Options
-from limner.data.splitting import ALL, HELD_OUT, content_hash, divide, hold_out
+from limner.data.packed import DAMAGE
+from limner.data.splitting import ALL, HELD_OUT, content_hash, divide, doubles, hold_out
 from limner.data.stores import FileStore, parallel
 from limner.errors import LimnerError, reason_of
 
@@ -49,7 +49,7 @@ class _Reader:
         self, stage: str, read: Callable[[BinaryIO], Result], positions: Sequence[int]
     ) -> Iterator[tuple[int, Result]]:
         """What ``read`` makes of the files at ``positions``, by threads; those that it cannot read are broken."""
-        found = parallel(lambda position: self._attempt(read, position), positions)
+        found = parallel(lambda position: self._attempt(read, position), positions, 3 * self.size[0] * self.size[1])
         for done, (position, one) in enumerate(zip(positions, found, strict=True), start=1):
             if isinstance(one, Broken):
                 self.broken.append(one)
@@ -60,12 +60,15 @@ class _Reader:
 
     def see(self, stream: BinaryIO) -> tuple[np.ndarray, _Facts]:
         """Decode and fit one image: uint8 ``(1 or 3, H, W)``, and what was learnt of it."""
-        decoded = decode(stream)
-        native = np.asarray(decoded.image)
-        fitted = np.asarray(fit_image(decoded.image, self.size, self.options.fit))
+        with decoded(stream) as found:
+            native = array_of(found.image)
+            was_binary, content = extremes(native) is not None, content_hash(native)
+            fitted = native
+            if native.shape[:2] != self.size:
+                del native
+                fitted = array_of(fit_image(found.image, self.size, self.options.fit))
         pixels = np.ascontiguousarray(fitted[None] if fitted.ndim == 2 else fitted.transpose(2, 0, 1))
-        was_binary = extremes(native) is not None
-        return pixels, _Facts(len(pixels), content_hash(native), decoded.see_through, was_binary, extremes(pixels))
+        return pixels, _Facts(len(pixels), content, found.see_through, was_binary, extremes(pixels))
 
     def finish(self, pixels: np.ndarray) -> np.ndarray:
         """Grey to RGB where the set has colour, and to the levels asked for: uint8 ``(C, H, W)``."""
@@ -85,7 +88,7 @@ class _Reader:
         try:
             with self.files.open(name) as stream:
                 return read(stream)
-        except (Unreadable, OSError, RuntimeError, zipfile.BadZipFile, MemoryError) as error:
+        except (Unreadable, *DAMAGE) as error:
             return Broken(name, reason_of(error))
 
 
@@ -160,9 +163,7 @@ def _divide(layout: Layout, seen: dict[int, _Facts], notes: list[str]) -> dict[s
     for name in ("train", *HELD_OUT):
         of, where = (whole, divided[name]) if name in divided else (name, divide(hashes[name], {})["train"])
         splits[name] = np.array(parts.get(of, []), np.int64)[where]
-    training = {seen[i].content for i in splits["train"]}
-    doubles = {name: sum(seen[i].content in training for i in splits[name]) for name in HELD_OUT}
-    notes += [f"{n} images of {name} are also in train, pixel for pixel" for name, n in doubles.items() if n]
+    notes += doubles({name: [seen[i].content for i in where] for name, where in splits.items()})
     return splits
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from limner.data.arrays import Rows, assemble, channels_first
+from limner.data.arrays import Rows, assemble, channels_first, check_room
 from limner.data.imageset import ImageSet
 from limner.data.numpy_files import whole_numbers
-from limner.data.options import Options, available_memory
+from limner.data.options import Options, too_large
 from limner.data.packed import read_bytes, sibling
 from limner.data.splitting import ALL
 from limner.errors import LimnerError
@@ -27,11 +27,12 @@ def is_idx(path: Path) -> bool:
     return NAME.search(path.name) is not None
 
 
-def parse_idx(path: Path, axes: tuple[int, ...]) -> np.ndarray:
+def parse_idx(path: Path, axes: tuple[int, ...], limit: int) -> np.ndarray:
     """The uint8 array of an IDX file, in memory and writable; it must have one of these numbers of ``axes``.
 
     Raises:
-        LimnerError: It is no IDX file of unsigned bytes, or its length is not what its header says.
+        LimnerError: It is no IDX file of unsigned bytes, its length is not what its header says, or it holds more than
+            ``limit`` bytes.
     """
     start = read_bytes(path, 4 + 4 * 8)
     if len(start) < 4 or start[:2] != b"\0\0" or not 1 <= start[3] <= 8:
@@ -45,10 +46,9 @@ def parse_idx(path: Path, axes: tuple[int, ...]) -> np.ndarray:
         raise LimnerError(f"{path}: its header is cut off")
     shape = np.frombuffer(start, ">u4", start[3], offset=4).tolist()
     promised = math.prod(shape)
-    limit = available_memory()
-    content = read_bytes(path, min(offset + promised, limit) + 1)
-    if len(content) > limit:
-        raise LimnerError(f"{path}: its {promised:,} bytes of images do not fit in the memory: use a folder or .npy")
+    content = read_bytes(path, offset + min(promised, limit) + 1)
+    if promised > limit and len(content) > offset + limit:
+        raise too_large(path, f"{promised:,} bytes of images or labels", limit)
     if len(content) != offset + promised:
         there = "more" if len(content) > offset + promised else f"only {len(content) - offset:,}"
         sizes = "×".join(map(str, shape))
@@ -66,15 +66,18 @@ def read_idx(path: Path, options: Options) -> ImageSet:
     if path.name.startswith("train-") and (test := sibling(path, "train-", "t10k-")):
         files = {"train": path, "test": test}
     images, labels = {}, {}
+    limit = options.memory_limit
     for part, file in files.items():
-        array = parse_idx(file, (3, 4))
+        array = parse_idx(file, (3, 4), limit)
+        limit -= array.nbytes
+        check_room(str(file), {part: array.shape}, options.memory_limit)
         rows = channels_first(array)
         if rows is None:
             raise LimnerError(f"{file}: its axes {array.shape} are not those of grey or RGB images")
-        images[part] = np.ascontiguousarray(rows)
+        images[part] = rows
         of_labels = sibling(Path(str(file).replace("idx3", "idx1")), "images", "labels")
         if of_labels and "images" in file.name:
-            labels[part] = parse_idx(of_labels, (1,))
+            labels[part] = parse_idx(of_labels, (1,), options.memory_limit)
             if len(labels[part]) != len(array):
                 raise LimnerError(f"{of_labels}: {len(labels[part])} labels for {len(array)} images")
     indices, label_names = whole_numbers(labels, path)

@@ -11,6 +11,8 @@ from limner.errors import LimnerError
 
 __all__ = ["dequantize", "extremes", "nearest_level", "quantize"]
 
+PART = 1024  # rows, or images, looked at once
+
 
 @lru_cache(maxsize=256)
 def _values(levels: int) -> torch.Tensor:
@@ -60,8 +62,14 @@ def nearest_level(images: torch.Tensor, levels: int) -> torch.Tensor:
 
 def extremes(pixels: np.ndarray) -> frozenset[int] | None:
     """Which of the values 0 and 255 occur in ``pixels``; None if others do."""
-    dark, bright = int((pixels == 0).sum()), int((pixels == 255).sum())
-    return frozenset([0] * (dark > 0) + [255] * (bright > 0)) if dark + bright == pixels.size else None
+    found: set[int] = set()
+    for part in np.split(pixels, range(PART, len(pixels), PART)):
+        dark, bright = int((part == 0).sum()), int((part == 255).sum())
+        if dark + bright < part.size:
+            return None
+        found |= {0} if dark else set()
+        found |= {255} if bright else set()
+    return frozenset(found)
 
 
 @lru_cache(maxsize=256)

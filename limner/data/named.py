@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import tarfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from limner.data.downloads import Remote, fetch
 from limner.data.idx import parse_idx
 from limner.data.imageset import ImageSet
 from limner.data.levels import extremes
-from limner.data.options import Options
+from limner.data.options import Options, too_large
+from limner.data.packed import DAMAGE, read_bytes
 from limner.data.splitting import content_hash
-from limner.errors import LimnerError
+from limner.errors import LimnerError, reason_of
 
 __all__ = ["SOURCES", "STACKED", "read_named"]
 
@@ -37,6 +38,7 @@ FASHION = (
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR10_BATCHES = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
 CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+AROUND = 1 << 20  # bytes of the archive besides the images, at most
 CIFAR10_ROOT = "https://www.cs.toronto.edu/~kriz/"
 BINARIZED_ROOT = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
 
@@ -129,6 +131,11 @@ def _find(data_dir: Path, name: str, remote: Remote, options: Options) -> Path:
     return fetch(remote, data_dir / name.replace("-", "_"), options.on_progress)
 
 
+def _check_room(name: str, size: int, options: Options) -> None:
+    if size > options.memory_limit:
+        raise too_large(name, f"{size:,} bytes of images", options.memory_limit)
+
+
 def _check_count(path: Path, count: int, expected: int) -> None:
     if count != expected:
         raise LimnerError(f"{path}: holds {count:,} images where {expected:,} were published: fetch it again")
@@ -142,7 +149,7 @@ def _idx_parts(name: str, data_dir: Path, options: Options) -> Parts:
     for file, md5 in family.md5.items():
         remote = Remote(file, [mirror + file for mirror in family.mirrors], md5)
         path = _find(data_dir, name, remote, options)
-        array = parse_idx(path, (3,) if "images" in file else (1,))
+        array = parse_idx(path, (3,) if "images" in file else (1,), options.memory_limit)
         _check_count(path, len(array), in_training if file.startswith("train") else in_test)
         if array.shape[1:] not in ((28, 28), ()) or (array.ndim == 1 and int(array.max()) > 9):
             raise LimnerError(f"{path}: not the {name} file that was published: fetch it again")
@@ -170,6 +177,7 @@ def _stacked_mnist(data_dir: Path, options: Options) -> ImageSet:
     """Three digits drawn with replacement from the same split of MNIST as R, G and B (Metz et al. 2016, 1611.02163)."""
     random = np.random.Generator(np.random.PCG64(0))
     rows: dict[str, Rows] = {}
+    _check_room(STACKED, sum(COUNTS[STACKED]) * 3 * 28 * 28, options)
     pools = _idx_parts("mnist", data_dir, options)
     for (part, (digits, labels)), n in zip(pools.items(), COUNTS[STACKED], strict=True):
         chosen = random.integers(0, len(digits), (n, 3))
@@ -183,7 +191,7 @@ def _binarized_mnist(data_dir: Path, options: Options) -> ImageSet:
     for part, expected in zip(("train", "validation", "test"), COUNTS["binarized-mnist"], strict=True):
         file = f"binarized_mnist_{'valid' if part == 'validation' else part}.amat"
         path = _find(data_dir, "binarized-mnist", Remote(file, [BINARIZED_ROOT + file]), options)
-        images, labels = parse_amat(path)
+        images, labels = parse_amat(path, options.memory_limit)
         _check_count(path, len(images), expected)
         if images.shape[1:] != (1, 28, 28) or labels is not None or extremes(images) is None:
             raise LimnerError(f"{path}: not the binarized MNIST that was published: fetch it again")
@@ -194,6 +202,7 @@ def _binarized_mnist(data_dir: Path, options: Options) -> ImageSet:
 
 def _cifar10(data_dir: Path, options: Options) -> ImageSet:
     size = COUNTS["cifar10"][2] * 3073  # a label and 3×32×32 pixels a record; all files have as many
+    _check_room("cifar10", len(CIFAR10_BATCHES) * size, options)
     records = np.concatenate(_cifar10_batches(data_dir, size, options)).reshape(-1, 3073)
     labels = records[:, 0].astype(np.int64)
     if int(labels.max()) > 9:
@@ -214,15 +223,15 @@ def _cifar10_batches(data_dir: Path, size: int, options: Options) -> list[np.nda
     name = "cifar-10-binary.tar.gz"
     path = _find(data_dir, "cifar10", Remote(name, [CIFAR10_ROOT + name], CIFAR10_MD5), options)
     found: dict[str, np.ndarray] = {}
+    content = read_bytes(path, len(CIFAR10_BATCHES) * size + AROUND)
     try:
-        with tarfile.open(path, "r:*") as archive:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             for member in archive:  # read where it lies: nothing is extracted
                 base = member.name.rsplit("/", 1)[-1]
                 if base in CIFAR10_BATCHES and member.isfile() and member.size == size:
-                    stream = archive.extractfile(member)
-                    found[base] = np.frombuffer(bytearray(stream.read(size)) if stream else b"", np.uint8)
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise LimnerError(f"{path}: this archive is damaged ({error}): fetch it again") from error
+                    found[base] = np.frombuffer(content, np.uint8)[member.offset_data : member.offset_data + size]
+    except (tarfile.TarError, *DAMAGE) as error:
+        raise LimnerError(f"{path}: this archive is damaged ({reason_of(error)}): fetch it again") from error
     for batch in CIFAR10_BATCHES:
         if batch not in found or len(found[batch]) != size:
             raise LimnerError(f"{path}: holds no whole {batch} of {size:,} bytes: fetch it again")

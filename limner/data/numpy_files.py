@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
-from limner.data.arrays import Rows, assemble, channels_first
+from limner.data.arrays import Rows, assemble, channels_first, check_room
 from limner.data.imageset import ImageSet
-from limner.data.options import Options
-from limner.data.packed import DAMAGE
+from limner.data.options import Options, too_large
+from limner.data.packed import DAMAGE, open_member
 from limner.data.splitting import ALL, SPLITS
 from limner.errors import LimnerError, reason_of
 
@@ -30,7 +34,9 @@ def read_npy(path: Path, options: Options) -> ImageSet:
         LimnerError: The file is damaged, or no array of images.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with path.open("rb") as stream, _quiet():
+            _check_header(stream)
+            array = np.lib.format.open_memmap(path, mode="r")
     except DAMAGE as error:
         raise LimnerError(f"{path}: cannot read this array: {_why(error)}") from error
     return _assemble(path, {ALL: array}, {}, options)
@@ -40,20 +46,27 @@ def read_npz(path: Path, options: Options) -> ImageSet:
     """The images of a ``.npz`` file: ``images``, ``x_train`` and so on, or its only array.
 
     Raises:
-        LimnerError: The file is damaged, or its arrays cannot be told apart or are no images.
+        LimnerError: The file is damaged, too large for the memory, or its arrays cannot be told apart or are no images.
     """
     found: dict[str, dict[str, np.ndarray]] = {"images": {}, "labels": {}}
-    name = ""
+    name, size = "", 0
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            roles = {name: _role(name) for name in archive.files}
+        with zipfile.ZipFile(path) as archive, _quiet():
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            roles = {name: _role(name) for name in members}
             if len(roles) == 1:
                 roles = dict.fromkeys(roles, ("images", ALL))
             for name, (role, part) in roles.items():
                 if part in found.get(role, ()):
                     raise LimnerError(f"{path}: more than one array of {role} for {part}: keep one ({name})")
-                if role in found:
-                    found[role][part] = archive[name]
+                if role in found:  # the directory says what it unpacks to, and zipfile gives no more
+                    size += members[name].file_size * (4 if role == "labels" else 1)  # labels are sorted, too
+                    if size > options.memory_limit:
+                        raise too_large(path, f"arrays of {size:,} bytes or more", options.memory_limit)
+                    with open_member(archive, members[name]) as stream:
+                        _check_header(stream)
+                    with open_member(archive, members[name]) as stream:
+                        found[role][part] = np.lib.format.read_array(stream, allow_pickle=False)
     except DAMAGE as error:
         where = f"array {name!r}: " if name else ""
         raise LimnerError(f"{path}: cannot read this file: {where}{_why(error)}") from error
@@ -83,8 +96,12 @@ def whole_numbers(labels: Mapping[str, np.ndarray], path: Path) -> tuple[dict[st
         flat[part] = column
     if not flat:
         return {}, ()
-    values, indices = np.unique(np.concatenate(list(flat.values())), return_inverse=True)
-    names = tuple(value.decode("utf8", "replace") if isinstance(value, bytes) else str(value) for value in values)
+    try:
+        values, indices = np.unique(np.concatenate(list(flat.values())), return_inverse=True)
+        texts = [value if isinstance(value, bytes) else str(value).encode("utf8", "replace") for value in values]
+    except DAMAGE as error:  # texts may be of letters that there are not
+        raise LimnerError(f"{path}: cannot read its labels: {reason_of(error)}") from error
+    names = tuple(text.decode("utf8", "replace") for text in texts)
     ends = np.cumsum([len(column) for column in flat.values()])[:-1]
     return dict(zip(flat, np.split(indices.astype(np.int64), ends), strict=True)), names
 
@@ -105,11 +122,13 @@ def _assemble(path: Path, images: dict[str, np.ndarray], labels: dict[str, np.nd
         if rows is None:
             raise LimnerError(f"{path}: images must be {AXES}, not {array.shape}")
         arrays[part] = rows
+    check_room(str(path), {part: array.shape for part, array in arrays.items()}, options.memory_limit)
     scale, notes = _scale(arrays, path)
-    indices, label_names = whole_numbers({part: y for part, y in labels.items() if part in images}, path)
-    for part, column in indices.items():
-        if len(column) != len(arrays[part]):
+    labels = {part: y for part, y in labels.items() if part in images}
+    for part, column in labels.items():
+        if column.ndim and len(column) != len(arrays[part]):
             raise LimnerError(f"{path}: {len(column)} labels for {len(arrays[part])} images")
+    indices, label_names = whole_numbers(labels, path)
     parts = {part: Rows(array, indices.get(part), scale) for part, array in arrays.items()}
     return assemble(parts, options, label_names=label_names, notes=notes)
 
@@ -138,7 +157,22 @@ def _scale(images: Mapping[str, np.ndarray], path: Path) -> tuple[int, list[str]
     return (255, ["values 0 and 1 were read as black and white"]) if highest == 1 else (1, [])
 
 
+def _check_header(stream: IO[bytes]) -> None:
+    """Refuse a header that is longer than any of numpy's, which would read it whole."""
+    start = stream.read(12)
+    if start[6:7] > b"\1" and int.from_bytes(start[8:12], "little") > 1 << 16:
+        raise ValueError("its header is damaged")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings of Python and numpy about odd headers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _why(error: BaseException) -> str:
-    if "allow_pickle" in str(error) or "pickled" in str(error):
+    if any(word in str(error) for word in ("allow_pickle", "pickled", "Python objects")):
         return "it holds Python objects, which limner does not unpickle: save numbers"
     return reason_of(error)

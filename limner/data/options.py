@@ -15,12 +15,13 @@ import torch
 from limner.data.levels import nearest_level
 from limner.errors import LimnerError
 
-__all__ = ["FitMode", "Options", "Progress", "available_memory", "memory_budget"]
+__all__ = ["SLACK", "FitMode", "Options", "Progress", "memory_budget", "too_large"]
 
 FitMode = Literal["crop", "pad", "stretch"]
 Progress = Callable[[str, int, int], None]  # (stage, done, total)
 
 LARGEST_SIDE = 8192  # of a requested size
+SLACK = 1 << 29  # bytes that reading may take beyond the limit, for a while
 
 
 @dataclass(frozen=True)
@@ -67,19 +68,27 @@ class Options:
 
 
 def memory_budget() -> int:
-    """Bytes of pixels that may be kept: ``$LIMNER_MEMORY``, else half of the memory that is available.
+    """Bytes that a data set may take: ``$LIMNER_MEMORY``, else half of the memory that is available.
 
     Raises:
         LimnerError: ``$LIMNER_MEMORY`` is not a number of bytes.
     """
     if wanted := os.environ.get("LIMNER_MEMORY"):
-        if not wanted.isdecimal():
+        if not wanted.isdecimal() or len(wanted) > 18:
             raise LimnerError(f"LIMNER_MEMORY must be a whole number of bytes, not {wanted!r}")
         return int(wanted)
-    return available_memory() // 2
+    return _available_memory() // 2
 
 
-def available_memory() -> int:
+def too_large(path: str | os.PathLike[str], what: str, limit: int) -> LimnerError:
+    """What is said of a file that has to lie in memory, holds ``what`` and has no room."""
+    return LimnerError(
+        f"{path}: holds {what}, and may take {limit:,} bytes of memory: set LIMNER_MEMORY to more bytes, or save the "
+        "images as one uint8 .npy file, which is read from the disk"
+    )
+
+
+def _available_memory() -> int:
     """Available bytes; MemAvailable counts the page cache, which SC_AVPHYS_PAGES takes for used."""
     found = [4 << 30]  # where nothing can be asked
     try:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-__all__ = ["ALL", "HELD_OUT", "SPLITS", "content_hash", "divide", "hold_out"]
+__all__ = ["ALL", "HELD_OUT", "SPLITS", "content_hash", "divide", "doubles", "hold_out"]
 
 ALL = "all"  # the part of a source that knows no splits
 # Splits by the names that folders and arrays have
@@ -72,3 +72,15 @@ def hold_out(hashes: Sequence[bytes], given: Collection[str]) -> tuple[dict[str,
     if not missing or ALL in given:
         return divided, []
     return divided, [f"{' and '.join(missing)} taken out of train: a tenth each, by the images' content"]
+
+
+def doubles(hashes: Mapping[str, Sequence[bytes]]) -> list[str]:
+    """Notes on the images that lie in more than one split, by the hashes of each: train, validation and test."""
+    notes: list[str] = []
+    before: dict[str, set[bytes]] = {}
+    for name, of in hashes.items():
+        for other, known in before.items():
+            if n := sum(one in known for one in of):
+                notes.append(f"{n} images of {name} are also in {other}, pixel for pixel")
+        before[name] = set(of)
+    return notes

@@ -17,7 +17,7 @@ __all__ = ["FileStore", "parallel"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-BLOCK = 256  # images in flight at once: bounds what waits in memory
+BLOCK, ROOM = 256, 1 << 26  # images in flight at once, and their bytes: bounds what waits in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,16 +46,16 @@ class FileStore:
         """
         positions = self.positions[indices.cpu().numpy()].tolist()
         images = np.empty((len(positions), *self.shape), np.uint8)
-        for slot, image in enumerate(parallel(self.read, positions)):
+        for slot, image in enumerate(parallel(self.read, positions, int(np.prod(self.shape)))):
             images[slot] = image
         return torch.from_numpy(images)
 
 
-def parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """``map`` by threads, in order, with few results in flight."""
-    pool = _pool(os.getpid())
-    for start in range(0, len(items), BLOCK):
-        yield from pool.map(function, items[start : start + BLOCK])
+def parallel(function: Callable[[Item], Result], items: Sequence[Item], size: int = 0) -> Iterator[Result]:
+    """``map`` by threads, in order, with few results, of ``size`` bytes each, in flight."""
+    pool, block = _pool(os.getpid()), max(1, min(BLOCK, ROOM // max(1, size)))
+    for start in range(0, len(items), block):
+        yield from pool.map(function, items[start : start + block])
 
 
 @lru_cache(maxsize=1)

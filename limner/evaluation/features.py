@@ -121,9 +121,18 @@ class FeatureNetwork(nn.Module):
         tensors, header = read_tensors(path)
         try:
             c, h, w = header["shape"]
-            network = cls((c, h, w), header["classes"], channelwise=header["channelwise"])
-            network.figures = header["figures"]
-        except (KeyError, TypeError, ValueError) as error:
+            made = (c, h, w), header["classes"]
+            with torch.device("meta"):  # which takes no memory
+                sizes = {
+                    f"features.{k}": v.shape
+                    for k, v in cls(*made, channelwise=header["channelwise"]).state_dict().items()
+                }
+            if sizes != {name: tensor.shape for name, tensor in tensors.items()}:
+                raise ValueError("it has other tensors")
+            network = cls(*made, channelwise=header["channelwise"])
+            network.figures = {"task": str(header["figures"]["task"]), **header["figures"]}
+            float(network.figures["accuracy"])
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
             raise LimnerError(f"{path} holds no feature network: remove it, and it is trained again") from error
         restore_module(network, "features", tensors, path)
         return network.requires_grad_(False).eval()

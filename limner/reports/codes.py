@@ -8,6 +8,7 @@ from typing import Any
 
 from limner import sampling
 from limner.evaluation import encode_split
+from limner.evaluation.probe import METHODS
 from limner.models import Reconstructs, Scores
 from limner.reports import draw
 from limner.reports.html import Bitmap, Block, Section, Svg, Table, Text
@@ -57,7 +58,9 @@ def _codes(run: RunView, model: Reconstructs) -> list[Block]:
 
 def probe_sections(run: RunView, evaluations: Sequence[Mapping[str, Any]]) -> list[Section]:
     """The latest probe of a run, as a plot and a table; nothing where there was none."""
-    found = [e for e in evaluations if "accuracies" in e]
+    found = [
+        e for e in evaluations if "accuracies" in e and e["accuracies"] and all(map(_is_accuracy, e["accuracies"]))
+    ]
     if not found:
         return []
     e = found[-1]
@@ -78,6 +81,15 @@ def probe_sections(run: RunView, evaluations: Sequence[Mapping[str, Any]]) -> li
     if len(counts) > 1:
         blocks.append(Svg(probe_plot(e), "Accuracy by the number of labels; bars are ± one standard deviation."))
     return [Section("Few labels", [*blocks, table])]
+
+
+def _is_accuracy(a: Any) -> bool:
+    """Whether it is one of a probe's, and not what became of it in a damaged file."""
+    try:
+        shares = isinstance(a["labels_per_class"], int) and 0 <= a["mean"] <= 1 and 0 <= a["deviation"] <= 1
+        return shares and 0 < a["labels_per_class"] < 1e9 and a["method"] in METHODS
+    except (LookupError, TypeError):
+        return False
 
 
 def probe_plot(record: Mapping[str, Any], *, png: bool = False) -> bytes:

@@ -102,6 +102,8 @@ def load_model(folder: Path, model: nn.Module) -> dict[str, Any]:
     """
     tensors, header = read_tensors(folder / MODEL)
     restore_module(model, "ema", tensors, folder / MODEL)
+    if not isinstance(header.setdefault("step", 0), int):
+        raise LimnerError(f"{folder / MODEL} is damaged: its step is {header['step']!r}: put back a copy of it")
     return header
 
 
@@ -109,9 +111,14 @@ def restore_module(module: nn.Module, prefix: str, tensors: Mapping[str, Tensor]
     """Load ``prefix.*`` of ``tensors`` (read from ``path``) into ``module``; every name and shape must fit.
 
     Raises:
-        LimnerError: A tensor is missing, left over or of another shape.
+        LimnerError: A tensor is missing, left over, of another shape or type, or not finite.
     """
     own = {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
+    for name, tensor in module.state_dict().items():
+        if name in own and own[name].dtype != tensor.dtype:
+            raise LimnerError(f"{path} does not fit this model: {name} is {own[name].dtype}, not {tensor.dtype}")
+        if name in own and not own[name].isfinite().all():
+            raise LimnerError(f"{path}: {prefix}.{name} is NaN or infinite: put back a copy of it, or train a new run")
     try:
         module.load_state_dict(own)
     except RuntimeError as error:

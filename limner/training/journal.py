@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from limner.files import read_json_lines, write_text
+from limner.files import is_number, read_json_lines, write_text
 
 __all__ = ["Journal", "read_metrics"]
 
@@ -16,8 +16,8 @@ METRICS = "metrics.jsonl"
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's ``metrics.jsonl``; a last line that a kill cut short is left out."""
-    return read_json_lines(folder / METRICS)
+    """The lines of a run's ``metrics.jsonl``; one that a kill cut short, or that is none of ours, is left out."""
+    return [record for record in read_json_lines(folder / METRICS) if _is_ours(record)]
 
 
 class Journal:
@@ -46,6 +46,21 @@ class Journal:
         self._file.close()
         if self._board is not None:
             self._board.close()
+
+
+def _is_ours(record: Mapping[str, Any]) -> bool:
+    """Whether what is read of a line is what a run writes."""
+    texts = ("name", "observed", "remedy")
+    try:
+        return (
+            all(is_number(record.get(name, 0)) for name in ("step", "seconds"))
+            and isinstance(record["step"], int)
+            and all(is_number(value) for part in ("train", "validation") for value in record.get(part, {}).values())
+            and all(isinstance(d[text], str) for d in record.get("diagnoses", []) for text in texts)
+            and ("seconds" in record or not {"train", "validation"} & record.keys())
+        )
+    except (LookupError, TypeError, AttributeError):
+        return False
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -28,6 +28,7 @@ from limner.training.interrupts import asked_to_stop
 from limner.training.journal import Journal
 from limner.training.objectives import Objective
 from limner.training.schedules import Schedule, replan
+from limner.training.state import read_numbers
 
 __all__ = ["Hooks", "Outcome", "Progress", "train"]
 
@@ -261,24 +262,27 @@ class _Run:
 
     def _restore(self) -> None:
         path = self.folder / STATE
-        tensors, numbers = read_tensors(path)
+        tensors, header = read_tensors(path)
+        numbers = read_numbers(header, path)
         # The best weights carry their own metric: true of that file whenever a kill came.
         best = read_header(self.folder / MODEL) if (self.folder / MODEL).is_file() else {}
         try:
-            self.step, self.seconds_before = int(numbers["step"]), float(numbers["seconds"])
-            self.validated = numbers["validation"]
-            self.log = numbers["log"]
+            self.step, self.seconds_before = numbers.step, numbers.seconds
+            self.validated = numbers.validation
+            if self.validated is not None and self.objective.metric is not None:
+                self.validated[self.objective.metric]  # or it is none of this model
+            self.log = dict(numbers.log)
             if self.objective.doctor:
-                self.objective.doctor.restore(numbers["doctor"])
-            if self.budget and numbers["budget"] == self.budget:
-                self.schedule = Schedule(**numbers["schedule"])  # else: the run was given another length, it plans anew
-            torch.set_num_threads(int(numbers["threads"]))  # sums in another order would give other weights
+                self.objective.doctor.restore(asdict(numbers.doctor))  # type: ignore[arg-type]  # None is refused
+            if self.budget and numbers.budget == self.budget:
+                self.schedule = numbers.schedule  # else: the run was given another length, it plans anew
+            torch.set_num_threads(numbers.threads)  # sums in another order would give other weights
             # In a run that is longer now, the part done is smaller than when these were written.
             part = self._part()
-            self.evaluations = min(int(numbers["evaluations"]), int(part * self.config.evaluations))
-            self.next_log = min(float(numbers["next_log"]), part + LOG_PART)
+            self.evaluations = min(numbers.evaluations, int(part * self.config.evaluations))
+            self.next_log = min(numbers.next_log, part + LOG_PART)
             self.smallest = float(best.get("smallest", math.inf))
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error
         if self.step:  # before, everything is as the seed made it
             self.objective.restore(tensors, path)

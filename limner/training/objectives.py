@@ -128,7 +128,7 @@ class Objective(ABC, Generic[M]):
             before = tensors.get("cuda_generator" if own == "cuda" else "global_generator")
             self.random.set_state(noise)
             self.dropout.set_state(tensors["dropout_generator"] if before is None else before)
-        except (KeyError, RuntimeError, TypeError) as error:
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
             raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error
 
     def check_weights(self, step: int) -> None:

@@ -102,7 +102,9 @@ class Optimizers:
             for part in ADAMW_STATE if optimizer is self.adamw else MUON_STATE:
                 saved = tensors[f"{prefix}{name}.{part}"]
                 # Everything where the parameter is; the moments in its order of memory.
-                own = torch.empty_like(saved if part == "step" else parameter, device=parameter.device)
+                own = parameter.new_empty((), dtype=torch.float32) if part == "step" else torch.empty_like(parameter)
+                if own.shape != saved.shape:
+                    raise RuntimeError(f"{prefix}{name}.{part} has another shape")
                 optimizer.state[parameter][part] = own.copy_(saved)
 
     def _owned(self) -> Iterator[tuple[str, Optimizer, Tensor]]:

@@ -37,6 +37,7 @@ from limner.training.loop import train as run_loop
 from limner.training.memory import check_fits, keep_freed_memory
 from limner.training.objectives import Objective, SingleLoss
 from limner.training.precision import FABRIC_PRECISION, choose_precision
+from limner.training.state import read_numbers
 from limner.workbench import latent
 from limner.workbench.measuring import FEATURES
 from limner.workbench.run import Run, device, load_data
@@ -163,8 +164,9 @@ def _resume(folder: Path, minutes: float | None, epochs: float | None, settings:
 
 def _check_unfinished(run: Run, before: TrainingConfig, steps_per_epoch: int) -> None:
     """Refuse to resume a run that is finished, or has trained for longer than it is asked to."""
-    config, state = run.config.recipe.training, read_header(run.folder / STATE)
-    step, seconds, finished = int(state.get("step", 0)), float(state.get("seconds", 0)), state.get("finished")
+    config, path = run.config.recipe.training, run.folder / STATE
+    state = read_numbers(read_header(path), path)
+    step, seconds, finished = state.step, state.seconds, state.finished
     same = (config.minutes, config.minutes or config.epochs) == (before.minutes, before.minutes or before.epochs)
     if same and finished and not all((run.folder / page).is_file() for page in (README, REPORT)):
         return  # it ended between its last step and its report

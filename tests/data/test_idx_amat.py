@@ -115,7 +115,7 @@ def test_idx_cut_anywhere_is_an_error_and_no_other(tmp_path_factory, end, gz):
     path = tmp_path_factory.mktemp("cut") / ("cut.idx.gz" if gz else "cut.idx")
     path.write_bytes(data[: min(end, len(data) - 1)])
     with pytest.raises(LimnerError, match="cut"):
-        parse_idx(path, (3,))
+        parse_idx(path, (3,), 1 << 30)
 
 
 @settings(max_examples=60, deadline=None)
@@ -127,10 +127,10 @@ def test_idx_with_a_wrong_header_byte(tmp_path_factory, place, value):
     path = tmp_path_factory.mktemp("wrong") / "wrong.idx"
     path.write_bytes(data)
     if not changed:
-        assert parse_idx(path, (3,)).shape == (3, 8, 8)
+        assert parse_idx(path, (3,), 1 << 30).shape == (3, 8, 8)
     else:
         with pytest.raises(LimnerError, match=r"wrong\.idx"):
-            parse_idx(path, (3,))
+            parse_idx(path, (3,), 1 << 30)
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", " \n", "\n\n"])
@@ -197,12 +197,11 @@ def test_bad_amat(tmp_path, text, problem):
         load(tmp_path / "bad.amat")
 
 
-def test_files_too_large_for_the_memory(tmp_path, pixels, monkeypatch):
-    monkeypatch.setattr("limner.data.amat.available_memory", lambda: 500)
-    monkeypatch.setattr("limner.data.idx.available_memory", lambda: 300)
+def test_files_too_large_for_the_memory(tmp_path, pixels):
     (tmp_path / "big.idx.gz").write_bytes(gzip.compress(idx(pixels)))
-    with pytest.raises(LimnerError, match=r"big\.idx\.gz: its 400 bytes of images do not fit"):
-        load(tmp_path / "big.idx.gz")
+    with pytest.raises(LimnerError, match=r"big\.idx\.gz: holds 400 bytes .* 399 bytes of memory: set LIMNER_MEMORY"):
+        load(tmp_path / "big.idx.gz", memory_limit=399)
+    assert load(tmp_path / "big.idx.gz", memory_limit=400).splits["train"].store.in_memory
     (tmp_path / "big.amat.gz").write_bytes(gzip.compress(b"0 1 1 0\n" * 1000))
     with pytest.raises(LimnerError, match=r"big\.amat\.gz: holds more than 500 bytes of text"):
-        load(tmp_path / "big.amat.gz")
+        load(tmp_path / "big.amat.gz", memory_limit=500)

@@ -1,0 +1,60 @@
+"""The numbers of ``state.safetensors``: written by the loop, and checked when a run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from limner.errors import LimnerError, reason_of
+from limner.training.doctor import Diagnosis
+from limner.training.schedules import Schedule
+
+__all__ = ["DoctorState", "Numbers", "read_numbers"]
+
+_MOST = 2**53  # what JSON keeps of whole numbers
+_Count = Annotated[int, Meta(ge=0, le=_MOST)]
+_Seconds = Annotated[float, Meta(ge=0, le=1e12)]
+
+
+@dataclass(frozen=True)
+class DoctorState:
+    """All that the doctor of a GAN remembers."""
+
+    latest: dict[str, float]
+    steps: list[dict[str, float]]
+    window: list[dict[str, float]]
+    standing: list[Diagnosis]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a run knows besides its tensors."""
+
+    step: _Count
+    seconds: _Seconds
+    evaluations: _Count
+    validation: dict[str, float] | None
+    log: dict[str, tuple[float, Annotated[int, Meta(ge=1, le=_MOST)]]]
+    next_log: _Seconds
+    schedule: Schedule
+    budget: _Seconds
+    threads: Annotated[int, Meta(ge=1, le=1024)]
+    doctor: DoctorState | None = None
+    finished: bool = False
+
+
+def read_numbers(header: Mapping[str, Any], path: Path) -> Numbers:
+    """The numbers in the ``header`` of the file at ``path``.
+
+    Raises:
+        LimnerError: One is missing, or is none that a run writes.
+    """
+    try:
+        return msgspec.convert(dict(header), Numbers)
+    except (msgspec.ValidationError, RecursionError, OverflowError) as error:
+        raise LimnerError(f"{path} lacks a piece of the training state: {reason_of(error)}") from error
