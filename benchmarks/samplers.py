@@ -169,13 +169,13 @@ def _wrong_channel() -> AbstractContextManager[Any]:
 
 def _wrong_label() -> AbstractContextManager[Any]:
     """Images are of the class after the one that was asked for."""
-    right = Autoregressive.drawn_labels
+    right = Autoregressive.drawn
 
-    def labels(self: Autoregressive, *words: Any) -> Tensor | None:
-        found = right(self, *words)
-        return None if found is None else (found + 1) % self.classes
+    def drawn(self: Autoregressive, *words: Any) -> tuple[Tensor | None, list[Tensor]]:
+        labels, numbers = right(self, *words)
+        return None if labels is None else (labels + 1) % self.classes, numbers
 
-    return mock.patch.object(Autoregressive, "drawn_labels", labels)
+    return mock.patch.object(Autoregressive, "drawn", drawn)
 
 
 def _shifted_border() -> AbstractContextManager[Any]:
