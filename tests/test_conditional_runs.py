@@ -50,9 +50,9 @@ def runs(folder, tiny, tmp_path_factory):
 def test_a_class_can_be_asked_for(runs, model, limner, tmp_path):
     run = workbench.open_run(runs / model)
     assert run.config.recipe.network.classes == 2
-    black, white = (run.sample(20, label=label).float().mean() for label in (0, 1))
-    assert black < 80
-    assert white > 170
+    black, white = (run.sample(200, label=label).float().mean() for label in (0, 1))
+    assert black < 100
+    assert white > 155
     assert not torch.equal(run.sample(20), run.sample(20, label=0))
     said = limner("sample", runs / model, "-n", "4", "--label", "1", "--out", tmp_path / "white.png", "--quiet")
     assert (said.code, said.err) == (0, "")
