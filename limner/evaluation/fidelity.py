@@ -141,12 +141,11 @@ def measure_fidelity(
 
     between, frechet, ratio, kl = distances(torch.ones(n, dtype=torch.bool))
     kept = all_but_one(n)
-    _, frechet_error, ratio_error, kl_error = standard_errors(torch.tensor([distances(x) for x in kept]), kept)
-    precision, recall = precision_recall(ours, reference, neighbours=neighbours)
+    _, frechet_error, ratio_error, kl_error = standard_errors([distances(x) for x in kept], kept)
     data_precision, data_recall = precision_recall(real[0], reference, neighbours=neighbours)
-    kept = halves(n, generator)
-    shares = precision_recall_of_subsets(ours, reference, neighbours, kept)
-    precision_error, recall_error = standard_errors(shares, kept)
+    kept = torch.cat([torch.ones(1, n, dtype=torch.bool), halves(n, generator)])
+    (precision, recall), *shares = precision_recall_of_subsets(ours, reference, neighbours, kept).tolist()
+    precision_error, recall_error = standard_errors(shares, kept[1:])
     kernel, deviation = kernel_distance(ours, reference, seed=seed)
     covered = None if classes is None else len(classes.unique())
     return Fidelity(

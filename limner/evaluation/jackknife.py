@@ -14,6 +14,8 @@ itself is none. Subsets without repetition keep different images different:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -33,7 +35,7 @@ def halves(n: int, generator: torch.Generator) -> Tensor:
     return torch.cat([chosen, ~chosen])
 
 
-def standard_errors(figures: Tensor, kept: Tensor) -> list[float]:
-    """Of figures ``(S, F)`` of the images ``kept``, bool ``(S, N)``: one for each of F."""
+def standard_errors(figures: Sequence[Sequence[float]], kept: Tensor) -> list[float]:
+    """Of F figures of each of S subsets, ``kept`` bool ``(S, N)``: one for each of F."""
     share = kept.double().mean()
-    return (figures.double().var(0, correction=0) * share / (1 - share)).sqrt().tolist()
+    return (torch.tensor(figures, dtype=torch.float64).var(0, correction=0) * share / (1 - share)).sqrt().tolist()
