@@ -131,7 +131,9 @@ class _Whole:
         going.started = going.saved = going.shown = going.planned = 0.0
         going._restore()
         going.next_log = 2.0  # no line is due
-        for images in map(going.batches.at, range(0 if going._finished() else 2)):
+        if going._finished():
+            return
+        for images in map(going.batches.at, range(2)):
             going._log(objective.step(images, going.schedule.factor(going.step), going.step), 1.0)
         going._show()
 

@@ -18,6 +18,7 @@ from benchmarks.fuzz import fuzz, kinds
 from limner.data import load
 from limner.errors import LimnerError
 from limner.evaluation import FeatureNetwork
+from limner.reports.html import Section, Table, render
 from limner.runs import read_evaluations
 from limner.training.checkpoints import read_tensors, write_tensors
 from limner.training.journal import read_metrics
@@ -288,3 +289,14 @@ def test_a_feature_network_of_another_shape(tmp_path, change):
     write_tensors(tmp_path / "a.safetensors", tensors, header | change)
     with pytest.raises(LimnerError, match=r"a\.safetensors holds no feature network"):
         FeatureNetwork.load(tmp_path / "a.safetensors")
+
+
+def test_a_number_of_thousands_of_digits(home, refused):
+    assert "features=999" in refused("train", "pixelcnn", "--data", "digits", "--set", "features=" + "9" * 5000)
+    path = home / "runs" / "vae" / "config.toml"
+    path.write_text(path.read_text().replace("latent = 2", "latent = " + "9" * 5000))
+    assert "vae/config.toml cannot be read" in refused("sample", "vae")
+
+
+def test_a_count_that_is_a_fraction():
+    assert ">0.5</td>" in render("x", [Section("x", [Table(["a", "b"], [["a", 0.5]])])])
