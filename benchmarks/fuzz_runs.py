@@ -92,9 +92,15 @@ class _Whole:
 
     def listed(self, folder: Path) -> None:
         """As `limner runs` does."""
+        before = os.environ.get("LIMNER_RUNS")
         os.environ["LIMNER_RUNS"] = str(folder)
-        list_runs()
-        commands.runs()
+        try:
+            list_runs()
+            commands.runs()
+        finally:
+            os.environ.pop("LIMNER_RUNS")
+            if before is not None:
+                os.environ["LIMNER_RUNS"] = before
 
     def opened(self, place: Path) -> None:
         """As sampling and evaluating do, once the model stands."""
@@ -108,7 +114,15 @@ class _Whole:
             opened.log_prob(self.data.split("test").first(2))
 
     def resumed(self, place: Path) -> None:
-        """As going on does, with two more steps."""
+        """As going on does, with two more steps; threads and random numbers stay as they were."""
+        threads = torch.get_num_threads()
+        try:
+            with torch.random.fork_rng():
+                self._resumed(place)
+        finally:
+            torch.set_num_threads(threads)
+
+    def _resumed(self, place: Path) -> None:
         run = place.name
         config = self.configs[run].with_training(epochs=2.0, evaluations=1)
         objective = SingleLoss(self.configs[run].build(), config.recipe.training, Fabric(accelerator="cpu"))
@@ -117,7 +131,9 @@ class _Whole:
         going.started = going.saved = going.shown = going.planned = 0.0
         going._restore()
         going.next_log = 2.0  # no line is due
-        for images in map(going.batches.at, range(0 if going._finished() else 2)):
+        if going._finished():
+            return
+        for images in map(going.batches.at, range(2)):
             going._log(objective.step(images, going.schedule.factor(going.step), going.step), 1.0)
         going._show()
 
@@ -152,7 +168,7 @@ def run_files(folder: Path | None) -> dict[str, Write]:
 
         def read() -> None:
             whole.listed(folder)
-            found = read_run_config(find_run("vae"))
+            found = read_run_config(find_run(folder / "vae"))
             if found.data == replace(whole.configs["vae"].data, fingerprint=found.data.fingerprint):
                 found.data.load()
 

@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from PIL import Image, features
@@ -36,7 +37,6 @@ Write = Callable[[Path, random.Random], Case]  # into an empty folder
 
 def sources() -> dict[str, Write]:
     """What writes a damaged source into an empty folder, by its kind."""
-    named.COUNTS.update(COUNTS)  # the published sets are made small
     images = _images()
     made: dict[str, Write] = {}
     for kind, seeds in images.items():
@@ -110,9 +110,15 @@ def _published(name: str, files: dict[str, bytes]) -> Write:
         for file, data in files.items():
             change = damaged_gzip if file.endswith(".gz") else damaged
             (place / file).write_bytes(change(data, chance) if file == victim else data)
-        return 1, lambda: load(name, data_dir=folder, memory_limit=LIMIT)
+        return 1, lambda: _read_published(name, folder)
 
     return write
+
+
+def _read_published(name: str, folder: Path) -> ImageSet:
+    """A published set, as if it had been made as small as ours."""
+    with mock.patch.dict(named.COUNTS, COUNTS):
+        return load(name, data_dir=folder, memory_limit=LIMIT)
 
 
 def _named() -> dict[str, dict[str, bytes]]:

@@ -161,7 +161,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     try:
         return toml.decode((folder / CONFIG).read_bytes())
-    except (OSError, UnicodeDecodeError, DecodeError) as error:
+    except (OSError, ValueError, RecursionError, DecodeError) as error:
         raise LimnerError(f"{folder / CONFIG} cannot be read: {error}") from error
 
 

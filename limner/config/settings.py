@@ -115,7 +115,7 @@ def _value(text: str) -> Any:
     """A TOML value, or the text itself where it is none: ``head=softmax`` needs no quotes."""
     try:
         tables = msgspec.toml.decode(f"value = {text}")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, ValueError, RecursionError):  # no TOML, or a number of thousands of digits
         return text
     return tables["value"] if len(tables) == 1 else text
 

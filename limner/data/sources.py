@@ -44,8 +44,9 @@ def load(
             ``pad`` adds black borders, ``stretch`` distorts.
         levels: How many values a pixel may have (2 to 256): each is moved to the nearest. By default 2 where
             every pixel is black or white, otherwise 256 (17 for ``digits``).
-        memory_limit: Bytes of pixels up to which the set is kept in memory; beyond, files are read whenever
-            they are used. By default ``$LIMNER_MEMORY``, else half of the memory that is available.
+        memory_limit: Bytes that the set may take in memory; beyond, files are read whenever they are used, and
+            what can only be unpacked whole is refused. By default ``$LIMNER_MEMORY``, else half of the memory that
+            is available.
         on_progress: Called with ``(stage, done, total)`` now and then, in the calling thread.
         data_dir: Where named sets lie or are downloaded to. By default ``$LIMNER_DATA``, else the user's
             cache folder.
@@ -54,7 +55,7 @@ def load(
         The set, with notes on everything that was decided, and the files that could not be read.
 
     Raises:
-        LimnerError: The source is not there, damaged, or holds no images; or an argument is out of range.
+        LimnerError: The source is not there, damaged, too large, or holds no images; or an argument is out of range.
     """
     name = os.fspath(source)
     limit = memory_budget() if memory_limit is None else memory_limit

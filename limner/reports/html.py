@@ -162,4 +162,4 @@ def _table(table: Table) -> str:
 def _cell(cell: Cell) -> str:
     if cell is None:
         return "–"
-    return f"{cell:,}" if isinstance(cell, int) else cell
+    return f"{cell:,}" if isinstance(cell, int) else str(cell)  # a damaged count may be a fraction
