@@ -1,7 +1,7 @@
 """What runs survive: kills, readers beside writers, two writers, full disks, folders that are read-only or moved.
 
     python -m benchmarks.faults [--quick] [--only NAME ...] [--families NAME ...] [--kills 500] [--saves 2000]
-        [--loads 10000] [--pairs 100] [--evaluations 200] [--repeats 5] [--seed 0] [--json]
+        [--loads 10000] [--pairs 100] [--evaluations 200] [--repeats 5] [--minutes 60] [--seed 0] [--json]
 
 Everything happens to tiny runs on the digits. Of each experiment the tries and the failures are counted, and the first
 failures are told. ``kills``: each run is killed five times, at every write, flush and rename that its family makes in
@@ -37,8 +37,7 @@ from limner.training.checkpoints import MODEL, STATE, load_model, read_tensors
 OFTEN = ("checkpoint_seconds=0.05", "evaluations=9", "epochs=1.2", "batch_size=32", "shift=1", "elastic=0.5")
 COUNTS = {"kills": 500, "saves": 2000, "loads": 10_000, "pairs": 100, "evaluations": 200, "repeats": 5}
 QUICK = {"kills": 25, "saves": 100, "loads": 500, "pairs": 6, "evaluations": 16, "repeats": 2}
-IN_A_RUN = 5  # kills
-TOLD = 10  # failures that are told
+IN_A_RUN, TOLD = 5, 10  # kills; failures that are told
 
 
 class Count:
@@ -76,8 +75,7 @@ class Faults:
         """A run that nothing stops."""
         if family not in self.references:
             worker = Worker(self.folder / "references")
-            seen = worker.folder / f"{family}.events"
-            ended = worker.call(*self.words(family, family), seen=seen)
+            ended = worker.call(*self.words(family, family), seen=worker.folder / f"{family}.events")
             assert ended.code == 0, ended
             self.references[family] = worker.folder / "runs" / family
         return self.references[family]
@@ -89,13 +87,14 @@ class Faults:
     def kills(self) -> Count:
         """Every run that is killed can be resumed, and ends as if it never had been."""
         count, killed, struck = Count(), 0, set[tuple[str, str]]()
-        aims = {f: itertools.cycle([*map(Aim, self.events(f)), *[None] * IN_A_RUN]) for f in self.asked.families}
+        end = time.monotonic() + 60 * self.asked.minutes
+        aims = {f: itertools.cycle(self._aims(f)) for f in self.asked.families}
         worker = Worker(self.folder / "kills")
         for i, family in enumerate(itertools.cycle(self.asked.families)):
-            if killed >= self.asked.kills:
+            if killed >= self.asked.kills or time.monotonic() > end:
                 break
             folder, told = worker.folder / "runs" / f"{family}-{i}", list[str]()
-            for _ in range(3 * IN_A_RUN):
+            for _ in range(IN_A_RUN):
                 aim = next(aims[family])
                 if aim is not None and (folder / "config.toml").is_file():
                     aim = aim._replace(n=self.chance.choice((1, 1, 2, 4)))
@@ -107,12 +106,15 @@ class Faults:
                 killed += 1
                 struck |= {(family, aim.event)} if aim else set()
             ended = ended if ended.code == 0 else worker.call(*self._go_on(family, folder))
-            where = f"{folder.name} ({', '.join(told)})"
-            count.check(*self._same(ended, folder, family), where=where)
+            count.check(*self._same(ended, folder, family), where=f"{folder.name} ({', '.join(told)})")
             shutil.rmtree(folder, ignore_errors=True)
         known = sum(len(self.events(family)) for family in self.asked.families)
         count.more = {"kills": killed, "families": len(self.asked.families), "moments": len(struck), "of": known}
         return count
+
+    def _aims(self, family: str) -> list[Aim | None]:
+        """Each event of a run in turn, and one random moment in five."""
+        return [aim for i, e in enumerate(self.events(family)) for aim in ([Aim(e), None] if i % 4 == 3 else [Aim(e)])]
 
     def _go_on(self, family: str, folder: Path) -> list[str]:
         """To train what has not begun, and to resume what has."""
@@ -151,9 +153,12 @@ class Faults:
     def writers(self) -> Count:
         """Of two that train, resume or delete a run at once, one does and the other gets one line."""
         count, worker, family = Count(), Worker(self.folder / "writers"), self.asked.families[0]
+        end = time.monotonic() + 60 * self.asked.minutes
         half = worker.folder / "runs" / "half"
         worker.call(*self.words(family, "half"), aim=Aim("replaced state.safetensors", 4))
         for i in range(self.asked.pairs):
+            if time.monotonic() > end:
+                break
             kind, folder = ("resume", "train", "delete")[i % 3], worker.folder / "runs" / f"pair-{i}"
             first = second = ["resume", folder.name, "--quiet"]
             if kind == "train":
@@ -195,7 +200,7 @@ class Faults:
     def full_disk(self) -> Count:
         """A disk that is full is one line, and nothing that was saved is lost."""
         count, worker, family = Count(), Worker(self.folder / "full"), self.asked.families[0]
-        largest = max(p.stat().st_size for p in self.reference(family).rglob("*") if p.is_file())
+        largest = max(p.stat().st_size for p in self.reference(family).rglob("*.*"))
         sizes = [int(largest * part) for part in (0.9, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.002, 0.0002)]
         for size in sizes[: 2 * self.asked.repeats - 1]:
             folder = worker.folder / "runs" / f"run-{size}"
@@ -222,8 +227,7 @@ class Faults:
                 count.more = {"skipped": "no right to mount"}
                 return count
             shutil.copytree(self.reference(family), disk / "runs" / "run")
-            outside = self.folder / "outside"
-            worker = Worker(outside)
+            worker = Worker(self.folder / "outside")
             subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
             run = str(disk / "runs" / "run")
             ended = worker.call("evaluate", run, "--json")
@@ -272,6 +276,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=list(families()), choices=list(families()), metavar="NAME")
     for name, many in COUNTS.items():
         parser.add_argument(f"--{name}", type=int, default=many)
+    parser.add_argument("--minutes", type=float, default=60, help="for the kills at most, and for the pairs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     asked = parser.parse_args()

@@ -24,7 +24,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    counts = {"kills": 3, "saves": 25, "loads": 50, "pairs": 3, "evaluations": 4, "repeats": 1}
+    counts = {"kills": 3, "saves": 25, "loads": 50, "pairs": 3, "evaluations": 4, "repeats": 1, "minutes": 1}
     asked = counts | {"families": ["made"], "seed": 0}
     return faults.Faults(tmp_path_factory.mktemp("faults"), argparse.Namespace(**asked))
 
