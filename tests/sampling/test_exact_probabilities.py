@@ -17,7 +17,7 @@ def test_every_sampler_draws_each_image_as_often_as_it_is_probable():
     ):
         ps |= {tuple(record.values())[:4]: record["p"] for record in samplers.checks(DRAWS, [name], [size])}
     assert len(ps) > 30
-    assert min(ps.values()) > samplers.SIGNIFICANCE / len(ps), min(ps, key=ps.get)
+    assert [sampler for sampler, p in ps.items() if not p > samplers.SIGNIFICANCE / len(ps)] == []
 
 
 @pytest.mark.parametrize("fault", samplers.FAULTS)
