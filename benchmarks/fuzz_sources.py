@@ -146,18 +146,18 @@ def _images() -> dict[str, list[bytes]]:
     """A few whole images of each format that this Pillow writes, in several modes."""
     Image.init()
     colour = np.random.default_rng(1).integers(0, 256, (7, 9, 4), dtype=np.uint8)
-    pictures = [Image.fromarray(colour[..., 0]), Image.fromarray(colour[..., :3]), Image.fromarray(colour)]
-    pictures += [pictures[1].convert("P"), pictures[0].convert("1")]
-    pictures.append(Image.fromarray(colour[..., 0].astype(np.uint16) * 200))
+    images = [Image.fromarray(colour[..., 0]), Image.fromarray(colour[..., :3]), Image.fromarray(colour)]
+    images += [images[1].convert("P"), images[0].convert("1")]
+    images.append(Image.fromarray(colour[..., 0].astype(np.uint16) * 200))
     made: dict[str, list[bytes]] = {}
     for kind, ways in KINDS.items():
         for form, options in ways:
             if form not in Image.SAVE or (form == "AVIF" and not features.check("avif")):
                 continue
-            for picture in pictures:
+            for image in images:
                 buffer = io.BytesIO()
                 try:
-                    picture.save(buffer, form, **options)
+                    image.save(buffer, form, **options)
                 except (OSError, ValueError, KeyError):  # a mode that the format lacks
                     continue
                 made.setdefault(kind, []).append(buffer.getvalue())

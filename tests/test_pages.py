@@ -124,17 +124,17 @@ def test_a_report_shows_codes_and_reconstructions_in_colour(tmp_path):
     np.savez(tmp_path / "rgb.npz", x=x, y=np.arange(120) % 2)
     settings = ("latent=3", "features=4", "precision=float32")
     run = workbench.train("vae", tmp_path / "rgb.npz", name="v", runs=tmp_path, epochs=1, settings=settings)
-    portrait = run.view()
-    rebuilt, where = codes.latent_sections([portrait])
+    view = run.view()
+    rebuilt, where = codes.latent_sections([view])
     assert (rebuilt.title, where.title) == ("Reconstructions", "Codes")
     (image,) = rebuilt.blocks
-    originals = portrait.held_out[:30]
+    originals = view.held_out[:30]
     assert image.image.mode == "RGB"
     assert image.image.tobytes() == draw.pairs(originals, run.reconstruct(originals)).tobytes()
     text, mapped = where.blocks
-    active = int(active_units(run.model.encode(portrait.held_out_split.first(2000))).sum())
+    active = int(active_units(run.model.encode(view.held_out_split.first(2000))).sum())
     assert text.text.startswith(f"v: {active} of 3 latents are active")
-    assert f"{len(portrait.held_out_split)} held-out images, coloured by class" in mapped.caption
+    assert f"{len(view.held_out_split)} held-out images, coloured by class" in mapped.caption
     html = run.report().read_text(encoding="utf-8")
     assert text.text in html
     assert mapped.caption in html
