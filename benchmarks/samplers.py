@@ -58,7 +58,7 @@ def build(name: str, size: str, classes: int = 0) -> Tractable | None:
     """A model with large random weights; None where there is none of this size, or with classes."""
     of, sizes = MODELS[name]
     chosen, (shape, levels) = family(of), SHAPES[size]
-    if classes and not hasattr(chosen.config, "classes"):
+    if classes and not chosen.conditional:
         return None
     if size == "2×4 binary" and sizes.get("patch") != 2:
         return None
