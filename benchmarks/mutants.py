@@ -34,16 +34,19 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 300
 RUNS = [
-    "tests/training/test_objectives.py",
     "tests/test_runs.py",
+    "tests/training/test_objectives.py",
     "tests/test_bad_input.py",
     "tests/test_damaged_runs.py",
+    "tests/test_streams.py",
+    "tests/test_resume.py",
+    "tests/test_nothing_lost.py",
 ]
-RUNS += ["tests/test_resume.py"]
 ROOMS = {  # what is mutated, and the tests of its room, the quickest first
     "limner/distributions": ["tests/distributions", "tests/models/test_sums.py", "tests/models/test_pixelcnnpp.py"],
     "limner/sampling": ["tests/sampling", "tests/models/test_multiscale.py", "tests/models/test_conditional.py"],
     "limner/training/checkpoints.py": RUNS,
+    "limner/training/state.py": RUNS,
     "limner/files.py": RUNS,
 }
 SWAPS: dict[type, type] = {
