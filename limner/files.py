@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from limner.errors import LimnerError, reason_of
+from limner.errors import LimnerError, option, reason_of
 
 try:
     import fcntl
@@ -129,7 +129,7 @@ def check_place(path: str | os.PathLike[str]) -> None:
     if target.is_dir() or not target.parent.is_dir():
         raise LimnerError(f"cannot write {path}: {_reason(OSError(), target)}")
     if not can_write(target.parent if target.is_file() else target):  # a file is replaced, by one of its folder's
-        raise LimnerError(f"cannot write {path}: {os.strerror(errno.EACCES)}; give another place with --out")
+        raise LimnerError(f"cannot write {path}: {os.strerror(errno.EACCES)}; give another place with {option('out')}")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

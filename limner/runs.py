@@ -15,7 +15,7 @@ from typing import Any
 import tomli_w
 from msgspec import DecodeError, toml
 
-from limner.errors import LimnerError, reason_of
+from limner.errors import LimnerError, command, option, reason_of
 from limner.files import append_line, is_number, locked, read_json_lines, write_text
 
 __all__ = [
@@ -64,11 +64,11 @@ def check_name(name: str | None, parent: Path) -> None:
             f"run name {name!r}: use letters, digits and . _ + = - only, and begin with a letter or digit"
         )
     if len(os.fsencode(name)) > LONGEST_NAME:
-        raise LimnerError(f"run name {name[:20]}… has {len(name)} characters: --name takes {LONGEST_NAME} at most")
+        most = f"{option('name')} takes {LONGEST_NAME} at most"
+        raise LimnerError(f"run name {name[:20]}… has {len(name)} characters: {most}")
     if (parent / name).exists() and not is_free(parent / name):
-        raise LimnerError(
-            f"run {name!r} exists in {parent}/: go on with `limner resume {name}`, or choose another --name"
-        )
+        go_on = f"go on with `{command('resume', name)}`, or choose another {option('name')}"
+        raise LimnerError(f"run {name!r} exists in {parent}/: {go_on}")
 
 
 def is_free(folder: Path) -> bool:

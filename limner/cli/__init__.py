@@ -20,7 +20,7 @@ import tyro
 
 from limner.accelerate import on_compile
 from limner.cli.commands import COMMANDS
-from limner.errors import LimnerError, LimnerWarning, suggestion
+from limner.errors import LimnerError, LimnerWarning, on_command_line, suggestion
 
 __all__ = ["main"]
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             words = list(sys.argv[1:] if argv is None else argv)
             if "--quiet" not in words:
                 on_compile(lambda: print(COMPILING, file=sys.stderr, flush=True))
-            with _warnings_in_one_line():
+            with on_command_line(), _warnings_in_one_line():
                 _parse(_gather_settings(words))()
         finally:
             on_compile(None)

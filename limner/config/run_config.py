@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 
 from limner.config.settings import from_table
-from limner.data import SOURCES, ImageSet, load
+from limner.data import SOURCES, Images, ImageSet, from_arrays, load
 from limner.data.options import FitMode, Progress
 from limner.errors import LimnerError
 from limner.models import Model, family
@@ -21,7 +22,7 @@ from limner.ranges import Levels, NotNegative, Positive
 from limner.runs import read_config, write_config
 from limner.version import version
 
-__all__ = ["DataConfig", "RunConfig", "read_run_config"]
+__all__ = ["DataConfig", "RunConfig", "read_run_config", "source_of"]
 
 
 @dataclass(frozen=True)
@@ -40,31 +41,71 @@ class DataConfig:
     """How images of another size were brought to this one."""
     fingerprint: str = ""
     """Of pixels all over the set: other images of the same number are noticed."""
+    content: str = ""
+    """Of images that a program handed over, a hash of them all: they cannot be read again from a source."""
+    labels: str = ""
+    """And a hash of their labels, where they had some."""
 
     @classmethod
     def of(cls, data: ImageSet, fit: FitMode) -> DataConfig:
         """Of a loaded set."""
-        source = str(Path(data.source).expanduser().resolve()) if data.source not in SOURCES else data.source
         images = {name: len(s) for name, s in data.splits.items()}
-        return cls(source, data.shape, data.levels, images, fit, _fingerprint(data))
+        labels = _labels(data) if data.content else ""
+        return cls(source_of(data), data.shape, data.levels, images, fit, _fingerprint(data), data.content, labels)
 
-    def load(self, on_progress: Progress | None = None) -> ImageSet:
-        """The same set again.
+    def load(self, given: Images | ImageSet | str | os.PathLike[str] | None, on_progress: Progress | None) -> ImageSet:
+        """The same set again, from its source, or as it is ``given`` now.
 
         Raises:
-            LimnerError: It cannot be read, or has changed since.
+            LimnerError: It cannot be read, has changed since, or has to be given.
         """
         _, h, w = self.shape
-        data = load(self.source, size=(h, w), fit=self.fit, levels=self.levels, on_progress=on_progress)
-        now, changed = DataConfig.of(data, self.fit), f"{self.source} has changed since the run began"
+        if given is None and self.content:
+            raise LimnerError(
+                f"{self.source}: these images were handed over in Python, so give them again: "
+                "limner.open_run(RUN, data=images) or limner.resume(RUN, data=images)"
+            )
+        if isinstance(given, ImageSet):
+            data = given
+        elif given is None or isinstance(given, str | os.PathLike):
+            source = self.source if given is None else given
+            data = load(source, size=(h, w), fit=self.fit, levels=self.levels, on_progress=on_progress)
+        else:
+            data = from_arrays(given, size=(h, w), fit=self.fit, levels=self.levels, on_progress=on_progress)
+        changed = f"{self.source} has changed since the run began"
+        self._check(data, changed if given is None else f"{data.source} has other images than the run was trained on")
+        return data
+
+    def _check(self, data: ImageSet, changed: str) -> None:
+        """Refuse images that are not those of the run."""
+        now = DataConfig.of(data, self.fit)
         if (now.shape, now.images) != (tuple(self.shape), self.images):
             raise LimnerError(
                 f"{changed}: {describe_shape(now.shape)}, {now.images} "
                 f"instead of {describe_shape(self.shape)}, {self.images}"
             )
-        if now.fingerprint != self.fingerprint:
+        if now.fingerprint != self.fingerprint or (self.content and now.content != self.content):
             raise LimnerError(f"{changed}: as many images, but others")
-        return data
+        if self.content and now.labels != self.labels:
+            these = "these images have others" if now.labels else "these images have none"
+            have = f"with labels, and {these}: data=(images, labels)" if self.labels else "without labels: leave them out"
+            raise LimnerError(f"{data.source}: the run was trained {have}")
+
+
+def source_of(data: ImageSet) -> str:
+    """What a run remembers as its source: an absolute path, a known name, or a name with a part of the content."""
+    if data.content:
+        return f"{data.source}-{data.content[:8]}"
+    return str(Path(data.source).expanduser().resolve()) if data.source not in SOURCES else data.source
+
+
+def _labels(data: ImageSet) -> str:
+    """A hash of the labels of all splits; empty without."""
+    digest = hashlib.blake2b(repr(data.label_names).encode(), digest_size=8)
+    for name in sorted(data.splits):
+        if (labels := data.splits[name].labels) is not None:
+            digest.update(labels.numpy().tobytes())
+    return digest.hexdigest() if data.label_names else ""
 
 
 def _fingerprint(data: ImageSet) -> str:

@@ -1,6 +1,7 @@
 """Data: any source of images to uint8 tensors in splits, and batches of them."""
 
 from limner.data.batches import Batch, Batches, epoch_order, sequential
+from limner.data.given import Images, OneImage, from_arrays
 from limner.data.imageset import Broken, ImageSet, ImageStore, MemoryStore, Split
 from limner.data.levels import dequantize, nearest_level, quantize
 from limner.data.named import SOURCES
@@ -15,10 +16,13 @@ __all__ = [
     "FileStore",
     "ImageSet",
     "ImageStore",
+    "Images",
     "MemoryStore",
+    "OneImage",
     "Split",
     "dequantize",
     "epoch_order",
+    "from_arrays",
     "load",
     "nearest_level",
     "quantize",

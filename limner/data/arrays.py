@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,9 +18,11 @@ from limner.data.splitting import ALL, HELD_OUT, content_hash, doubles, hold_out
 from limner.data.stores import FileStore
 from limner.errors import LimnerError
 
-__all__ = ["Rows", "assemble", "channels_first", "check_room"]
+__all__ = ["AXES", "Rows", "assemble", "channels_first", "check_room", "scale_of"]
 
+AXES = "(N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3"
 BLOCK, VALUES = 2048, 1 << 23  # images converted at once, and their values
+LOOKED_AT = 4096  # rows looked at once: a mapped file may be larger than the memory
 LARGEST = 1 << 25  # values of an image
 BOOKKEEPING = 400  # bytes that are kept of an image besides its pixels
 
@@ -78,6 +81,35 @@ def channels_first(array: np.ndarray) -> np.ndarray | None:
     if array.ndim == 4 and array.shape[3] in (1, 3):  # also where both could be: channels last is commoner in files
         return array.transpose(0, 3, 1, 2)
     return array if array.ndim == 4 and array.shape[1] in (1, 3) else None
+
+
+def scale_of(images: Mapping[str, np.ndarray], source: str | Path) -> tuple[int, list[str]]:
+    """What to multiply values by to have 0..255, the same for all parts; and what to say of it.
+
+    Raises:
+        LimnerError: They are no numbers, or lie outside of 0..1 (fractions) or 0..255.
+    """
+    lowest, highest, kinds = np.inf, -np.inf, set()
+    for array in images.values():
+        if array.dtype.kind not in "biuf":
+            raise LimnerError(f"{source}: pixels must be numbers, not {array.dtype}")
+        kinds.add(array.dtype.kind)
+        for start in range(0, len(array) if array.size else 0, LOOKED_AT):
+            rows = array[start : start + LOOKED_AT]
+            low, high = float(rows.min()), float(rows.max())
+            if not np.isfinite(low + high):
+                raise LimnerError(f"{source}: pixels are NaN or infinite (images {start} to {start + len(rows) - 1})")
+            lowest, highest = min(lowest, low), max(highest, high)
+    if "f" in kinds:
+        if len(kinds) > 1:
+            raise LimnerError(f"{source}: one part has whole numbers and another fractions: give all as uint8")
+        if lowest < 0 or highest > 1:
+            found = f"{lowest:g}..{highest:g}"
+            raise LimnerError(f"{source}: fractions must lie in 0..1, not {found}: scale them, or give uint8")
+        return 255, ["values from 0 to 1 were multiplied by 255 and rounded"]
+    if lowest < 0 or highest > 255:
+        raise LimnerError(f"{source}: whole numbers must lie in 0..255, not {lowest:g}..{highest:g}")
+    return (255, ["values 0 and 1 were read as black and white"]) if highest == 1 else (1, [])
 
 
 def check_room(source: str, shapes: Mapping[str, tuple[int, ...]], limit: int) -> None:

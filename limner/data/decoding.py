@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import BinaryIO
@@ -60,8 +60,8 @@ class Decoded:
     see_through: bool  # it had transparent pixels, now laid on white
 
 
-def decode(stream: BinaryIO) -> Decoded:
-    """Read the (first) image in ``stream``, a file in any format of Pillow's.
+def decode(stream: BinaryIO | Image.Image) -> Decoded:
+    """Read the (first) image in ``stream``, a file in any format of Pillow's or an image that Pillow has opened.
 
     It is upright (EXIF), transparent parts on white, 16 bits scaled to 8; grey exactly if R = G = B everywhere.
 
@@ -73,7 +73,7 @@ def decode(stream: BinaryIO) -> Decoded:
 
 
 @contextmanager
-def decoded(stream: BinaryIO) -> Iterator[Decoded]:
+def decoded(stream: BinaryIO | Image.Image) -> Iterator[Decoded]:
     """As ``decode``, for threads: other large images wait until this one has been used."""
     with _opened(stream) as image:
         image.load()
@@ -82,7 +82,7 @@ def decoded(stream: BinaryIO) -> Iterator[Decoded]:
         yield Decoded(_without_false_colour(flat), see_through)
 
 
-def header_size(stream: BinaryIO) -> tuple[int, int]:
+def header_size(stream: BinaryIO | Image.Image) -> tuple[int, int]:
     """``(H, W)`` of the upright image in ``stream``, from its header alone.
 
     Raises:
@@ -127,15 +127,21 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _opened(stream: BinaryIO) -> Iterator[Image.Image]:
+def _opened(stream: BinaryIO | Image.Image) -> Iterator[Image.Image]:
     try:
-        with Image.open(stream, formats=_formats()) as image:
+        with _image_in(stream) as image:
             if not all(isinstance(side, int) and side > 0 for side in image.size):  # some formats write it as text
                 raise ValueError(f"its header says {image.width}×{image.height} pixels")
             with _turnstile.room(WORKING * image.width * image.height):
                 yield image
     except FAILURES as error:
         raise Unreadable(_reason(error, stream)) from error
+
+
+def _image_in(stream: BinaryIO | Image.Image) -> AbstractContextManager[Image.Image]:
+    if isinstance(stream, Image.Image):
+        return nullcontext(stream)  # it is the caller's, and stays open
+    return Image.open(stream, formats=_formats())
 
 
 @lru_cache(maxsize=1)
@@ -213,9 +219,9 @@ def _without_false_colour(image: Image.Image) -> Image.Image:
     return image.getchannel(0) if grey else image
 
 
-def _reason(error: BaseException, stream: BinaryIO) -> str:
+def _reason(error: BaseException, stream: BinaryIO | Image.Image) -> str:
     if isinstance(error, UnidentifiedImageError):
-        if stream.seekable() and stream.seek(0, 2) == 0:
+        if not isinstance(stream, Image.Image) and stream.seekable() and stream.seek(0, 2) == 0:
             return "the file is empty"
         return "not an image that Pillow can read"
     if isinstance(error, BOMBS):

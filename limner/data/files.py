@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from PIL import Image
+
 from limner.data.imageset import Broken
 from limner.data.packed import DAMAGE, Turnstile, open_member
 from limner.errors import LimnerError, reason_of
@@ -29,7 +31,7 @@ class Files:
 
     names: list[str]  # relative, with /, sorted; hidden ones left out
     broken: list[Broken]  # folders that could not be listed
-    open: Callable[[str], AbstractContextManager[BinaryIO]]  # raises one of ``DAMAGE``
+    open: Callable[[str], AbstractContextManager[BinaryIO | Image.Image]]  # raises one of ``DAMAGE``
 
 
 def files_in_folder(root: Path) -> Files:

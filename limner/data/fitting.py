@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from limner.data.options import FitMode
+from limner.errors import option
 
 __all__ = ["choose_size", "fit_array", "fit_image"]
 
@@ -63,9 +64,11 @@ def choose_size(
         shrink = max(1.0, max(native) / LONGEST_SIDE)
         size = asked or (max(1, round(native[0] / shrink)), max(1, round(native[1] / shrink)))
         found = f"sizes differ ({len(counts)} sizes, {_text(smallest)} … {_text(largest)})"
-        return size, [f"{found}: fitted to {_text(size)} {MANNER[how]}; choose with --size and --fit"]
+        choose = f"choose with {option('size')} and {option('fit')}"
+        return size, [f"{found}: fitted to {_text(size)} {MANNER[how]}; {choose}"]
     if asked is None:
-        note = f"images of {_text(native)} pixels train slowly: --size {LONGEST_SIDE} is a start"
+        smaller = (LONGEST_SIDE, LONGEST_SIDE)
+        note = f"images of {_text(native)} pixels train slowly: {option('size', smaller)} is a start"
         return native, [note] if max(native) > LONGEST_SIDE else []
     if asked == native:
         return native, []

@@ -8,6 +8,7 @@ from typing import BinaryIO, TypeVar
 
 import numpy as np
 import torch
+from PIL import Image
 
 from limner.data.decoding import EXTENSIONS, Unreadable, array_of, decoded, header_size, quiet
 from limner.data.files import Files
@@ -19,7 +20,7 @@ from limner.data.options import Options
 from limner.data.packed import DAMAGE
 from limner.data.splitting import ALL, HELD_OUT, content_hash, divide, doubles, hold_out
 from limner.data.stores import FileStore, parallel
-from limner.errors import LimnerError, reason_of
+from limner.errors import LimnerError, option, reason_of
 
 __all__ = ["read_images"]
 
@@ -46,7 +47,7 @@ class _Reader:
         self.size, self.channels = (0, 0), 3  # decided when all headers, then all images have been seen
 
     def each(
-        self, stage: str, read: Callable[[BinaryIO], Result], positions: Sequence[int]
+        self, stage: str, read: Callable[[BinaryIO | Image.Image], Result], positions: Sequence[int]
     ) -> Iterator[tuple[int, Result]]:
         """What ``read`` makes of the files at ``positions``, by threads; those that it cannot read are broken."""
         found = parallel(lambda position: self._attempt(read, position), positions, 3 * self.size[0] * self.size[1])
@@ -58,7 +59,7 @@ class _Reader:
             if done % 500 == 0 or done == len(positions):
                 self.options.progress(stage, done, len(positions))
 
-    def see(self, stream: BinaryIO) -> tuple[np.ndarray, _Facts]:
+    def see(self, stream: BinaryIO | Image.Image) -> tuple[np.ndarray, _Facts]:
         """Decode and fit one image: uint8 ``(1 or 3, H, W)``, and what was learnt of it."""
         with decoded(stream) as found:
             native = array_of(found.image)
@@ -83,7 +84,7 @@ class _Reader:
             raise LimnerError(f"{seen.path} of {self.options.source} could be read before, not now: {seen.reason}")
         return self.finish(seen[0])
 
-    def _attempt(self, read: Callable[[BinaryIO], Result], position: int) -> Result | Broken:
+    def _attempt(self, read: Callable[[BinaryIO | Image.Image], Result], position: int) -> Result | Broken:
         name = self.names[position]
         try:
             with self.files.open(name) as stream:
@@ -92,8 +93,8 @@ class _Reader:
             return Broken(name, reason_of(error))
 
 
-def read_images(files: Files, options: Options) -> ImageSet:
-    """The images among ``files`` as a set.
+def read_images(files: Files, options: Options, layout: Layout | None = None) -> ImageSet:
+    """The images among ``files`` as a set; the ``layout`` is read off their names where none is given.
 
     Two passes: the headers for the sizes, then the pixels; no more full-size images are held at a time than
     there are threads.
@@ -101,7 +102,7 @@ def read_images(files: Files, options: Options) -> ImageSet:
     Raises:
         LimnerError: There are no images, or none can be read.
     """
-    layout = arrange(files.names, EXTENSIONS)
+    layout = layout or arrange(files.names, EXTENSIONS)
     if not layout.names:
         raise LimnerError(f"{options.source} holds no images: limner reads png, jpg, gif, bmp, tif, webp and such")
     reader = _Reader(files, layout.names, options)
@@ -129,7 +130,8 @@ def read_images(files: Files, options: Options) -> ImageSet:
     found = 2 if None not in values and frozenset().union(*filter(None, values)) == {0, 255} else 256
     notes += options.level_notes(found)
     if options.levels is None and found == 256 and all(one.was_binary for one in seen.values()):
-        notes.append("the images are black and white, but fitting them makes greys: 256 levels (--levels 2)")
+        black = f"the images are black and white, but fitting them makes greys: 256 levels ({option('levels', 2)})"
+        notes.append(black)
     shape = (reader.channels, *reader.size)
     in_memory = len(seen) * int(np.prod(shape)) <= options.memory_limit
     if not in_memory:

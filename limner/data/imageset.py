@@ -88,6 +88,7 @@ class ImageSet:
         label_names: Names of the classes, empty without labels.
         broken: Files that were skipped.
         notes: What was decided on the way, one sentence each, for the user to read.
+        content: A hash of all images, where a program handed them over: they cannot be read again from ``source``.
     """
 
     source: str
@@ -97,6 +98,7 @@ class ImageSet:
     label_names: tuple[str, ...] = ()
     broken: tuple[Broken, ...] = ()
     notes: tuple[str, ...] = ()
+    content: str = ""
 
     def split(self, name: str) -> Split:
         """The split called ``name``.

@@ -12,7 +12,7 @@ from typing import IO
 
 import numpy as np
 
-from limner.data.arrays import Rows, assemble, channels_first, check_room
+from limner.data.arrays import AXES, Rows, assemble, channels_first, check_room, scale_of
 from limner.data.imageset import ImageSet
 from limner.data.options import Options, too_large
 from limner.data.packed import DAMAGE, open_member
@@ -23,8 +23,6 @@ __all__ = ["read_npy", "read_npz", "whole_numbers"]
 
 IMAGES = {"x", "image", "images", "img", "imgs", "data"}
 LABELS = {"y", "label", "labels", "target", "targets"}
-AXES = "(N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3"
-BLOCK = 4096  # rows looked at once: a mapped file may be larger than the memory
 
 
 def read_npy(path: Path, options: Options) -> ImageSet:
@@ -81,7 +79,7 @@ def read_npz(path: Path, options: Options) -> ImageSet:
     return _assemble(path, images, labels, options)
 
 
-def whole_numbers(labels: Mapping[str, np.ndarray], path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def whole_numbers(labels: Mapping[str, np.ndarray], path: str | Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Class indices int64 by part, and the names of the classes: the values that occur, in order.
 
     Raises:
@@ -123,7 +121,7 @@ def _assemble(path: Path, images: dict[str, np.ndarray], labels: dict[str, np.nd
             raise LimnerError(f"{path}: images must be {AXES}, not {array.shape}")
         arrays[part] = rows
     check_room(str(path), {part: array.shape for part, array in arrays.items()}, options.memory_limit)
-    scale, notes = _scale(arrays, path)
+    scale, notes = scale_of(arrays, path)
     labels = {part: y for part, y in labels.items() if part in images}
     for part, column in labels.items():
         if column.ndim and len(column) != len(arrays[part]):
@@ -131,30 +129,6 @@ def _assemble(path: Path, images: dict[str, np.ndarray], labels: dict[str, np.nd
     indices, label_names = whole_numbers(labels, path)
     parts = {part: Rows(array, indices.get(part), scale) for part, array in arrays.items()}
     return assemble(parts, options, label_names=label_names, notes=notes)
-
-
-def _scale(images: Mapping[str, np.ndarray], path: Path) -> tuple[int, list[str]]:
-    """What to multiply values by to have 0..255, the same for all parts; and what to say of it."""
-    lowest, highest, kinds = np.inf, -np.inf, set()
-    for array in images.values():
-        if array.dtype.kind not in "biuf":
-            raise LimnerError(f"{path}: pixels must be numbers, not {array.dtype}")
-        kinds.add(array.dtype.kind)
-        for start in range(0, len(array) if array.size else 0, BLOCK):
-            rows = array[start : start + BLOCK]
-            low, high = float(rows.min()), float(rows.max())
-            if not np.isfinite(low + high):
-                raise LimnerError(f"{path}: pixels are NaN or infinite (images {start} to {start + len(rows) - 1})")
-            lowest, highest = min(lowest, low), max(highest, high)
-    if "f" in kinds:
-        if len(kinds) > 1:
-            raise LimnerError(f"{path}: one part has whole numbers and another fractions: save all as uint8")
-        if lowest < 0 or highest > 1:
-            raise LimnerError(f"{path}: fractions must lie in 0..1, not {lowest:g}..{highest:g}: save as uint8")
-        return 255, ["values from 0 to 1 were multiplied by 255 and rounded"]
-    if lowest < 0 or highest > 255:
-        raise LimnerError(f"{path}: whole numbers must lie in 0..255, not {lowest:g}..{highest:g}")
-    return (255, ["values 0 and 1 were read as black and white"]) if highest == 1 else (1, [])
 
 
 def _check_header(stream: IO[bytes]) -> None:

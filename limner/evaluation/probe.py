@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.data.imageset import Split
-from limner.errors import LimnerError
+from limner.errors import LimnerError, option
 from limner.evaluation.features import OnProgress
 from limner.models.contracts import Features, Model
 
@@ -178,7 +178,8 @@ def measure_probe(
     """
     if not isinstance(model, Features) or model.classes:
         why = "is given the class" if model.classes else "has no features to probe"
-        raise LimnerError(f"this {type(model).__name__} {why}: probe a run trained without --conditional")
+        apart = option("conditional", True)
+        raise LimnerError(f"this {type(model).__name__} {why}: probe a run trained without {apart}")
     if train.labels is None or test.labels is None:
         raise LimnerError("a probe needs labels: sub-folders or a labels array make them")
     if classes < 2:

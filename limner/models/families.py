@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Literal
 
-from limner.errors import LimnerError, suggestion
+from limner.errors import LimnerError, option, suggestion
 from limner.models.contracts import ConditionalConfig, Model, Samples
 from limner.models.recipes import Recipe, RecipeOf, TrainingConfig
 
@@ -76,7 +76,7 @@ class Family:
             LimnerError: There is none of that name.
         """
         if name not in self.recipes:
-            raise LimnerError(f"--recipe {name}: {self.name} has {', '.join(self.recipes)}")
+            raise LimnerError(f"{option('recipe', name)}: {self.name} has {', '.join(self.recipes)}")
         return self.recipes[name](shape)
 
     def about(self, recipe: str) -> str:

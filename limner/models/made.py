@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from limner.data.levels import dequantize
 from limner.distributions import Head
-from limner.errors import LimnerError
+from limner.errors import LimnerError, option
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import describe_shape
 from limner.models.families import Family
@@ -70,7 +70,8 @@ class MADE(Autoregressive):
         if d * p * config.hidden > MOST_WEIGHTS:
             raise LimnerError(
                 f"a MADE of images {describe_shape(shape)} with {levels} levels has {d * p * config.hidden:,} weights "
-                f"in its last layer, more than {MOST_WEIGHTS:,}: choose a smaller --size, fewer --levels, head=gaussian"
+                f"in its last layer, more than {MOST_WEIGHTS:,}: choose a smaller {option('size')}, fewer "
+                f"{option('levels')}, head=gaussian"
             )
         if d * config.orders > MOST_WEIGHTS:
             raise LimnerError(f"orders={config.orders} of {d} values each: more than {MOST_WEIGHTS:,} places")

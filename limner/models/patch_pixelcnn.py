@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.distributions import Categorical, at_least_float32
-from limner.errors import LimnerError
+from limner.errors import LimnerError, option
 from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.contracts import ConditionalConfig
 from limner.models.families import Family
@@ -108,7 +108,7 @@ class PatchPixelCNN(Autoregressive):
             raise LimnerError(
                 f"patch={self.patch}: a patch of {self.values} values of {levels} levels is one of "
                 f"{levels}^{self.values} symbols, more than one softmax can hold ({MOST_SYMBOLS}): "
-                f"take fewer --levels{smaller}, and for colour pixelcnn++"
+                f"take fewer {option('levels')}{smaller}, and for colour pixelcnn++"
             )
         self.symbols = levels**self.values
         self.embed = nn.Embedding(self.symbols, config.embedding)

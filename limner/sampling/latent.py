@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from limner.data.neighbours import nearest
-from limner.errors import LimnerError
+from limner.errors import LimnerError, setting
 from limner.models.bounded import Bounded
 from limner.models.contracts import Latents, Reconstructs
 from limner.sampling.rows import chosen
@@ -62,7 +62,8 @@ def manifold(model: Latents, side: int = 20, label: int | None = None) -> Tensor
         raise LimnerError("the latent plane has cells of equal mass under N(0, I): this prior is learned")
     if (d := _dimensions(model)) != 2:
         raise LimnerError(
-            f"the latent plane needs 2 dimensions, this model has {d}: train a vae or a gan with --set latent=2"
+            f"the latent plane needs 2 dimensions, this model has {d}: train a vae or a gan with "
+            f"{setting('latent', '2')}"
         )
     u = (torch.arange(side, dtype=torch.float64) + 0.5) / side
     axis = torch.special.ndtri(u).float()

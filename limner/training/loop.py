@@ -18,7 +18,7 @@ import torch
 
 from limner.data.batches import Batches, sequential
 from limner.data.imageset import Split
-from limner.errors import LimnerError
+from limner.errors import LimnerError, setting
 from limner.files import sweep
 from limner.models.contracts import Model
 from limner.training.augmentation import augmented
@@ -223,7 +223,7 @@ class _Run:
         if bad:
             raise LimnerError(
                 f"validation at step {self.step} gave {bad[-1]} = {self.validated[bad[-1]]}; the last good checkpoint "
-                "is kept: resume from it with a lower rate (--set learning_rate=...)"
+                f"is kept: resume from it with a lower rate ({setting('learning_rate', '...')})"
             )
         average, metric = self.objective.average.averaged, self.objective.metric
         value = math.inf if metric is None else self.validated[metric]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 
-from limner.errors import LimnerError
+from limner.errors import LimnerError, option
 
 __all__ = ["check_fits", "keep_freed_memory"]
 
@@ -70,7 +70,7 @@ def check_fits(build: Callable[[], object]) -> None:
             return
         found[id(parameter)] = parameter
         parameters += parameter.numel()
-        smaller = "choose a smaller network, with --set (limner models MODEL explains its sizes)"
+        smaller = f"choose a smaller network, with {option('settings')} (limner models MODEL explains its sizes)"
         if parameters * BYTES > room:
             raise LimnerError(
                 f"this network has {parameters:,} parameters or more, and training needs "

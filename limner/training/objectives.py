@@ -18,7 +18,7 @@ from torch import Tensor
 
 from limner.data.batches import Batch
 from limner.distributions import at_least_float32
-from limner.errors import LimnerError
+from limner.errors import LimnerError, setting
 from limner.models.contracts import Model, Scores
 from limner.models.recipes import TrainingConfig
 from limner.training.checkpoints import restore_module, with_prefix
@@ -204,5 +204,6 @@ def check_finite(means: Mapping[str, float], step: int) -> None:
 def _diverged(what: str, value: float, step: int) -> LimnerError:
     return LimnerError(
         f"training stopped at step {step}: {what} became {value}; the last good checkpoint is kept: "
-        "resume from it with a lower rate (--set learning_rate=...), or in float32 (--set precision=float32)"
+        f"resume from it with a lower rate ({setting('learning_rate', '...')}), or in float32 "
+        f"({setting('precision', 'float32')})"
     )

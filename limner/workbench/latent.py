@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from limner import display, sampling
-from limner.errors import LimnerError
+from limner.errors import LimnerError, option
 from limner.evaluation import Codes
 from limner.models import Latents, Reconstructs, with_article
 from limner.workbench.encoding import (
@@ -67,7 +67,8 @@ def interpolate(
         _, (a, b), labels = encode_images(run, ends, label)
         one = None if labels is None else labels.tolist()
         if one and one[0] != one[1]:
-            raise LimnerError(f"the images are of classes {one[0]} and {one[1]}: say with --label which to walk in")
+            which = f"say with {option('label')} which to walk in"
+            raise LimnerError(f"the images are of classes {one[0]} and {one[1]}: {which}")
         return sampling.interpolate(model, a, b, steps, one[0] if one else None)
     if not isinstance(model, Latents):
         raise LimnerError(
@@ -169,7 +170,7 @@ def manifold(run: Run, side: int = 20, *, label: int | None = None) -> torch.Ten
     run.check_label(label)
     if run.model.classes and label is None:
         raise LimnerError(
-            f"run {run.name!r} has a plane for each of its {run.model.classes} classes: choose with --label"
+            f"run {run.name!r} has a plane for each of its {run.model.classes} classes: choose with {option('label')}"
         )
     return sampling.manifold(model, side, label)
 
@@ -186,7 +187,7 @@ def analogy(run: Run, a: str, b: str, c: str, *, n: int = 8, seed: int = 0, quie
     if run.model.classes:
         raise LimnerError(
             f"arithmetic between classes needs a model whose latents alone decide the image; run {run.name!r} is given "
-            "the class beside them: use a run trained without --conditional"
+            f"the class beside them: use a run trained without {option('conditional', True)}"
         )
     data = run.data(quiet=quiet)
     split = data.split("train")

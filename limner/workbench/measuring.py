@@ -15,7 +15,7 @@ from torch import Tensor
 
 from limner import display
 from limner.data import ImageSet
-from limner.errors import LimnerError
+from limner.errors import LimnerError, option
 from limner.evaluation import (
     EvaluationOptions,
     Inception,
@@ -61,7 +61,8 @@ def measured(
         raise LimnerError(f"importance samples tighten a bound; {with_article(name)} has no likelihood")
     elif isinstance(model, ReconstructionErrors):
         if options.fidelity:
-            raise LimnerError(f"{with_article(name)} draws no samples to compare with the data: leave --fidelity out")
+            leave = f"leave {option('fidelity')} out"
+            raise LimnerError(f"{with_article(name)} draws no samples to compare with the data: {leave}")
         with display.bar(f"reconstructing {split}", quiet) as update:
             errors = measure_reconstruction(model, images.split(split), limit=limit, seed=seed, on_progress=update)
         figures |= asdict(errors)

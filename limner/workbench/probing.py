@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from limner import display
-from limner.errors import LimnerError
+from limner.errors import LimnerError, option
 from limner.evaluation import measure_probe
 from limner.evaluation.probe import METHODS, Method
 from limner.files import check_place, write_bytes
@@ -72,7 +72,8 @@ def probe(
     train, told = images.split("train"), images.split(split)
     if train.labels is None:
         raise LimnerError(
-            f"{images.source} has no labels to probe with; give data of the same shape that has, as in --data mnist"
+            f"{images.source} has no labels to probe with; give data of the same shape that has, as in "
+            f"{option('data', 'mnist')}"
         )
     counts = train.labels.bincount(minlength=len(images.label_names))
     chosen = labels_per_class or [n for n in LABELS_PER_CLASS if n <= int(counts.min())]

@@ -1,0 +1,319 @@
+"""Images that a program hands over: arrays, tensors, Pillow's images, paths, a ``Dataset`` of torch."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from limner.data.arrays import AXES, Rows, assemble, check_room, scale_of
+from limner.data.files import Files
+from limner.data.folder import read_images
+from limner.data.imageset import ImageSet, Split
+from limner.data.layout import Layout
+from limner.data.numpy_files import whole_numbers
+from limner.data.options import FitMode, Options, Progress, memory_budget, too_large
+from limner.data.splitting import ALL
+from limner.errors import LimnerError
+
+__all__ = ["Channels", "Images", "Items", "OneImage", "as_array", "from_arrays", "unpaired"]
+
+OneImage: TypeAlias = np.ndarray | torch.Tensor | Image.Image | str | os.PathLike[str]
+"""One image: an array or tensor, an image of Pillow's, or the path of an image file."""
+Images: TypeAlias = np.ndarray | torch.Tensor | Sequence[Any] | Dataset[Any]
+"""Images: an array or tensor of all; a sequence of ``OneImage`` or of pairs (image, label); a ``Dataset`` of either; or
+one pair ``(images, labels)`` of two sequences. Values are uint8, bool, or floats in 0..1."""
+Channels = Literal["first", "last"]
+
+COLOURS = (1, 3)  # channels that an image may have
+
+
+@runtime_checkable
+class Items(Protocol):
+    """What has a length and gives an item for each position: a list, a ``Dataset``."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, position: int, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Images of one split as they came, and their labels."""
+
+    name: str  # as the caller calls it, for messages
+    array: np.ndarray | None  # (N, C, H, W)
+    items: Sequence[OneImage]  # where they are not one array
+    labels: np.ndarray | None
+
+
+def from_arrays(
+    images: Images,
+    labels: Any = None,
+    *,
+    validation: Images | None = None,
+    test: Images | None = None,
+    label_names: Sequence[str] = (),
+    size: tuple[int, int] | None = None,
+    fit: FitMode = "crop",
+    levels: int | None = None,
+    channels: Channels | None = None,
+    name: str = "arrays",
+    memory_limit: int | None = None,
+    on_progress: Progress | None = None,
+) -> ImageSet:
+    """A data set of images that a program has.
+
+    Args:
+        images: An array or tensor ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)`` with C 1 or 3, uint8 or floats in
+            0..1; a list of arrays, of Pillow's images or of paths; a ``Dataset`` (with a length) of images or of pairs
+            (image, label).
+        labels: One an image, whole numbers or texts.
+        validation: Images of that split; with labels as a pair ``(images, labels)``. Splits that are not given are
+            taken out of ``images`` by the images' content, as of files: about a tenth each.
+        test: Likewise.
+        label_names: Names of the classes, of which the labels are the positions; by default the labels that occur.
+        size: ``(H, W)`` for every image; by default as in ``load``.
+        fit: How an image of another size is brought there.
+        levels: Values of a pixel; by default 2 where every pixel is black or white, else 256.
+        channels: ``first`` or ``last``, where an array's shape leaves it open.
+        name: What the set is called in messages and runs.
+        memory_limit: As of ``load``.
+        on_progress: As of ``load``.
+
+    Returns:
+        The set; its ``content`` is a hash of all images.
+
+    Raises:
+        LimnerError: What was given are no images, their shape can be read in two ways, or there are none.
+    """
+    limit = memory_budget() if memory_limit is None else memory_limit
+    options = Options(name, size, fit, levels, limit, on_progress)
+    given = {ALL: images, "validation": validation, "test": test}
+    reader = _Reading(options, channels)
+    parts = {
+        part: reader.part(some, "images" if part == ALL else part, labels if part == ALL else None)
+        for part, some in given.items()
+        if some is not None
+    }
+    if len(parts) > 1:
+        parts = {"train" if part == ALL else part: some for part, some in parts.items()}
+    indices, names = _classes({part: some for part, some in parts.items() if some.labels is not None}, label_names)
+    if missing := [some.name for part, some in parts.items() if names and part not in indices]:
+        raise LimnerError(f"{missing[0]} have no labels where others have: give a pair, as in test=(images, labels)")
+    arrays = {part: some.array for part, some in parts.items() if some.array is not None}
+    if len(arrays) == len(parts):
+        shapes = {some.name: some.array.shape for some in parts.values() if some.array is not None}
+        check_room(name, shapes, limit)
+        scale, notes = scale_of(arrays, name)
+        rows = {part: Rows(_read_only(array), indices.get(part), scale) for part, array in arrays.items()}
+        found = assemble(rows, options, label_names=names, notes=notes)
+    else:
+        found = _read_items(parts, indices, names, options)
+    return replace(found, content=_content(found, options))
+
+
+def unpaired(images: Any) -> tuple[Any, Any]:
+    """Images and labels of a pair ``(images, labels)``; what is no such pair, and None."""
+    if isinstance(images, tuple) and len(images) == 2:
+        first, second = images
+        several = isinstance(first, np.ndarray | torch.Tensor) or _is_items(first)
+        flat = second.ndim == 1 if isinstance(second, np.ndarray | torch.Tensor) else isinstance(second, list | tuple)
+        if several and flat:
+            return first, second
+    return images, None
+
+
+def as_array(values: Any) -> np.ndarray:
+    """An array or tensor as an array, in memory of the CPU."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    return np.asarray(values)
+
+
+def _is_items(value: Any) -> bool:
+    return isinstance(value, Items) and not isinstance(value, str | bytes | Mapping | np.ndarray | torch.Tensor)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How what a program gives is read."""
+
+    options: Options
+    channels: Channels | None
+
+    def part(self, images: Any, name: str, labels: Any) -> _Part:
+        """``images`` as they came: an array, or items."""
+        images, own = unpaired(images)
+        labels = own if labels is None else labels
+        if isinstance(images, np.ndarray | torch.Tensor):
+            array: np.ndarray | None = self.channels_first(as_array(images), name)
+            items: Sequence[OneImage] = ()
+        elif _is_items(images):
+            array, items, own = self.listed(images, name)
+            labels = own if labels is None else labels
+        elif isinstance(images, Image.Image | str | os.PathLike):
+            raise LimnerError(f"{name}: one image, or its path, is no set: give a list of them")
+        else:
+            raise LimnerError(
+                f"{name} must be an array or a tensor, a list of images or paths, or a Dataset with a length, "
+                f"not {type(images).__name__}"
+            )
+        column = None if labels is None else as_array(labels)
+        n = len(items) if array is None else len(array)
+        if column is not None and column.ndim and len(column) != n:
+            raise LimnerError(f"{len(column)} labels for {n} {name}: give one an image")
+        return _Part(name, array, items, column)
+
+    def listed(self, images: Items, name: str) -> tuple[np.ndarray | None, Sequence[OneImage], list[Any] | None]:
+        """The items of a list or ``Dataset``, as one array where they are arrays of one shape; and their labels."""
+        items: list[OneImage] = []
+        labels: list[Any] = []
+        held, n = 0, len(images)
+        for i in range(n):
+            one = images[i]
+            if isinstance(one, tuple | list) and len(one) == 2:
+                one, label = one
+                labels.append(label.item() if isinstance(label, torch.Tensor) and label.numel() == 1 else label)
+            if not isinstance(one, np.ndarray | torch.Tensor | Image.Image | str | os.PathLike):
+                raise LimnerError(
+                    f"{name}[{i}] must be an array, a tensor, an image of Pillow's or a path, not {type(one).__name__}"
+                )
+            if isinstance(one, np.ndarray | torch.Tensor):
+                held += one.nbytes
+                if held > self.options.memory_limit:
+                    raise too_large(name, f"arrays of {held:,} bytes or more", self.options.memory_limit)
+            items.append(one)
+            self.options.progress(f"taking {name}", i + 1, n)
+        if not items:
+            raise LimnerError(f"{name} are none: give at least one")
+        if labels and len(labels) < len(items):
+            raise LimnerError(f"{len(labels)} of {len(items)} {name} have a label: give all or none one")
+        arrays = [as_array(one) for one in items if isinstance(one, np.ndarray | torch.Tensor)]
+        if len(arrays) == len(items) and len({(array.shape, array.dtype) for array in arrays}) == 1:
+            if arrays[0].ndim not in (2, 3):
+                raise LimnerError(f"{name}[0] must be (H, W), (H, W, C) or (C, H, W), not {arrays[0].shape}")
+            stacked = np.stack(arrays)
+            return (stacked[:, None] if stacked.ndim == 3 else self.channels_first(stacked, name)), (), labels or None
+        return None, items, labels or None
+
+    def channels_first(self, array: np.ndarray, name: str) -> np.ndarray:
+        """A view ``(N, C, H, W)`` of an array in one of ``AXES``; what has two readings is refused."""
+        shape = array.shape
+        if array.ndim == 3 and not ({shape[0], shape[2]} & set(COLOURS) and (shape[0] != 1 or shape[2] in COLOURS)):
+            return array[:, None]
+        if array.ndim == 3:
+            raise LimnerError(
+                f"{name} of shape {shape} may be one image or {shape[0]} grey ones: give images[None] for the one, "
+                "images[:, None] and channels='first' for the others"
+            )
+        if array.ndim == 4:
+            first, last = shape[1] in COLOURS, shape[3] in COLOURS
+            if first and last and self.channels is None:
+                raise LimnerError(f"{name} of shape {shape}: say where the channels are, channels='first' or 'last'")
+            if first and (self.channels == "first" or not last):
+                return array
+            if last and (self.channels == "last" or not first):
+                return array.transpose(0, 3, 1, 2)
+        raise LimnerError(f"{name} must be {AXES}, not {shape}{self._advice(shape)}")
+
+    def _advice(self, shape: tuple[int, ...]) -> str:
+        if len(shape) == 2:
+            side = math.isqrt(shape[1])
+            size = f"{side}, {side}" if side * side == shape[1] else "H, W"
+            return f": images[None] makes a set of one image, images.reshape(-1, {size}) images of rows of pixels"
+        if len(shape) == 4 and self.channels is None and {shape[1], shape[3]} & {2, 4}:
+            return ": leave the transparency out, as in images[..., :3]"
+        return ""
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """A view that says the array is the caller's, who may change it: what is kept is copied."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _classes(parts: Mapping[str, _Part], names: Sequence[str]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Class indices int64 by part, and the names of the classes."""
+    columns = {part: some.labels for part, some in parts.items() if some.labels is not None}
+    indices, found = whole_numbers(columns, "labels")
+    if not names or not columns:
+        return indices, found
+    known = [str(name) for name in names]
+    places = {value: int(value) if value.isdecimal() and value not in known else -1 for value in found}
+    places |= {value: known.index(value) for value in found if value in known}
+    for value, place in places.items():
+        if not 0 <= place < len(known):
+            raise LimnerError(f"label {value}: label_names has {len(known)} names, so labels 0 to {len(known) - 1}")
+    table = np.array([places[value] for value in found], np.int64)
+    return {part: table[column] for part, column in indices.items()}, tuple(known)
+
+
+def _read_items(
+    parts: Mapping[str, _Part], indices: Mapping[str, np.ndarray], names: tuple[str, ...], options: Options
+) -> ImageSet:
+    """The set of images that are no arrays of one shape: read as image files are."""
+    openers: dict[str, Callable[[], AbstractContextManager[BinaryIO | Image.Image]]] = {}
+    where: list[str] = []
+    labels: list[int] = []
+    notes: list[str] = []
+    for part, some in parts.items():
+        if some.array is not None:
+            raise LimnerError(f"{some.name}: one split is an array and another a list: give all in the same way")
+        arrays = {i: as_array(one) for i, one in enumerate(some.items) if isinstance(one, np.ndarray | torch.Tensor)}
+        scale, said = scale_of({str(i): array[None] for i, array in arrays.items()}, some.name) if arrays else (1, [])
+        notes += said
+        for i, one in enumerate(some.items):
+            if i in arrays:
+                openers[f"{some.name}[{i}]"] = partial(_as_image, arrays[i], scale)
+            elif isinstance(one, Image.Image):
+                openers[f"{some.name}[{i}]"] = partial(nullcontext, one)
+            else:
+                path = Path(one).expanduser()
+                openers[os.fspath(one)] = partial(path.open, "rb")
+            where += [part] * (len(openers) - len(where))
+        labels += indices[part].tolist() if part in indices else []
+    if len(openers) < sum(len(some.items) for some in parts.values()):
+        raise LimnerError(f"{options.source}: a path is given twice: give each image once")
+    layout = Layout(tuple(openers), tuple(where), tuple(labels), names, tuple(dict.fromkeys(notes)))
+    return read_images(Files(list(openers), [], lambda name: openers[name]()), options, layout)
+
+
+def _as_image(array: np.ndarray, scale: int) -> AbstractContextManager[Image.Image]:
+    """One array ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)`` as an image."""
+    if array.ndim == 3 and array.shape[2] not in COLOURS and array.shape[0] in COLOURS:
+        array = array.transpose(1, 2, 0)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] == 3):
+        raise ValueError(f"must be (H, W), (H, W, C) or (C, H, W) with C 1 or 3, not {array.shape}")
+    pixels = Rows(array[None], None, scale).take(slice(0, 1))[0]
+    return nullcontext(Image.fromarray(np.ascontiguousarray(pixels)))
+
+
+def _content(images: ImageSet, options: Options) -> str:
+    """A hash of all images, split by split."""
+    digest, step = hashlib.blake2b(digest_size=16), max(1, (1 << 24) // math.prod(images.shape))
+    for name, split in images.splits.items():
+        digest.update(f"{name} {len(split)} {images.shape}".encode())
+        _update(digest, split, step, options)
+    return digest.hexdigest()
+
+
+def _update(digest: hashlib.blake2b, split: Split, step: int, options: Options) -> None:
+    for positions in torch.arange(len(split)).split(step):
+        digest.update(split.take(positions).numpy().tobytes())
+        options.progress("naming", int(positions[-1]) + 1, len(split))
