@@ -13,9 +13,11 @@ from typing import Any
 # Name → module; imported when first used, so that `limner --help` does not wait for torch.
 _FACES = {
     "LimnerError": "limner.errors",
+    "Images": "limner.data",
     "Run": "limner.workbench",
     "compare": "limner.workbench",
     "demo": "limner.workbench.demo",
+    "from_arrays": "limner.data",
     "grid": "limner.reports.draw",
     "load_data": "limner.workbench",
     "open_run": "limner.workbench",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -14,6 +17,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -27,9 +31,11 @@ __all__ = ["bar", "console", "duration", "stages", "training", "warn"]
 _FIGURES = {"discriminator": "D", "generator": "G", "accuracy": "accuracy", "distance": "distance", "error": "error"}
 
 
-def console(quiet: bool = False) -> Console:
-    """A console on stderr."""
-    return Console(stderr=True, quiet=quiet, highlight=False)
+def console(quiet: bool | None = False) -> Console:
+    """A console on stderr; where ``quiet`` is None, quiet unless a person watches: in a terminal or a notebook."""
+    where = Console(stderr=True, highlight=False)
+    where.quiet = not (where.is_terminal or where.is_jupyter) if quiet is None else quiet
+    return where
 
 
 def warn(text: str) -> None:
@@ -48,21 +54,46 @@ def duration(seconds: float) -> str:
     return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"
 
 
-def _columns(*more: ProgressColumn, quiet: bool) -> Progress:
-    start = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24))
+class _InNotebook(Progress):
+    """A bar as text that the notebook replaces as it grows: rich's own needs ipywidgets."""
+
+    def start(self) -> None:
+        """Show it."""
+        from IPython.display import display
+
+        self._shown, self._place = time.monotonic(), display({"text/plain": ""}, raw=True, display_id=True)
+
+    def stop(self) -> None:
+        """Leave nothing behind."""
+        self._place.update({"text/plain": ""}, raw=True)
+
+    def update(self, task_id: TaskID, **fields: Any) -> None:
+        """As of ``Progress``; shown twice a second at most."""
+        super().update(task_id, **fields)
+        if (now := time.monotonic()) - self._shown >= 0.5:
+            self._shown, paper = now, Console(file=io.StringIO(), width=120)
+            with paper.capture() as text:
+                paper.print(self.get_renderable())
+            self._place.update({"text/plain": text.get().rstrip()}, raw=True)
+
+
+def _columns(*more: ProgressColumn, quiet: bool | None) -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), *more)
     where = console(quiet)
-    return Progress(*start, *more, console=where, transient=True, disable=not where.is_terminal)  # no bars in a log
+    if where.is_jupyter and not where.quiet:
+        return _InNotebook(*columns, console=where, disable=True)
+    return Progress(*columns, console=where, transient=True, disable=not where.is_terminal)  # no bars in a log
 
 
 @contextmanager
-def bar(description: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+def bar(description: str, quiet: bool | None = False) -> Iterator[Callable[[int, int], None]]:
     """A bar for work of known length: call what is yielded with (done, total)."""
     with stages(quiet, description) as update:
         yield partial(update, description)
 
 
 @contextmanager
-def stages(quiet: bool = False, first: str = "loading") -> Iterator[Callable[[str, int, int], None]]:
+def stages(quiet: bool | None = False, first: str = "loading") -> Iterator[Callable[[str, int, int], None]]:
     """A bar for work that names its stages: call what is yielded with (stage, done, total)."""
     with _columns(MofNCompleteColumn(), TimeRemainingColumn(), quiet=quiet) as progress:
         task = progress.add_task(first, total=None)
@@ -71,7 +102,7 @@ def stages(quiet: bool = False, first: str = "loading") -> Iterator[Callable[[st
 
 @contextmanager
 def training(
-    name: str, dimensions: int, bound: str | None = "exact", quiet: bool = False, note: str | None = None
+    name: str, dimensions: int, bound: str | None = "exact", quiet: bool | None = False, note: str | None = None
 ) -> Iterator[Callable[[loop.Progress], None]]:
     """The training bar: likelihood (or error, or two players' figures), rate, time left; a line for each validation.
 

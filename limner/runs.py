@@ -31,6 +31,7 @@ __all__ = [
     "read_evaluations",
     "record_evaluation",
     "remove_run",
+    "row_of",
     "runs_folder",
     "with_errors",
     "write_config",
@@ -201,25 +202,27 @@ def list_runs() -> list[dict[str, Any]]:
 
     A run whose files cannot be read is listed with that as its status.
     """
-    rows = []
-    for folder in sorted(_folders(), key=lambda f: f.stat().st_mtime, reverse=True):
-        row: dict[str, Any] = {"run": folder.name}
-        try:
-            config = read_config(folder)
-            row |= {"model": str(config["model"]), "data": str(config["data"]["source"])}
-            rows.append(row | _figures(folder, row["data"]))
-        except (
-            LimnerError,
-            OSError,
-            LookupError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            ArithmeticError,
-            RecursionError,
-        ):
-            rows.append(row | {"status": "unreadable"})
-    return rows
+    return [row_of(folder) for folder in sorted(_folders(), key=lambda f: f.stat().st_mtime, reverse=True)]
+
+
+def row_of(folder: Path) -> dict[str, Any]:
+    """The run in ``folder`` as ``list_runs`` has it."""
+    row: dict[str, Any] = {"run": folder.name}
+    try:
+        config = read_config(folder)
+        row |= {"model": str(config["model"]), "data": str(config["data"]["source"])}
+        return row | _figures(folder, row["data"])
+    except (
+        LimnerError,
+        OSError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ):
+        return row | {"status": "unreadable"}
 
 
 def _figures(folder: Path, data: str) -> dict[str, Any]:

@@ -219,9 +219,9 @@ def test_a_model_of_classes_is_told_them(tmp_path):
     assert workbench.latent.traversal(run, "test:2", steps=2).images.shape == (4, 1, 8, 8)
     assert len(workbench.latent.latent_map(run, 50).codes.codes) == 50
     for call, culprit in (
-        (lambda: workbench.latent.manifold(run), "choose with --label"),
-        (lambda: workbench.latent.interpolate(run, ["test:2", f"test:{other}"]), "say with --label"),
-        (lambda: workbench.latent.analogy(run, "1", "2", "3"), "without --conditional"),
+        (lambda: workbench.latent.manifold(run), "choose with label"),
+        (lambda: workbench.latent.interpolate(run, ["test:2", f"test:{other}"]), "say with label"),
+        (lambda: workbench.latent.analogy(run, "1", "2", "3"), "without conditional=True"),
         (lambda: workbench.latent.reconstruct(run, ["test:2"], label=10), "label 10"),
     ):
         with pytest.raises(LimnerError, match=culprit):

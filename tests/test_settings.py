@@ -3,7 +3,7 @@ from dataclasses import asdict, dataclass
 import pytest
 
 from limner.config.settings import from_table, with_settings
-from limner.errors import LimnerError
+from limner.errors import LimnerError, on_command_line
 from limner.models import families, family
 from limner.models.pixelcnn import PixelCNNConfig
 from limner.models.recipes import TrainingConfig
@@ -84,7 +84,7 @@ def test_every_number_has_a_range():
     ],
 )
 def test_a_bad_setting_is_named_with_what_is_allowed(model, setting, message):
-    with pytest.raises(LimnerError) as caught:
+    with on_command_line(), pytest.raises(LimnerError) as caught:
         changed(model, setting)
     assert message in str(caught.value)
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -22,7 +22,10 @@ from limner.ranges import Levels, NotNegative, Positive
 from limner.runs import read_config, write_config
 from limner.version import version
 
-__all__ = ["DataConfig", "RunConfig", "read_run_config", "source_of"]
+__all__ = ["DataConfig", "RunConfig", "Source", "read_run_config", "source_of"]
+
+Source: TypeAlias = str | os.PathLike[str] | Images | ImageSet
+"""Where images come from: a SOURCE, images that a program has, or a loaded set."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class DataConfig:
         labels = _labels(data) if data.content else ""
         return cls(source_of(data), data.shape, data.levels, images, fit, _fingerprint(data), data.content, labels)
 
-    def load(self, given: Images | ImageSet | str | os.PathLike[str] | None, on_progress: Progress | None) -> ImageSet:
+    def load(self, given: Source | None = None, on_progress: Progress | None = None) -> ImageSet:
         """The same set again, from its source, or as it is ``given`` now.
 
         Raises:
@@ -88,8 +91,8 @@ class DataConfig:
             raise LimnerError(f"{changed}: as many images, but others")
         if self.content and now.labels != self.labels:
             these = "these images have others" if now.labels else "these images have none"
-            have = f"with labels, and {these}: data=(images, labels)" if self.labels else "without labels: leave them out"
-            raise LimnerError(f"{data.source}: the run was trained {have}")
+            advice = f"with labels, and {these}: data=(images, labels)" if self.labels else "without labels"
+            raise LimnerError(f"{data.source}: the run was trained {advice}")
 
 
 def source_of(data: ImageSet) -> str:

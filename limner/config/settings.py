@@ -10,16 +10,18 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from limner.errors import LimnerError, suggestion
+from limner.errors import LimnerError, option, setting, suggestion
 from limner.models.recipes import Recipe
 
-__all__ = ["Setting", "described", "from_table", "with_settings"]
+__all__ = ["Setting", "Settings", "described", "from_table", "values_of", "with_settings"]
 
 T = TypeVar("T")
+Settings: TypeAlias = Mapping[str, Any] | Sequence[str]
+"""Changes to a recipe: values by key, or texts ``key=value``."""
 
 
 def from_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
@@ -84,31 +86,46 @@ def described(kind: type[Any]) -> list[Setting]:
     ]
 
 
-def with_settings(recipe: Recipe, settings: Sequence[str], model: str | None = None) -> Recipe:
-    """``recipe`` with each ``key=value`` applied to the network's or the training's field of that name.
+def with_settings(recipe: Recipe, settings: Settings, model: str | None = None) -> Recipe:
+    """``recipe`` with each setting applied to the network's or the training's field of that name.
 
     Raises:
         LimnerError: No ``=``, an unknown key (the nearest is suggested), or a value that does not fit.
     """
     tables = {"network": asdict(recipe.network), "training": asdict(recipe.training)}
     known = [*tables["network"], *tables["training"]]
-    given = {setting.partition("=")[0].strip() for setting in settings}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        key = key.strip()
-        if not (key and equals):
-            raise LimnerError(f"--set {setting}: write key=value, as in --set learning_rate=0.001")
+    given, where = values_of(settings), option("settings")
+    for key, value in given.items():
         part = next((name for name, table in tables.items() if key in table), None)
         if part is None:
             more = f"; `limner models {model}` explains all" if model else ""
-            raise LimnerError(f"--set {setting}: unknown key {key!r}; {suggestion(key, known)}{more}")
-        tables[part][key] = _value(text.strip())
+            text = f"{key}={_written(value)}"
+            raise LimnerError(f"{where} {text}: unknown key {key!r}; {suggestion(key, known)}{more}")
+        tables[part][key] = value
     if "epochs" in given and "minutes" not in given:
         tables["training"]["minutes"] = 0.0  # a time budget would leave the epochs without effect
     return Recipe(
-        from_table(type(recipe.network), tables["network"], "--set"),
-        from_table(type(recipe.training), tables["training"], "--set"),
+        from_table(type(recipe.network), tables["network"], where),
+        from_table(type(recipe.training), tables["training"], where),
     )
+
+
+def values_of(settings: Settings) -> dict[str, Any]:
+    """Values by key, of a mapping or of texts ``key=value``; the last of a key counts.
+
+    Raises:
+        LimnerError: A text has no ``=``, or there are no texts.
+    """
+    if isinstance(settings, Mapping):
+        return {str(key): value for key, value in settings.items()}
+    values: dict[str, Any] = {}
+    for text in [settings] if isinstance(settings, str) else settings:
+        key, equals, value = str(text).partition("=")
+        if not (key.strip() and equals):
+            example = setting("learning_rate", "0.001")
+            raise LimnerError(f"{option('settings')} {text}: write key=value, as in {example}")
+        values[key.strip()] = _value(value.strip())
+    return values
 
 
 def _value(text: str) -> Any:

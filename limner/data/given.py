@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, BinaryIO, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from limner.data.arrays import AXES, Rows, assemble, check_room, scale_of
+from limner.data.arrays import Rows, assemble, check_room, scale_of
+from limner.data.axes import Channels, as_channels_first, as_image
 from limner.data.files import Files
 from limner.data.folder import read_images
 from limner.data.imageset import ImageSet, Split
@@ -27,16 +27,13 @@ from limner.data.options import FitMode, Options, Progress, memory_budget, too_l
 from limner.data.splitting import ALL
 from limner.errors import LimnerError
 
-__all__ = ["Channels", "Images", "Items", "OneImage", "as_array", "from_arrays", "unpaired"]
+__all__ = ["Images", "Items", "OneImage", "as_array", "from_arrays", "unpaired"]
 
 OneImage: TypeAlias = np.ndarray | torch.Tensor | Image.Image | str | os.PathLike[str]
 """One image: an array or tensor, an image of Pillow's, or the path of an image file."""
 Images: TypeAlias = np.ndarray | torch.Tensor | Sequence[Any] | Dataset[Any]
 """Images: an array or tensor of all; a sequence of ``OneImage`` or of pairs (image, label); a ``Dataset`` of either; or
 one pair ``(images, labels)`` of two sequences. Values are uint8, bool, or floats in 0..1."""
-Channels = Literal["first", "last"]
-
-COLOURS = (1, 3)  # channels that an image may have
 
 
 @runtime_checkable
@@ -159,7 +156,7 @@ class _Reading:
         images, own = unpaired(images)
         labels = own if labels is None else labels
         if isinstance(images, np.ndarray | torch.Tensor):
-            array: np.ndarray | None = self.channels_first(as_array(images), name)
+            array: np.ndarray | None = as_channels_first(as_array(images), name, self.channels)
             items: Sequence[OneImage] = ()
         elif _is_items(images):
             array, items, own = self.listed(images, name)
@@ -206,37 +203,12 @@ class _Reading:
             if arrays[0].ndim not in (2, 3):
                 raise LimnerError(f"{name}[0] must be (H, W), (H, W, C) or (C, H, W), not {arrays[0].shape}")
             stacked = np.stack(arrays)
-            return (stacked[:, None] if stacked.ndim == 3 else self.channels_first(stacked, name)), (), labels or None
-        return None, items, labels or None
-
-    def channels_first(self, array: np.ndarray, name: str) -> np.ndarray:
-        """A view ``(N, C, H, W)`` of an array in one of ``AXES``; what has two readings is refused."""
-        shape = array.shape
-        if array.ndim == 3 and not ({shape[0], shape[2]} & set(COLOURS) and (shape[0] != 1 or shape[2] in COLOURS)):
-            return array[:, None]
-        if array.ndim == 3:
-            raise LimnerError(
-                f"{name} of shape {shape} may be one image or {shape[0]} grey ones: give images[None] for the one, "
-                "images[:, None] and channels='first' for the others"
+            return (
+                (stacked[:, None] if stacked.ndim == 3 else as_channels_first(stacked, name, self.channels)),
+                (),
+                labels or None,
             )
-        if array.ndim == 4:
-            first, last = shape[1] in COLOURS, shape[3] in COLOURS
-            if first and last and self.channels is None:
-                raise LimnerError(f"{name} of shape {shape}: say where the channels are, channels='first' or 'last'")
-            if first and (self.channels == "first" or not last):
-                return array
-            if last and (self.channels == "last" or not first):
-                return array.transpose(0, 3, 1, 2)
-        raise LimnerError(f"{name} must be {AXES}, not {shape}{self._advice(shape)}")
-
-    def _advice(self, shape: tuple[int, ...]) -> str:
-        if len(shape) == 2:
-            side = math.isqrt(shape[1])
-            size = f"{side}, {side}" if side * side == shape[1] else "H, W"
-            return f": images[None] makes a set of one image, images.reshape(-1, {size}) images of rows of pixels"
-        if len(shape) == 4 and self.channels is None and {shape[1], shape[3]} & {2, 4}:
-            return ": leave the transparency out, as in images[..., :3]"
-        return ""
+        return None, items, labels or None
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
@@ -266,42 +238,35 @@ def _read_items(
     parts: Mapping[str, _Part], indices: Mapping[str, np.ndarray], names: tuple[str, ...], options: Options
 ) -> ImageSet:
     """The set of images that are no arrays of one shape: read as image files are."""
-    openers: dict[str, Callable[[], AbstractContextManager[BinaryIO | Image.Image]]] = {}
+    found: dict[str, tuple[OneImage, int]] = {}  # by name: the image, and what an array's values are multiplied by
     where: list[str] = []
     labels: list[int] = []
     notes: list[str] = []
     for part, some in parts.items():
         if some.array is not None:
             raise LimnerError(f"{some.name}: one split is an array and another a list: give all in the same way")
-        arrays = {i: as_array(one) for i, one in enumerate(some.items) if isinstance(one, np.ndarray | torch.Tensor)}
-        scale, said = scale_of({str(i): array[None] for i, array in arrays.items()}, some.name) if arrays else (1, [])
+        pairs = enumerate(some.items)
+        arrays = {str(i): as_array(one)[None] for i, one in pairs if isinstance(one, np.ndarray | torch.Tensor)}
+        scale, said = scale_of(arrays, some.name) if arrays else (1, [])
         notes += said
         for i, one in enumerate(some.items):
-            if i in arrays:
-                openers[f"{some.name}[{i}]"] = partial(_as_image, arrays[i], scale)
-            elif isinstance(one, Image.Image):
-                openers[f"{some.name}[{i}]"] = partial(nullcontext, one)
-            else:
-                path = Path(one).expanduser()
-                openers[os.fspath(one)] = partial(path.open, "rb")
-            where += [part] * (len(openers) - len(where))
+            name = os.fspath(one) if isinstance(one, str | os.PathLike) else f"{some.name}[{i}]"
+            if name in found:
+                raise LimnerError(f"{options.source}: {name} is given twice: give each image once")
+            found[name] = one, scale
+        where += [part] * len(some.items)
         labels += indices[part].tolist() if part in indices else []
-    if len(openers) < sum(len(some.items) for some in parts.values()):
-        raise LimnerError(f"{options.source}: a path is given twice: give each image once")
-    layout = Layout(tuple(openers), tuple(where), tuple(labels), names, tuple(dict.fromkeys(notes)))
-    return read_images(Files(list(openers), [], lambda name: openers[name]()), options, layout)
+    layout = Layout(tuple(found), tuple(where), tuple(labels), names, tuple(dict.fromkeys(notes)))
+    return read_images(Files(list(found), [], lambda name: _opened(*found[name])), options, layout)
 
 
-def _as_image(array: np.ndarray, scale: int) -> AbstractContextManager[Image.Image]:
-    """One array ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)`` as an image."""
-    if array.ndim == 3 and array.shape[2] not in COLOURS and array.shape[0] in COLOURS:
-        array = array.transpose(1, 2, 0)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] == 3):
-        raise ValueError(f"must be (H, W), (H, W, C) or (C, H, W) with C 1 or 3, not {array.shape}")
-    pixels = Rows(array[None], None, scale).take(slice(0, 1))[0]
-    return nullcontext(Image.fromarray(np.ascontiguousarray(pixels)))
+def _opened(one: OneImage, scale: int) -> AbstractContextManager[BinaryIO | Image.Image]:
+    """An image, for a reader of image files."""
+    if isinstance(one, Image.Image):
+        return nullcontext(one)
+    if isinstance(one, np.ndarray | torch.Tensor):
+        return nullcontext(as_image(as_array(one), scale))
+    return Path(one).expanduser().open("rb")
 
 
 def _content(images: ImageSet, options: Options) -> str:

@@ -21,6 +21,7 @@ __all__ = [
     "LatentMap",
     "analogy",
     "decode_all",
+    "dimensions",
     "encode_all",
     "has_plane",
     "interpolate",
@@ -40,13 +41,14 @@ def _has_normal_prior(model: Latents | Reconstructs) -> bool:
     return isinstance(model, Latents) and not (isinstance(model, Bounded) and not model.normal_prior)
 
 
-def _dimensions(model: Latents) -> int:
+def dimensions(model: Latents) -> int:
+    """How many numbers a latent has."""
     return model.latents(1, generator=torch.Generator()).shape[1]  # the caller's random state stays as it is
 
 
 def has_plane(model: object) -> TypeGuard[Latents]:
     """Whether ``manifold`` can show the model's latents: two dimensions, N(0, I)."""
-    return isinstance(model, Latents) and _has_normal_prior(model) and _dimensions(model) == 2
+    return isinstance(model, Latents) and _has_normal_prior(model) and dimensions(model) == 2
 
 
 def manifold(model: Latents, side: int = 20, label: int | None = None) -> Tensor:
@@ -60,7 +62,7 @@ def manifold(model: Latents, side: int = 20, label: int | None = None) -> Tensor
     """
     if not _has_normal_prior(model):
         raise LimnerError("the latent plane has cells of equal mass under N(0, I): this prior is learned")
-    if (d := _dimensions(model)) != 2:
+    if (d := dimensions(model)) != 2:
         raise LimnerError(
             f"the latent plane needs 2 dimensions, this model has {d}: train a vae or a gan with "
             f"{setting('latent', '2')}"
@@ -131,10 +133,11 @@ def encode_all(model: Reconstructs, images: Tensor, labels: Tensor | None = None
     return torch.cat([model.encode(images[p], chosen(labels, p)) for p in parts]).cpu()
 
 
-def decode_all(model: Latents | Reconstructs, z: Tensor, label: int | None = None) -> Tensor:
-    """The images of any number of latents ``(B, D)``, uint8 ``(B, C, H, W)``, all of one class."""
-    y = None if label is None else torch.full((len(z),), label)
-    return torch.cat([model.decode(part, None if y is None else y[: len(part)]).cpu() for part in z.split(BATCH)])
+def decode_all(model: Latents | Reconstructs, z: Tensor, label: int | Tensor | None = None) -> Tensor:
+    """The images of any number of latents ``(B, D)``, uint8 ``(B, C, H, W)``, all of one class or of ``(B,)``."""
+    labels = torch.full((len(z),), label) if isinstance(label, int) else label
+    parts = [slice(i, i + BATCH) for i in range(0, len(z), BATCH)]
+    return torch.cat([model.decode(z[p], chosen(labels, p)).cpu() for p in parts])
 
 
 @dataclass(frozen=True)

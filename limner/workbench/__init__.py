@@ -2,8 +2,9 @@
 
 from limner.workbench import latent
 from limner.workbench.comparing import compare
+from limner.workbench.loading import load_data
 from limner.workbench.probing import probe
-from limner.workbench.run import Run, load_data, open_run
+from limner.workbench.run import Run, open_run
 from limner.workbench.training import resume, train
 
 __all__ = ["Run", "compare", "latent", "load_data", "open_run", "probe", "resume", "train"]

@@ -28,7 +28,7 @@ def compare(
     fidelity: bool = False,
     title: str = "limner · comparison",
     introduction: str = "",
-    quiet: bool = True,
+    quiet: bool | None = None,
 ) -> tuple[Path, list[dict[str, Any]]]:
     """Measure several runs on their own data's ``split`` and put them on one page.
 
@@ -40,7 +40,7 @@ def compare(
         fidelity: Compare samples with the split as well; done anyway where one of the runs that draw has no likelihood.
         title: Of the page.
         introduction: A text above the table.
-        quiet: No progress.
+        quiet: No progress; by default none unless a person watches.
 
     Returns:
         The page's path, and a record for each run as ``Run.evaluate`` gives it (``bound`` is absent where a model

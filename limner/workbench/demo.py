@@ -18,7 +18,7 @@ __all__ = ["demo"]
 _MARK = ".limner-demo"
 
 
-def demo(out: str | os.PathLike[str] = "demo", *, quiet: bool = True) -> Path:
+def demo(out: str | os.PathLike[str] = "demo", *, quiet: bool | None = None) -> Path:
     """Train the demo's models into ``out`` and write ``out/report.html``; gives its path.
 
     ``out`` is a new or empty folder, or that of an earlier demo, which is replaced.
@@ -33,7 +33,7 @@ def demo(out: str | os.PathLike[str] = "demo", *, quiet: bool = True) -> Path:
         return _demo(folder, quiet)
 
 
-def _demo(folder: Path, quiet: bool) -> Path:
+def _demo(folder: Path, quiet: bool | None) -> Path:
     _clear(folder)
     start = time.perf_counter()
     digits = workbench.load_data("digits", quiet=quiet)

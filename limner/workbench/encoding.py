@@ -2,60 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from limner import sampling
-from limner.errors import LimnerError
+from limner.data import OneImage
 from limner.evaluation import Codes, encode_split, psnr, squared_error
-from limner.models import Reconstructs, with_article
-from limner.models.bounded import Bounded
-from limner.workbench.inputs import image_of, place_of
 from limner.workbench.run import Run
 
-__all__ = ["Mapped", "OneImage", "Reconstructions", "encode_images", "held_out_codes", "latent_map", "reconstruct"]
-
-OneImage = str | os.PathLike[str] | torch.Tensor
+__all__ = ["Mapped", "Reconstructions", "held_out_codes", "latent_map", "reconstruct"]
 
 
-def held_out_codes(run: Run, n: int = 2000, *, quiet: bool = True) -> tuple[str, Codes]:
+def held_out_codes(run: Run, n: int = 2000, *, quiet: bool | None = None) -> tuple[str, Codes]:
     """``validation`` (``train`` where that is empty), and the codes of its first ``n`` images.
 
     Raises:
         LimnerError: The model has no encoder.
     """
-    model, data = _encoder(run), run.data(quiet=quiet)
+    model, data = run.encoder(), run.data(quiet=quiet)
     name = "validation" if len(data.splits["validation"]) else "train"
     return name, encode_split(model, data.split(name), n)
-
-
-def encode_images(
-    run: Run, chosen: Sequence[OneImage], label: int | None = None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """The images uint8 ``(n, C, H, W)``, their codes ``(n, D)``, and the classes that a conditional model was given.
-
-    Those are ``label``, or what the run's data says of ``test:7``, or the most probable.
-
-    Raises:
-        LimnerError: The model has no encoder; a file cannot be read.
-    """
-    model = _encoder(run)
-    fit = run.config.data.fit
-    images = torch.stack([x if isinstance(x, torch.Tensor) else image_of(x, run.model, run.data, fit) for x in chosen])
-    labels = None
-    if isinstance(model, Bounded) and (labels := model.likeliest(images)) is not None:
-        told = [label if label is not None else _class_of(run, x) for x in chosen]
-        labels = torch.tensor([likely if y is None else y for y, likely in zip(told, labels.tolist(), strict=True)])
-    return images, sampling.encode_all(model, images, labels), labels
-
-
-def _class_of(run: Run, image: OneImage) -> int | None:
-    """What the run's data says of ``test:7``."""
-    place = None if isinstance(image, torch.Tensor) else place_of(image, run.data)
-    return None if place is None or place[0].labels is None else int(place[0].labels[place[1]])
 
 
 @dataclass(frozen=True)
@@ -71,15 +39,14 @@ class Reconstructions:
 def reconstruct(run: Run, chosen: Sequence[OneImage], *, label: int | None = None) -> Reconstructions:
     """Anybody's images encoded and decoded, with the error.
 
-    They are image files, which are brought to the model's size as its data was; ``test:7``; or uint8 ``(C, H, W)``.
+    They are image files, which are brought to the model's size as its data was; ``test:7``; or an array.
     ``label`` is their class, of a conditional model; by default as the run's data says, or the most probable.
 
     Raises:
         LimnerError: The model has no encoder, no such class, or a file cannot be read.
     """
-    run.check_label(label)
-    originals, codes, labels = encode_images(run, chosen, label)
-    images = _encoder(run).decode(codes, labels).cpu()
+    originals, codes, labels = run.encoded(chosen, label)
+    images = sampling.decode_all(run.encoder(), codes, labels)
     errors = tuple((mse, psnr(mse)) for mse in squared_error(originals, images).tolist())
     return Reconstructions(originals, images, errors)
 
@@ -93,7 +60,7 @@ class Mapped:
     map: sampling.LatentMap
 
 
-def latent_map(run: Run, n: int = 5000, *, quiet: bool = True) -> Mapped:
+def latent_map(run: Run, n: int = 5000, *, quiet: bool | None = None) -> Mapped:
     """Codes of at most ``n`` held-out images in a plane; see ``limner.sampling.latent_map``.
 
     Raises:
@@ -101,10 +68,3 @@ def latent_map(run: Run, n: int = 5000, *, quiet: bool = True) -> Mapped:
     """
     split, found = held_out_codes(run, n, quiet=quiet)
     return Mapped(split, found, sampling.latent_map(found.codes))
-
-
-def _encoder(run: Run) -> Reconstructs:
-    model = run.model
-    if not isinstance(model, Reconstructs):
-        raise LimnerError(f"{with_article(run.config.model)} has no encoder: a vae or an autoencoder has")
-    return model

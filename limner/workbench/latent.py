@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from limner import display, sampling
+from limner.data import OneImage
 from limner.errors import LimnerError, option
 from limner.evaluation import Codes
 from limner.models import Latents, Reconstructs, with_article
 from limner.workbench.encoding import (
     Mapped,
-    OneImage,
     Reconstructions,
-    encode_images,
     held_out_codes,
     latent_map,
     reconstruct,
@@ -59,17 +58,12 @@ def interpolate(
     Raises:
         LimnerError: The model has no latents, or cannot encode the ends.
     """
-    model = _decoder(run)
+    model = run.decoder()
     run.check_label(label)
     if ends:
         if len(ends) != 2:
             raise LimnerError(f"interpolate goes between 2 images, not {len(ends)}: give two, or none to draw both")
-        _, (a, b), labels = encode_images(run, ends, label)
-        one = None if labels is None else labels.tolist()
-        if one and one[0] != one[1]:
-            which = f"say with {option('label')} which to walk in"
-            raise LimnerError(f"the images are of classes {one[0]} and {one[1]}: {which}")
-        return sampling.interpolate(model, a, b, steps, one[0] if one else None)
+        return run.interpolate(ends[0], ends[1], steps=steps, label=label)
     if not isinstance(model, Latents):
         raise LimnerError(
             f"{with_article(run.config.model)} has no prior to draw from: name two images, as in test:0 test:1"
@@ -108,7 +102,7 @@ def traversal(
     steps: int = 10,
     label: int | None = None,
     seed: int = 0,
-    quiet: bool = True,
+    quiet: bool | None = None,
 ) -> Traversal:
     """Each latent from three standard deviations below its mean to three above, the others held.
 
@@ -122,12 +116,12 @@ def traversal(
         steps: Images of each.
         label: The class, of a conditional model; by default that of the image, or 0.
         seed: Of the drawn latents.
-        quiet: No progress.
+        quiet: No progress; by default none unless a person watches.
 
     Raises:
         LimnerError: The model has no latents, or cannot encode the image; there are fewer than two steps.
     """
-    model = _decoder(run)
+    model = run.decoder()
     run.check_label(label)
     if steps < 2:
         raise LimnerError(f"a traversal has 2 steps or more, not {steps}")
@@ -141,7 +135,7 @@ def traversal(
         base = spread[0]
     deviation, mean = torch.std_mean(spread, 0)
     if image is not None:
-        _, (base,), labels = encode_images(run, [image], label)
+        _, (base,), labels = run.encoded([image], label)
         label = None if labels is None else int(labels[0])
     elif label is None and run.model.classes:
         label = 0
@@ -161,7 +155,7 @@ def manifold(run: Run, side: int = 20, *, label: int | None = None) -> torch.Ten
     Raises:
         LimnerError: The model has no prior, or not two dimensions; it has classes and none is chosen.
     """
-    model = _decoder(run)
+    model = run.decoder()
     if not isinstance(model, Latents):
         raise LimnerError(
             f"{with_article(run.config.model)} has no prior, so no cells of equal mass; its codes: limner latent "
@@ -175,7 +169,9 @@ def manifold(run: Run, side: int = 20, *, label: int | None = None) -> torch.Ten
     return sampling.manifold(model, side, label)
 
 
-def analogy(run: Run, a: str, b: str, c: str, *, n: int = 8, seed: int = 0, quiet: bool = True) -> sampling.Analogy:
+def analogy(
+    run: Run, a: str, b: str, c: str, *, n: int = 8, seed: int = 0, quiet: bool | None = None
+) -> sampling.Analogy:
     """Averaged latents a - b + c of three classes, by name or number from 0; see ``limner.sampling.analogy``.
 
     ``n`` single latents of ``c`` are shown with a - b added. A model without encoder draws its latents by ``seed``.
@@ -183,7 +179,7 @@ def analogy(run: Run, a: str, b: str, c: str, *, n: int = 8, seed: int = 0, quie
     Raises:
         LimnerError: The model has no latents, or has classes of its own; the data has no labels, or no such class.
     """
-    model = _decoder(run)
+    model = run.decoder()
     if run.model.classes:
         raise LimnerError(
             f"arithmetic between classes needs a model whose latents alone decide the image; run {run.name!r} is given "
@@ -206,10 +202,3 @@ def analogy(run: Run, a: str, b: str, c: str, *, n: int = 8, seed: int = 0, quie
             model, images, split.labels[: len(images)], generator=torch.Generator().manual_seed(seed)
         )
         return sampling.analogy(model, latents, (classes[0], classes[1], classes[2]), n)
-
-
-def _decoder(run: Run) -> Latents | Reconstructs:
-    model = run.model
-    if not isinstance(model, Latents | Reconstructs):
-        raise LimnerError(f"{with_article(run.config.model)} has no latents to decode: a vae or a gan has")
-    return model

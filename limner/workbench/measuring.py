@@ -41,7 +41,7 @@ def measured(
     options: EvaluationOptions,
     sample: Callable[[int], Tensor],
     features: Path,
-    quiet: bool,
+    quiet: bool | None,
 ) -> dict[str, Any]:
     """What a model of the family ``name`` measures on a split, by name, as far as it applies.
 

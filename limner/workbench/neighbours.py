@@ -54,7 +54,7 @@ def neighbours(
     features: torch.nn.Module | None = None,
     label: int | None = None,
     seed: int = 0,
-    quiet: bool = True,
+    quiet: bool | None = None,
 ) -> Neighbours:
     """The training images nearest to samples of any model that draws.
 
@@ -65,7 +65,7 @@ def neighbours(
         features: Maps uint8 images ``(B, C, H, W)`` to ``(B, D)``, in which neighbours are looked for; else pixels.
         label: Class of the samples, of a conditional model.
         seed: Of the samples.
-        quiet: No progress.
+        quiet: No progress; by default none unless a person watches.
 
     Raises:
         LimnerError: The model does not draw, or there are not ``k`` images.

@@ -32,7 +32,7 @@ def probe(
     split: str = "test",
     limit: int | None = None,
     out: str | os.PathLike[str] | None = None,
-    quiet: bool = True,
+    quiet: bool | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Classifiers from few labels: from the run's encoder, from new weights, from pixels; see ``evaluation.probe``.
 
@@ -47,7 +47,7 @@ def probe(
         split: Whose images are told: ``test``, or ``validation`` where something is still to be chosen.
         limit: Only the first so many of them.
         out: The plot, a PNG; by default ``probe.png`` in the run folder.
-        quiet: No progress.
+        quiet: No progress; by default none unless a person watches.
 
     Returns:
         The plot's path, and ``run, model, step, data, split, n, seeds, seconds, accuracies``: of each number and

@@ -12,40 +12,33 @@ from typing import Any
 import torch
 
 from limner import display, sampling
-from limner.config.run_config import DataConfig, RunConfig, read_run_config
-from limner.data import ImageSet, load
-from limner.data.options import FitMode
-from limner.errors import LimnerError
+from limner.config.run_config import RunConfig, Source, read_run_config, source_of
+from limner.data import ImageSet, OneImage
+from limner.errors import LimnerError, command
 from limner.evaluation import EvaluationOptions
 from limner.files import can_write
-from limner.models import Model, Reconstructs, Samples, Scores, families, with_article
+from limner.models import Model, Samples, families, with_article
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import describe_shape
+from limner.reports.card import describe, describe_progress, run_card
 from limner.reports.pages import write_run_pages
 from limner.reports.run_view import RunView
 from limner.runs import EVALUATIONS, find_run, record_evaluation
 from limner.training.checkpoints import MODEL, load_model
 from limner.training.loop import Outcome
-from limner.workbench.inputs import image_of, missing_part
+from limner.workbench.inputs import Mask, image_of, missing_part
+from limner.workbench.loading import device, load_data
 from limner.workbench.measuring import FEATURES, measured
+from limner.workbench.trained import TrainedModel
 
-__all__ = ["Run", "device", "load_data", "open_run"]
-
-
-def device() -> torch.device:
-    """Where a run's model is: on the GPU if there is one.
-
-    float32 means float32 there, too: cuDNN's convolutions would else be of 10 bits (TF32), and a likelihood depend on
-    how many images are measured together. Where fewer bits are faster in training, ``precision=auto`` finds bf16. And
-    its gradients are summed in the same order each time, so that a resumed run ends as one that was never stopped.
-    """
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+__all__ = ["Run", "open_run"]
 
 
-class Run:
+class Run(TrainedModel):
     """A run folder with a trained model in it.
+
+    What it says of images (``log_prob``, ``encode``, ``decode``, ``reconstruct``, ``interpolate``) is in
+    ``TrainedModel``; here is what it draws, measures and keeps.
 
     Attributes:
         folder: ``runs/NAME``.
@@ -74,24 +67,35 @@ class Run:
         if not (self.folder / MODEL).is_file():
             raise LimnerError(
                 f"run {self.name!r} has no weights yet: it ended before its first evaluation; "
-                f"go on with `limner resume {self.name}`"
+                f"go on with `{command('resume', self.name)}`"
             )
         model = self.config.build()
         self.step = int(load_model(self.folder, model).get("step", 0))
         return model.to(device()).requires_grad_(False).eval()
 
-    def data(self, *, quiet: bool = True) -> ImageSet:
+    def data(self, images: Source | None = None, *, quiet: bool | None = None) -> ImageSet:
         """The images of the run, read as they were for training.
 
+        Those that were handed over in Python, and not read from a source, are given again as ``images``.
+
         Raises:
-            LimnerError: They cannot be read, or have changed.
+            LimnerError: They cannot be read, have changed, or have to be given.
         """
-        if self._data is None:
+        if self._data is None or images is not None:
             with display.stages(quiet) as progress:
-                self._data = self.config.data.load(progress)
+                self._data = self.config.data.load(images, progress)
         return self._data
 
-    def sample(self, n: int = 64, *, label: int | None = None, seed: int = 0, quiet: bool = True) -> torch.Tensor:
+    def __repr__(self) -> str:
+        return f"Run({self.name!r}: {describe(self.config)}, {describe_progress(self.folder)})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the latest samples, and the figures that there are."""
+        return run_card(self.name, self.folder, self.config)
+
+    def sample(
+        self, n: int = 64, *, label: int | None = None, seed: int = 0, quiet: bool | None = None
+    ) -> torch.Tensor:
         """``n`` new images, uint8 ``(n, C, H, W)``; the same for the same seed.
 
         Of a conditional model they are of class ``label``; by default each one's class is drawn, all alike probable.
@@ -118,28 +122,23 @@ class Run:
                 batch_size=batch,
             ).cpu()
 
-    def check_label(self, label: int | None) -> None:
-        """Refuse a ``label`` that is given and no class of the model."""
-        if label is not None and not 0 <= label < self.model.classes:
-            known = f"0 to {k - 1}" if (k := self.model.classes) else "none: it was trained without --conditional"
-            raise LimnerError(f"label {label}: the classes of run {self.name!r} are {known}")
-
     def complete(
         self,
-        image: str | os.PathLike[str] | torch.Tensor,
-        mask: str | os.PathLike[str] | torch.Tensor,
+        image: OneImage,
+        mask: Mask,
         n: int = 8,
         *,
         particles: int = 512,
         gibbs: int = 0,
         label: int | None = None,
         seed: int = 0,
-        quiet: bool = True,
+        quiet: bool | None = None,
     ) -> sampling.Completions:
         """``n`` draws of the missing part of an image, given the rest; see ``limner.sampling.complete``.
 
         Args:
-            image: An image file, ``test:7`` of the run's data, or uint8 ``(C, H, W)``.
+            image: An image file, ``test:7`` of the run's data, an image of Pillow's, or an array ``(C, H, W)`` or
+                ``(H, W, C)``, uint8 or floats in 0..1.
             mask: The missing part: ``bottom-half`` and the like, ``box=y0,x0,y1,x1``, an image file (white = missing),
                 or bool ``(H, W)``, True = missing.
             n: How many.
@@ -147,7 +146,7 @@ class Run:
             gibbs: Passes over the missing values afterwards.
             label: The image's class, of a conditional model; by default inferred.
             seed: Of the random numbers.
-            quiet: No progress.
+            quiet: No progress; by default none unless a person watches.
 
         Raises:
             LimnerError: The model does not complete images, or the image or the mask does not fit it.
@@ -157,12 +156,12 @@ class Run:
             raise LimnerError(
                 f"{with_article(self.config.model)} has no p(missing | given) row by row to complete with: {able} do"
             )
-        image = image if isinstance(image, torch.Tensor) else image_of(image, self.model, self.data)
-        missing = mask if isinstance(mask, torch.Tensor) else missing_part(mask, self.model.shape[1:])
+        pixels = image_of(image, self.model, self.data)
+        missing = missing_part(mask, self.model.shape[1:])
         with display.stages(quiet) as progress:
             return sampling.complete(
                 self.model,
-                image,
+                pixels,
                 missing,
                 n,
                 particles=particles,
@@ -173,43 +172,22 @@ class Run:
                 on_gibbs=lambda done, total: progress("Gibbs passes", done, total),
             )
 
-    def log_prob(self, images: torch.Tensor) -> torch.Tensor:
-        """ln p(x) of uint8 images ``(B, C, H, W)``, nats ``(B,)``: exact or a lower bound, see ``model.bound``.
-
-        Raises:
-            LimnerError: The model has no likelihood, or the images are not like those it was trained on.
-        """
-        if not isinstance(self.model, Scores):
-            raise LimnerError(f"{with_article(self.config.model)} has no likelihood, nor a bound of one")
-        with torch.no_grad():
-            return self.model.log_prob(images, generator=torch.Generator(self.model.device).manual_seed(0)).cpu()
-
-    def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
-        """Images encoded and decoded, uint8 ``(B, C, H, W)``.
-
-        Raises:
-            LimnerError: The model has no encoder, or the images do not fit.
-        """
-        if not isinstance(self.model, Reconstructs):
-            raise LimnerError(f"{with_article(self.config.model)} has no encoder")
-        return self.model.reconstruct(images).cpu()
-
     def evaluate(
         self,
-        data: str | os.PathLike[str] | ImageSet | None = None,
+        data: Source | None = None,
         options: EvaluationOptions | None = None,
         *,
         features: Path | None = None,
-        quiet: bool = True,
+        quiet: bool | None = None,
         **changes: Any,
     ) -> dict[str, Any]:
         """Measure the likelihood of a split, of all its images unless ``limit`` says how many, and samples' fidelity.
 
         Args:
-            data: Another SOURCE (or loaded set) than the run's own; images of the same shape and levels.
+            data: Another SOURCE (loaded set, or images) than the run's own; images of the same shape and levels.
             options: What is measured.
             features: Folder of feature networks; by default ``.features`` beside the run.
-            quiet: No progress.
+            quiet: No progress; by default none unless a person watches.
             changes: Fields of ``options`` by name, as in ``run.evaluate(split="validation")``.
 
         Where the run folder cannot be written to, that is said on stderr, and the record is returned but not kept.
@@ -240,8 +218,8 @@ class Run:
 
     def record(self, images: ImageSet, split: str, *, keep: bool = True, **figures: Any) -> dict[str, Any]:
         """A measurement of the model on a split, as it is added to the run's ``evaluations.jsonl`` if ``keep``."""
-        source = DataConfig.of(images, "crop").source
-        record = {"run": self.name, "model": self.config.model, "step": self.step, "data": source, "split": split}
+        record = {"run": self.name, "model": self.config.model, "step": self.step, "data": source_of(images)}
+        record["split"] = split
         if keep:
             try:
                 record_evaluation(self.folder, record | figures)
@@ -272,24 +250,14 @@ class Run:
         return images
 
 
-def load_data(
-    source: str | os.PathLike[str],
-    *,
-    size: tuple[int, int] | None = None,
-    fit: FitMode = "crop",
-    levels: int | None = None,
-    quiet: bool = True,
-) -> ImageSet:
-    """Load a SOURCE, with progress; see ``limner.data.load``."""
-    with display.stages(quiet) as progress:
-        return load(source, size=size, fit=fit, levels=levels, on_progress=progress)
-
-
-def open_run(run: str | os.PathLike[str]) -> Run:
-    """A trained run by name or folder.
+def open_run(run: str | os.PathLike[str], data: Source | None = None) -> Run:
+    """A trained run by name or folder; with its images, where they were handed over in Python and are needed.
 
     Raises:
-        LimnerError: There is no such run, or its files are damaged.
+        LimnerError: There is no such run, its files are damaged, or the images are not those it was trained on.
     """
     folder = find_run(run)
-    return Run(folder, read_run_config(folder))
+    opened = Run(folder, read_run_config(folder))
+    if data is not None:
+        opened.data(data)
+    return opened

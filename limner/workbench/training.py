@@ -15,12 +15,12 @@ import torch
 from lightning_fabric import Fabric
 
 from limner import display, sampling
-from limner.config.run_config import DataConfig, RunConfig, read_run_config
-from limner.config.settings import with_settings
+from limner.config.run_config import DataConfig, RunConfig, Source, read_run_config
+from limner.config.settings import Settings, values_of, with_settings
 from limner.data import Batch, Batches, ImageSet
 from limner.data.imageset import Split
 from limner.data.options import FitMode
-from limner.errors import LimnerError
+from limner.errors import LimnerError, command, option
 from limner.evaluation import feature_network
 from limner.evaluation.distances import frechet_distance
 from limner.files import sweep
@@ -39,15 +39,16 @@ from limner.training.objectives import Objective, SingleLoss
 from limner.training.precision import FABRIC_PRECISION, choose_precision
 from limner.training.state import read_numbers
 from limner.workbench import latent
+from limner.workbench.loading import device, load_data
 from limner.workbench.measuring import FEATURES
-from limner.workbench.run import Run, device, load_data
+from limner.workbench.run import Run
 
 __all__ = ["resume", "train"]
 
 
 def train(
     model: str,
-    data: str | os.PathLike[str] | ImageSet = "digits",
+    data: Source = "digits",
     *,
     name: str | None = None,
     runs: str | os.PathLike[str] | None = None,
@@ -57,15 +58,16 @@ def train(
     minutes: float | None = None,
     epochs: float | None = None,
     conditional: bool = False,
-    settings: Sequence[str] = (),
+    settings: Settings = (),
     recipe: Recipe | str = "default",
-    quiet: bool = True,
+    quiet: bool | None = None,
 ) -> Run:
     """Train a model in a new run folder and write its report.
 
     Args:
         model: The name of a family; ``limner models`` lists them.
-        data: A SOURCE, or a set that ``load_data`` gave.
+        data: A SOURCE, a set that ``load_data`` gave, or images: an array, a tensor, a list, a ``Dataset``, a pair
+            ``(images, labels)``; ``limner.from_arrays`` says more.
         name: Of the run; by default ``MODEL-DATA-N``.
         runs: Folder of runs; by default ``$LIMNER_RUNS`` or ``runs``.
         size: ``(H, W)`` of every image.
@@ -74,9 +76,9 @@ def train(
         minutes: Time budget.
         epochs: Passes over the training split, in place of a budget.
         conditional: Learn p(x|y) with the data's labels y.
-        settings: ``key=value`` changes to the recipe.
+        settings: Changes to the recipe: a mapping as in ``{"blocks": 3}``, or texts ``key=value``.
         recipe: One of the model's recipes by name, or one of your own.
-        quiet: No progress.
+        quiet: No progress; by default none unless a person watches.
 
     Raises:
         LimnerError: Anything is wrong with the arguments or the data, or training diverged.
@@ -86,9 +88,11 @@ def train(
         chosen = family(model).recipe(recipe, shape) if isinstance(recipe, str) else recipe
         if conditional and not isinstance(chosen.network, ConditionalConfig):
             able = ", ".join(f.name for f in families().values() if f.conditional)
-            raise LimnerError(f"--conditional: {with_article(model)} has no classes; {able} can have them")
-        given = [f"classes={classes}"] if conditional else []
-        return with_settings(_of_length(chosen, minutes, epochs), [*settings, *given], model)
+            raise LimnerError(
+                f"{option('conditional', True)}: {with_article(model)} has no classes; {able} can have them"
+            )
+        given = {"classes": classes} if conditional else {}
+        return with_settings(_of_length(chosen, minutes, epochs), values_of(settings) | given, model)
 
     complete((1, 28, 28), 1)  # bad settings and names are said before a large set is read
     parent = Path(runs or runs_folder())
@@ -97,7 +101,8 @@ def train(
     images.split("train")
     config = RunConfig(family(model).name, DataConfig.of(images, fit), complete(images.shape, len(images.label_names)))
     if conditional and not images.label_names:
-        raise LimnerError(f"--conditional: {images.source} has no labels; sub-folders or a labels array make them")
+        how = f"{option('conditional', True)}: {images.source} has no labels"
+        raise LimnerError(f"{how}; sub-folders or a labels array make them")
     _check_classes(config, images)
     check_fits(config.build)
     built = config.build()
@@ -119,8 +124,9 @@ def resume(
     *,
     minutes: float | None = None,
     epochs: float | None = None,
-    settings: Sequence[str] = (),
-    quiet: bool = True,
+    settings: Settings = (),
+    data: Source | None = None,
+    quiet: bool | None = None,
 ) -> Run:
     """Go on with a run from its last checkpoint, on CPU bit for bit as if it had never stopped.
 
@@ -128,8 +134,9 @@ def resume(
         run: Name or folder.
         minutes: A new total budget, for a run that shall train longer.
         epochs: A new total of passes.
-        settings: ``key=value`` changes to the training (not to the network).
-        quiet: No progress.
+        settings: Changes to the training (not to the network), as of ``train``.
+        data: The images it was trained on, where they were handed over in Python; or a SOURCE that has moved.
+        quiet: No progress; by default none unless a person watches.
 
     Raises:
         LimnerError: There is no such run, its data changed, it has reached its end already, or another process trains
@@ -137,10 +144,17 @@ def resume(
     """
     folder = find_run(run)
     with locked_run(folder):
-        return _resume(folder, minutes, epochs, settings, quiet)
+        return _resume(folder, minutes, epochs, settings, data, quiet)
 
 
-def _resume(folder: Path, minutes: float | None, epochs: float | None, settings: Sequence[str], quiet: bool) -> Run:
+def _resume(
+    folder: Path,
+    minutes: float | None,
+    epochs: float | None,
+    settings: Settings,
+    data: Source | None,
+    quiet: bool | None,
+) -> Run:
     config = read_run_config(folder)
     before = config.recipe
     recipe = with_settings(_of_length(before, minutes, epochs), settings, config.model)
@@ -150,7 +164,7 @@ def _resume(folder: Path, minutes: float | None, epochs: float | None, settings:
     if (folder / MODEL).is_file() and not started:
         raise LimnerError(f"{folder} has weights but no {STATE} to go on from: train a new run under another name")
     opened = Run(folder, replace(config, recipe=recipe))
-    images = opened.data(quiet=quiet).split("train")
+    images = opened.data(data, quiet=quiet).split("train")
     _check_classes(config, opened.data())
     if started:
         _check_unfinished(opened, before.training, Batches(images, recipe.training.batch_size, 0).steps_per_epoch)
@@ -178,7 +192,7 @@ def _check_unfinished(run: Run, before: TrainingConfig, steps_per_epoch: int) ->
         where = "is finished" if finished else "is further already"
         raise LimnerError(
             f"run {run.name!r} {where} ({done}): to train longer give a larger total, as in "
-            f"`limner resume {run.name} --epochs {math.ceil(2 * step / steps_per_epoch)}`, or --minutes"
+            f"`{command('resume', run.name, epochs=math.ceil(2 * step / steps_per_epoch))}`, or {option('minutes')}"
         )
 
 
@@ -200,17 +214,17 @@ def _check_classes(config: RunConfig, data: ImageSet) -> None:
 def _of_length(recipe: Recipe, minutes: float | None, epochs: float | None) -> Recipe:
     """``recipe`` with a budget of minutes, or of epochs, or as it is."""
     if minutes is not None and epochs is not None:
-        raise LimnerError("choose --minutes or --epochs, not both")
+        raise LimnerError(f"choose {option('minutes')} or {option('epochs')}, not both")
     for name, value in (("minutes", minutes), ("epochs", epochs)):
         if value is not None and not 0 < value < 1e9:
-            raise LimnerError(f"--{name} must be a positive number, not {value}")
+            raise LimnerError(f"{option(name)} must be a positive number, not {value}")
     budget: dict[str, Any] = {} if epochs is None else {"epochs": epochs, "minutes": 0.0}
     if minutes is not None:
         budget = {"minutes": minutes}
     return replace(recipe, training=replace(recipe.training, **budget))
 
 
-def _objective(run: Run, model: Model, fabric: Fabric, quiet: bool) -> Objective[Any]:
+def _objective(run: Run, model: Model, fabric: Fabric, quiet: bool | None) -> Objective[Any]:
     """What trains ``model``: two players, of which the validation images' features choose the best, or one loss."""
     config = run.config.recipe.training
     if not isinstance(config, AdversarialConfig):
@@ -229,7 +243,9 @@ def _objective(run: Run, model: Model, fabric: Fabric, quiet: bool) -> Objective
     return Adversarial(cast("Any", model), config, fabric, distance)
 
 
-def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable[[], None] = lambda: None) -> Run:
+def _train(
+    run: Run, model: Model, *, resume: bool, quiet: bool | None, begun: Callable[[], None] = lambda: None
+) -> Run:
     config, data = run.config.recipe.training, run.data()
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
     fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION[config.precision])

@@ -172,7 +172,7 @@ def test_mixed_sizes_take_the_most_common(write_images):
 def test_large_images_stay_but_are_noted(write_images):
     images = load(write_images(n=3, size=(20, 70)))
     assert images.shape == (1, 20, 70)
-    assert any("--size 64" in note for note in images.notes)
+    assert any("size=(64, 64)" in note for note in images.notes)
 
 
 @pytest.mark.parametrize(

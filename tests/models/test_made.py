@@ -100,6 +100,6 @@ def test_what_needs_the_raster_order_refuses_a_mixture():
 
 
 def test_a_last_layer_that_is_too_large_is_refused():
-    with pytest.raises(LimnerError, match=r"393,216,000 weights in its last layer.*--size"):
+    with pytest.raises(LimnerError, match=r"393,216,000 weights in its last layer.*smaller size"):
         MADE(MADEConfig(), (3, 32, 32), 256)
     assert MADE(MADEConfig(), (1, 28, 28), 2).parameters_per_channel == 1
