@@ -276,5 +276,5 @@ def test_three_dimensions_are_no_plane(tmp_path):
         "vae", "digits", name="v", runs=tmp_path, epochs=0.1, settings=("network=dense", "hidden=8", "latent=3")
     )
     assert isinstance(run.model, Latents)
-    with pytest.raises(LimnerError, match="latent=2"):
+    with pytest.raises(LimnerError, match='"latent": 2'):
         workbench.latent.manifold(run)

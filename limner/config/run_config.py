@@ -91,8 +91,8 @@ class DataConfig:
             raise LimnerError(f"{changed}: as many images, but others")
         if self.content and now.labels != self.labels:
             these = "these images have others" if now.labels else "these images have none"
-            advice = f"with labels, and {these}: data=(images, labels)" if self.labels else "without labels"
-            raise LimnerError(f"{data.source}: the run was trained {advice}")
+            advice = f"with, and {these}: give data=(images, labels)" if self.labels else "without: leave them out"
+            raise LimnerError(f"{data.source}: labels: the run was trained {advice}")
 
 
 def source_of(data: ImageSet) -> str:

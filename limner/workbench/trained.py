@@ -82,8 +82,10 @@ class TrainedModel(ABC):
         z = z[None] if z.dim() == 1 else z
         if self.model.classes and label is None:
             raise LimnerError(f"run {self.name!r} decodes codes of a class: say which with {option('label')}")
-        if z.dim() != 2 or (isinstance(model, Latents) and z.shape[1] != sampling.dimensions(model)):
-            raise LimnerError(f"codes must be (B, D) as run {self.name!r} has them, not {tuple(z.shape)}")
+        black = torch.zeros(1, *self.model.shape, dtype=torch.uint8)
+        d = sampling.dimensions(model) if isinstance(model, Latents) else model.encode(black).shape[1]
+        if z.dim() != 2 or z.shape[1] != d:
+            raise LimnerError(f"codes of run {self.name!r} are (B, {d}), not {tuple(z.shape)}")
         return sampling.decode_all(model, z, self._labels(label, len(z)))
 
     def reconstruct(self, images: Images | OneImage, label: Labels | None = None) -> Tensor:
