@@ -37,7 +37,7 @@ def test_plain_names_are_taken(here, name):
 
 def test_a_name_is_taken_once(here):
     a_run(here / "a")
-    with pytest.raises(LimnerError, match="run 'a' exists in runs/: go on with `limner.resume\\('a'\\)`"):
+    with pytest.raises(LimnerError, match=r"run 'a' exists in runs/: go on with `limner.resume\('a'\)`"):
         new_run("a", "x", here.relative_to(here.parent))
 
 

@@ -113,8 +113,13 @@ def from_arrays(
     if len(arrays) == len(parts):
         shapes = {some.name: some.array.shape for some in parts.values() if some.array is not None}
         check_room(name, shapes, limit)
-        scale, notes = scale_of(arrays, name)
-        rows = {part: Rows(_read_only(array), indices.get(part), scale) for part, array in arrays.items()}
+        rows: dict[str, Rows] = {}
+        notes: list[str] = []
+        for fractions in (False, True):  # a split may be of the one, another of the other
+            some_of = {part: array for part, array in arrays.items() if (array.dtype.kind == "f") == fractions}
+            scale, said = scale_of(some_of, name) if some_of else (1, [])
+            rows |= {part: Rows(_read_only(array), indices.get(part), scale) for part, array in some_of.items()}
+            notes += said
         found = assemble(rows, options, label_names=names, notes=notes)
     else:
         found = _read_items(parts, indices, names, options)
@@ -279,6 +284,6 @@ def _content(images: ImageSet, options: Options) -> str:
 
 
 def _update(digest: hashlib.blake2b, split: Split, step: int, options: Options) -> None:
-    for positions in torch.arange(len(split)).split(step):
+    for positions in torch.arange(len(split)).split(step) if len(split) else ():
         digest.update(split.take(positions).numpy().tobytes())
         options.progress("naming", int(positions[-1]) + 1, len(split))
