@@ -71,7 +71,7 @@ class _InNotebook(Progress):
         """As of ``Progress``; shown twice a second at most."""
         super().update(task_id, **fields)
         if (now := time.monotonic()) - self._shown >= 0.5:
-            self._shown, paper = now, Console(file=io.StringIO(), width=120)
+            self._shown, paper = now, Console(file=io.StringIO(), width=120, force_jupyter=False)
             with paper.capture() as text:
                 paper.print(self.get_renderable())
             self._place.update({"text/plain": text.get().rstrip()}, raw=True)
