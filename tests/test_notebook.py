@@ -48,4 +48,4 @@ def test_it_runs(notebook, tmp_path, monkeypatch, capsys):
     assert likely.min() > odd.max()
     assert (tmp_path / "runs" / "shapes-vae" / "report.html").is_file()
     assert isinstance(there["limner"].grid(there["samples"]), Image.Image)
-    assert repr(there["vae"]).endswith("step 66, finished)")  # 22 epochs of 3 batches
+    assert repr(there["vae"]).endswith("step 144, finished)")  # 12 epochs of 12 batches
