@@ -74,6 +74,15 @@ def test_grid_takes_any_memory_layout():
     assert np.array_equal(np.asarray(grid(images)), np.asarray(grid(images.contiguous())))
 
 
+def test_grid_takes_arrays():
+    grey, colour = some(4, 1), some(4, 3)
+    arrays = [grey.numpy(), grey[:, 0].numpy(), grey.permute(0, 2, 3, 1).numpy()]
+    assert all(grid(array).tobytes() == grid(grey).tobytes() for array in arrays)
+    assert grid(colour.permute(0, 2, 3, 1).numpy()).tobytes() == grid(colour).tobytes()
+    with pytest.raises(LimnerError, match=r"uint8 .* not float64 \(4, 8, 8\)"):
+        grid(np.zeros((4, 8, 8)))
+
+
 @pytest.mark.parametrize(
     "images",
     [torch.zeros(4, 1, 8, 8), some(4)[0], some(4, 2), some(4, 4), some(0), some(4)[:, :, :0]],

@@ -174,6 +174,8 @@ class _Reading:
                 f"not {type(images).__name__}"
             )
         column = None if labels is None else as_array(labels)
+        if column is not None and column.dtype == object:  # as pandas keeps texts
+            column = np.asarray(column.tolist())
         n = len(items) if array is None else len(array)
         if column is not None and column.ndim and len(column) != n:
             raise LimnerError(f"{len(column)} labels for {n} {name}: give one an image")

@@ -17,6 +17,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from limner import files
+from limner.data.axes import as_channels_first
 from limner.errors import LimnerError
 
 __all__ = ["contact_sheet", "first_columns", "grid", "pairs", "png_bytes", "save_png", "strip"]
@@ -27,11 +28,13 @@ CELL = (48, 128)  # px, the longer side of one enlarged image: at least, at most
 COMFORTABLE = 640  # px, the longer side of a sheet towards which images grow within CELL
 
 
-def grid(images: torch.Tensor, *, columns: int | None = None, gap: int = 1, scale: int | None = None) -> Image.Image:
+def grid(
+    images: torch.Tensor | np.ndarray, *, columns: int | None = None, gap: int = 1, scale: int | None = None
+) -> Image.Image:
     """Images in reading order on one sheet.
 
     Args:
-        images: uint8 ``(N, C, H, W)``, grey (C = 1) or RGB (C = 3).
+        images: uint8 ``(N, C, H, W)``, grey (C = 1) or RGB (C = 3); of an array ``(N, H, W)`` or ``(N, H, W, C)``, too.
         columns: Images in a row; by default the sheet is about square, rather wider than tall.
         gap: Neutral pixels between images and around them, counted in image pixels (before scaling); 0
             joins them, as the plane of a two-dimensional latent wants it.
@@ -191,9 +194,18 @@ def png_bytes(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _pixels(images: torch.Tensor) -> np.ndarray:
+def _pixels(images: torch.Tensor | np.ndarray) -> np.ndarray:
     """Checked images as uint8 (N, H, W, C)."""
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+    if isinstance(images, np.ndarray) and images.dtype == np.uint8:
+        first = images.ndim == 4 and images.shape[1] in (1, 3)  # as tensors are
+        images = torch.from_numpy((images if first else as_channels_first(images, "images to show")).copy())
+    if (
+        isinstance(images, np.ndarray)
+        or images.dtype != torch.uint8
+        or images.ndim != 4
+        or images.shape[1] not in (1, 3)
+        or 0 in images.shape
+    ):
         raise LimnerError(f"images to show must be uint8 (N, 1 or 3, H, W), not {images.dtype} {tuple(images.shape)}")
     return images.detach().cpu().permute(0, 2, 3, 1).numpy()
 

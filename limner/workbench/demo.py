@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from limner import display, workbench
-from limner.errors import LimnerError
+from limner.errors import LimnerError, option
 from limner.files import locked
 from limner.models import Family, families
 from limner.runs import CONFIG, LOCK, is_free, locked_run, remove_run
@@ -29,7 +29,9 @@ def demo(out: str | os.PathLike[str] = "demo", *, quiet: bool | None = None) -> 
     folder = Path(out)
     _check(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / LOCK, f"{folder}/ is in use: another demo is being made there; give --out another folder"):
+    with locked(
+        folder / LOCK, f"{folder}/ is in use: another demo is being made there; give {option('out')} another folder"
+    ):
         return _demo(folder, quiet)
 
 
@@ -64,9 +66,9 @@ def _shown() -> list[Family]:
 def _check(folder: Path) -> None:
     """Refuse a ``folder`` that holds something else than a demo."""
     if folder.exists() and not folder.is_dir():
-        raise LimnerError(f"{folder} is a file; give demo --out the name of a folder")
+        raise LimnerError(f"{folder} is a file; give demo {option('out')} the name of a folder")
     if folder.is_dir() and not is_free(folder) and not (folder / _MARK).is_file():
-        raise LimnerError(f"{folder}/ is not empty and not an earlier demo; give demo --out another folder")
+        raise LimnerError(f"{folder}/ is not empty and not an earlier demo; give demo {option('out')} another folder")
 
 
 def _clear(folder: Path) -> None:

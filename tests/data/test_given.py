@@ -133,6 +133,7 @@ def test_names_of_classes():
     named = from_arrays(COLOUR, ["dog" if y else "cat" for y in LABELS], label_names=["dog", "cat", "cow"])
     whole = torch.cat([split.labels for split in named.splits.values()])
     assert whole.bincount(minlength=3).tolist() == [int((LABELS > 0).sum()), int((LABELS == 0).sum()), 0]
+    assert from_arrays(COLOUR, np.array(["a", "b"] * 20, object)).label_names == ("a", "b")
     assert from_arrays(COLOUR, torch.from_numpy(LABELS)).label_names == ("0", "1", "2")
 
 
