@@ -33,7 +33,7 @@ OneImage: TypeAlias = np.ndarray | torch.Tensor | Image.Image | str | os.PathLik
 """One image: an array or tensor, an image of Pillow's, or the path of an image file."""
 Images: TypeAlias = np.ndarray | torch.Tensor | Sequence[Any] | Dataset[Any]
 """Images: an array or tensor of all; a sequence of ``OneImage`` or of pairs (image, label); a ``Dataset`` of either; or
-one pair ``(images, labels)`` of two sequences. Values are uint8, bool, or floats in 0..1."""
+one pair ``(images, labels)`` of two sequences. Values are whole numbers from 0 to 255, bool, or floats in 0..1."""
 
 
 @runtime_checkable
@@ -106,7 +106,9 @@ def from_arrays(
     }
     if len(parts) > 1:
         parts = {"train" if part == ALL else part: some for part, some in parts.items()}
-    indices, names = _classes({part: some for part, some in parts.items() if some.labels is not None}, label_names)
+    indices, names = _classes(
+        {part: some for part, some in parts.items() if some.labels is not None}, label_names, name
+    )
     if missing := [some.name for part, some in parts.items() if names and part not in indices]:
         raise LimnerError(f"{missing[0]} have no labels where others have: give a pair, as in test=(images, labels)")
     arrays = {part: some.array for part, some in parts.items() if some.array is not None}
@@ -225,10 +227,12 @@ def _read_only(array: np.ndarray) -> np.ndarray:
     return view
 
 
-def _classes(parts: Mapping[str, _Part], names: Sequence[str]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def _classes(
+    parts: Mapping[str, _Part], names: Sequence[str], source: str
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Class indices int64 by part, and the names of the classes."""
     columns = {part: some.labels for part, some in parts.items() if some.labels is not None}
-    indices, found = whole_numbers(columns, "labels")
+    indices, found = whole_numbers(columns, source)
     if not names or not columns:
         return indices, found
     known = [str(name) for name in names]
@@ -236,7 +240,9 @@ def _classes(parts: Mapping[str, _Part], names: Sequence[str]) -> tuple[dict[str
     places |= {value: known.index(value) for value in found if value in known}
     for value, place in places.items():
         if not 0 <= place < len(known):
-            raise LimnerError(f"label {value}: label_names has {len(known)} names, so labels 0 to {len(known) - 1}")
+            raise LimnerError(
+                f"{source}: label {value}: label_names has {len(known)} names, so labels 0 to {len(known) - 1}"
+            )
     table = np.array([places[value] for value in found], np.int64)
     return {part: table[column] for part, column in indices.items()}, tuple(known)
 

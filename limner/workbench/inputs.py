@@ -174,13 +174,15 @@ def _read(path: str | os.PathLike[str] | Image.Image, size: tuple[int, int], fit
         with nullcontext(path) if isinstance(path, Image.Image) else open(path, "rb") as stream, quiet():
             image = decode(stream).image
     except (OSError, Unreadable) as error:
+        name = "this image" if isinstance(path, Image.Image) else path
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise LimnerError(f"cannot read {path}: {reason}") from error
+        raise LimnerError(f"cannot read {name}: {reason}") from error
     if fit is not None:
         return fit_image(image, size, fit)
     if image.size != size[::-1]:
+        name = "this image" if isinstance(path, Image.Image) else path
         raise LimnerError(
-            f"{path} is {image.width}×{image.height}, the model's images are {size[1]}×{size[0]} "
+            f"{name} is {image.width}×{image.height}, the model's images are {size[1]}×{size[0]} "
             "(width × height): scale or crop it first"
         )
     return image

@@ -165,7 +165,7 @@ SQUARE = np.zeros((5, 3, 3), np.uint8)
         ([np.zeros(4)], r"images\[0\] must be \(H, W\), \(H, W, C\) or \(C, H, W\), not \(4,\)"),
         (["/nowhere/a.png"], "none of the 1 images in arrays can be read; /nowhere/a.png: "),
         ((GREY, LABELS[:5]), "5 labels for 40 images: give one an image"),
-        ((GREY, LABELS / 2), "labels: labels must be a whole number or text an image, not float64"),
+        ((GREY, LABELS / 2), "arrays: labels must be a whole number or text an image, not float64"),
     ],
     ids=lambda x: x[:30] if isinstance(x, str) else type(x).__name__,
 )
