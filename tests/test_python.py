@@ -124,7 +124,7 @@ def test_what_does_not_fit_is_refused_in_a_line(run, ask, said):
         ask(run)
 
 
-def test_a_run_goes_on_when_it_is_given_its_images_again(own, tmp_path, tiny):
+def test_a_run_goes_on_when_it_is_given_its_images_again(own, tmp_path, tiny, refused):
     lines = (own.folder / "metrics.jsonl", own.folder / "config.toml")
     before = [path.read_bytes() for path in lines]
     there = own.folder
@@ -146,6 +146,7 @@ def test_a_run_goes_on_when_it_is_given_its_images_again(own, tmp_path, tiny):
     assert torch.equal(longer.log_prob(images), face.open_run(there).log_prob(images))
     with pytest.raises(LimnerError, match="handed over in Python"):
         face.open_run(there).evaluate()
+    assert "handed over in Python" in refused("evaluate", there)
     assert face.open_run(there, data=(ARRAY, LABELS)).evaluate()["data"] == longer.config.data.source
     other = workbench.load_data(1 - ARRAY)
     assert face.open_run(there).evaluate(other)["data"] != longer.config.data.source  # its figures are not the run's
@@ -284,7 +285,7 @@ def test_progress_shows_in_a_notebook(monkeypatch):
 
 @pytest.mark.parametrize(("terminal", "quiet"), [(True, False), (False, True)])
 def test_progress_shows_where_a_person_watches(monkeypatch, terminal, quiet):
-    monkeypatch.setenv("TTY_COMPATIBLE", "1" if terminal else "0")
+    monkeypatch.setattr("rich.console.Console.is_terminal", terminal)
     assert console(None).quiet == quiet
     assert not console(False).quiet
     assert console(True).quiet
