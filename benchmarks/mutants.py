@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-SECONDS = 300
+SECONDS = 900
 RUNS = [
     "tests/test_runs.py",
     "tests/training/test_objectives.py",
