@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -35,6 +36,9 @@ FAILURES = (*DAMAGE, *BOMBS, AssertionError, AttributeError, ImportError)
 STRIP = 1 << 22  # pixels converted at once
 WORKING = 12  # bytes a pixel that decoding takes
 _turnstile = Turnstile(3 << 28)
+if os.environ.get("PILLOW_BLOCK_SIZE") is None and hasattr(Image.core, "set_block_size"):
+    # Blocks so large go back to the system at once; Pillow's own, of 16 MB, glibc keeps for the thread that had them.
+    Image.core.set_block_size(1 << 26)
 
 IMAGE_WIDTH, IMAGE_LENGTH, ORIENTATION = 0x0100, 0x0101, 0x0112  # tags of TIFF and EXIF
 UPRIGHT = {
@@ -78,7 +82,11 @@ def decoded(stream: BinaryIO | Image.Image) -> Iterator[Decoded]:
     with _opened(stream) as image:
         image.load()
         turn = UPRIGHT.get(_orientation(image))  # Pillow has turned TIFF itself by now, and dropped the tag
-        flat, see_through = _to_8_bits(image if turn is None else image.transpose(turn))
+        upright = image if turn is None else image.transpose(turn)
+        flat, see_through = _to_8_bits(upright)
+        for whole in (image, upright):
+            if whole is not flat:
+                whole.close()  # as large again
         yield Decoded(_without_false_colour(flat), see_through)
 
 
