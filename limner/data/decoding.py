@@ -85,7 +85,7 @@ def decoded(stream: BinaryIO | Image.Image) -> Iterator[Decoded]:
         upright = image if turn is None else image.transpose(turn)
         flat, see_through = _to_8_bits(upright)
         for whole in (image, upright):
-            if whole is not flat:
+            if whole is not flat and whole is not stream:  # which is the caller's
                 whole.close()  # as large again
         yield Decoded(_without_false_colour(flat), see_through)
 
