@@ -24,7 +24,13 @@ from limner.training import loop
 __all__ = ["bar", "console", "duration", "stages", "training", "warn"]
 
 # Of two players, and of a reconstruction
-_FIGURES = {"discriminator": "D", "generator": "G", "accuracy": "accuracy", "distance": "distance", "error": "error"}
+_FIGURES = {
+    "discriminator": "D loss",
+    "generator": "G loss",
+    "accuracy": "D accuracy",
+    "distance": "Fréchet distance of samples",
+    "error": "error",
+}
 
 
 def console(quiet: bool = False) -> Console:

@@ -59,7 +59,7 @@ def test_probe_speaks_to_people(home, limner, short):
     said = limner("probe", "vae", *words, "--out", "here.png")
     assert said.err == ""
     first, header, *rows, path = said.out.splitlines()
-    assert first == "vae (vae) on digits: 100 test images told right, %, over 1 seeds"
+    assert first == "vae (vae) on digits: 100 test images classified right, %, over 1 seed"
     assert header.split() == ["labels", "a", "class", "2"]
     assert [row.split()[0] for row in rows] == ["pixels", "frozen"]
     assert path == "here.png"

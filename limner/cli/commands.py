@@ -107,7 +107,8 @@ def sample(
 
     Args:
         n: How many.
-        label: Only this class, a number from 0 in the order of `limner data`; for runs trained with --conditional.
+        label: Only this class, by name or by number from 0 in the order of `limner data`; of runs trained with
+            --conditional.
         seed: The same seed gives the same images.
         out: The PNG; by default samples-SEED.png in the run folder.
     """

@@ -36,7 +36,7 @@ def evaluate(
         fidelity: Compare samples with the split as well.
         neighbours: k of precision and recall; 3 as published, 5 is usual too.
         limit: Only the first so many images, and as many samples.
-        seed: Of a bound's noise, and of the samples.
+        seed: Seed of the samples, and of the noise that a bound is estimated with.
     """
     from limner import workbench
 
@@ -71,7 +71,9 @@ def _likelihood(record: Mapping[str, Any]) -> list[str]:
         if "conditional_nats_per_image" in record:
             kind += f"; -ln p(x|y) {record['conditional_nats_per_image']:.3f} nats"
     lines.append(f"  {kind}; {record['seconds']:.1f} s")
-    elbo = f"ELBO ≤ {record['elbo_nats_per_image']:.3f} nats; " if "elbo_nats_per_image" in record else ""
+    elbo = (
+        f"by the ELBO (K = 1) ≤ {record['elbo_nats_per_image']:.3f} nats; " if "elbo_nats_per_image" in record else ""
+    )
     if elbo or "effective_samples" in record:
         lines.append(f"  {elbo}effective samples {record.get('effective_samples', 1):.1f} of {k}")
     return lines

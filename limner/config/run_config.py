@@ -14,7 +14,7 @@ from limner.data import SOURCES, ImageSet, load
 from limner.data.options import FitMode, Progress
 from limner.errors import LimnerError
 from limner.models import Model, family
-from limner.models.contracts import describe_shape
+from limner.models.contracts import describe_images
 from limner.models.recipes import Recipe
 from limner.noise import seeded
 from limner.ranges import Levels, NotNegative, Positive
@@ -40,13 +40,21 @@ class DataConfig:
     """How images of another size were brought to this one."""
     fingerprint: str = ""
     """Of pixels all over the set: other images of the same number are noticed."""
+    label_names: tuple[str, ...] = ()
+    """The classes, in the order of their numbers; empty without labels."""
 
     @classmethod
     def of(cls, data: ImageSet, fit: FitMode) -> DataConfig:
         """Of a loaded set."""
         source = str(Path(data.source).expanduser().resolve()) if data.source not in SOURCES else data.source
         images = {name: len(s) for name, s in data.splits.items()}
-        return cls(source, data.shape, data.levels, images, fit, _fingerprint(data))
+        return cls(source, data.shape, data.levels, images, fit, _fingerprint(data), data.label_names)
+
+    @property
+    def described(self) -> str:
+        """Size and number of the images in words: ``28×28 (width × height), grey; train 283, validation 35``."""
+        splits = ", ".join(f"{name} {n:,}" for name, n in self.images.items())
+        return f"{describe_images(self.shape)}; {splits}"
 
     def load(self, on_progress: Progress | None = None) -> ImageSet:
         """The same set again.
@@ -58,10 +66,7 @@ class DataConfig:
         data = load(self.source, size=(h, w), fit=self.fit, levels=self.levels, on_progress=on_progress)
         now, changed = DataConfig.of(data, self.fit), f"{self.source} has changed since the run began"
         if (now.shape, now.images) != (tuple(self.shape), self.images):
-            raise LimnerError(
-                f"{changed}: {describe_shape(now.shape)}, {now.images} "
-                f"instead of {describe_shape(self.shape)}, {self.images}"
-            )
+            raise LimnerError(f"{changed}: {now.described} instead of {self.described}")
         if now.fingerprint != self.fingerprint:
             raise LimnerError(f"{changed}: as many images, but others")
         return data

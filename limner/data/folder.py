@@ -122,9 +122,12 @@ def read_images(files: Files, options: Options) -> ImageSet:
     coloured = sum(one.channels == 3 for one in seen.values())
     reader.channels = 3 if coloured else 1
     if 0 < coloured < len(seen):
-        notes.append(f"{coloured} of {len(seen)} images are in colour: all are read as RGB")
+        notes.append(
+            f"{coloured} of {len(seen)} images {'is' if coloured == 1 else 'are'} in colour: all are read as RGB"
+        )
     if see_through := sum(one.see_through for one in seen.values()):
-        notes.append(f"{see_through} of {len(seen)} images have transparent parts: laid on white")
+        have = "has" if see_through == 1 else "have"
+        notes.append(f"{see_through} of {len(seen)} images {have} transparent parts: laid on white")
     values = {one.values for one in seen.values()}
     found = 2 if None not in values and frozenset().union(*filter(None, values)) == {0, 255} else 256
     notes += options.level_notes(found)

@@ -193,8 +193,12 @@ def png_bytes(image: Image.Image) -> bytes:
 
 def _pixels(images: torch.Tensor) -> np.ndarray:
     """Checked images as uint8 (N, H, W, C)."""
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        raise LimnerError(f"images to show must be uint8 (N, 1 or 3, H, W), not {images.dtype} {tuple(images.shape)}")
+    wanted, shape = "images to show must be a torch tensor uint8 (N, 1 or 3, H, W)", tuple(images.shape)
+    if not isinstance(images, torch.Tensor) or images.dtype != torch.uint8:
+        found = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
+        raise LimnerError(f"{wanted}, not {found} {shape}")
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        raise LimnerError(f"{wanted}, not of shape {shape}")
     return images.detach().cpu().permute(0, 2, 3, 1).numpy()
 
 

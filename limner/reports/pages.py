@@ -13,7 +13,7 @@ import torch
 from limner import sampling
 from limner.files import write_text
 from limner.models import Samples, family, with_article
-from limner.models.contracts import describe_shape
+from limner.models.contracts import describe_images
 from limner.reports import codes, curves, draw, metrics
 from limner.reports.html import Bitmap, Code, Row, Section, Text, render
 from limner.reports.run_view import SAMPLES, Rows, RunView
@@ -79,7 +79,7 @@ def write_comparison(path: Path, runs: Rows, *, title: str, introduction: str) -
 
 def _subtitle(run: RunView) -> str:
     n = sum(p.numel() for p in run.model.parameters())
-    shape = describe_shape(tuple(run.config.data.shape))
+    shape = describe_images(run.config.data.shape)
     model, paper = run.config.model, family(run.config.model).paper
     return f"{model} ({paper}), {n:,} parameters, on {run.config.data.source}, {shape}"
 

@@ -13,6 +13,7 @@ from limner.errors import LimnerError
 from limner.evaluation import Codes, encode_split, psnr, squared_error
 from limner.models import Reconstructs, with_article
 from limner.models.bounded import Bounded
+from limner.workbench.classes import ClassLabel
 from limner.workbench.inputs import image_of, place_of
 from limner.workbench.run import Run
 
@@ -68,7 +69,7 @@ class Reconstructions:
     """Of each, mean squared error of intensities in [0, 1], and the same as PSNR in dB."""
 
 
-def reconstruct(run: Run, chosen: Sequence[OneImage], *, label: int | None = None) -> Reconstructions:
+def reconstruct(run: Run, chosen: Sequence[OneImage], *, label: ClassLabel | None = None) -> Reconstructions:
     """Anybody's images encoded and decoded, with the error.
 
     They are image files, which are brought to the model's size as its data was; ``test:7``; or uint8 ``(C, H, W)``.
@@ -77,8 +78,7 @@ def reconstruct(run: Run, chosen: Sequence[OneImage], *, label: int | None = Non
     Raises:
         LimnerError: The model has no encoder, no such class, or a file cannot be read.
     """
-    run.check_label(label)
-    originals, codes, labels = encode_images(run, chosen, label)
+    originals, codes, labels = encode_images(run, chosen, run.class_of(label))
     images = _encoder(run).decode(codes, labels).cpu()
     errors = tuple((mse, psnr(mse)) for mse in squared_error(originals, images).tolist())
     return Reconstructions(originals, images, errors)

@@ -23,16 +23,14 @@ MASKS = "top-half, bottom-half, left-half, right-half, box=y0,x0,y1,x1 or an ima
 SPLITS = ("train", "validation", "test")
 
 
-def image_of(
-    image: str | os.PathLike[str], model: Model, data: Callable[[], ImageSet], fit: FitMode | None = None
-) -> torch.Tensor:
+def image_of(image: str | os.PathLike[str], model: Model, data: Callable[[], ImageSet], fit: FitMode) -> torch.Tensor:
     """An image of the size, channels and levels of a model, uint8 ``(C, H, W)``.
 
     ``image`` is a file, or ``test:7``: a split of the run's ``data``, which is then loaded, and a number from 0.
     ``fit`` says how a file of another size is brought to the model's.
 
     Raises:
-        LimnerError: The file cannot be read, or has another size and ``fit`` is None; there is no such image.
+        LimnerError: The file cannot be read; there is no such image.
     """
     if (place := place_of(image, data)) is not None:
         split, number = place
@@ -58,8 +56,10 @@ def place_of(image: str | os.PathLike[str], data: Callable[[], ImageSet]) -> tup
     return split, int(number)
 
 
-def missing_part(mask: str | os.PathLike[str], size: tuple[int, int]) -> torch.Tensor:
+def missing_part(mask: str | os.PathLike[str], size: tuple[int, int], fit: FitMode = "crop") -> torch.Tensor:
     """Where an image of ``size`` ``(H, W)`` is to be completed, bool ``(H, W)``; ``mask`` is one of ``MASKS``.
+
+    A file of another size is brought to this one as ``fit`` says, like an image.
 
     Raises:
         LimnerError: It is none of these, does not fit, or nothing is missing.
@@ -75,7 +75,7 @@ def missing_part(mask: str | os.PathLike[str], size: tuple[int, int]) -> torch.T
         y0, x0, y1, x1 = _box(text, size)
         missing[y0:y1, x0:x1] = True
     elif Path(text).suffix or Path(text).is_file():
-        missing = torch.from_numpy(np.array(_read(text, size).convert("L"))) >= 128
+        missing = torch.from_numpy(np.array(_read(text, size, fit).convert("L"))) >= 128
     else:
         raise LimnerError(f"mask {text!r}: say what is missing, {MASKS}")
     if not missing.any():
@@ -95,7 +95,7 @@ def _box(text: str, size: tuple[int, int]) -> tuple[int, int, int, int]:
     )
 
 
-def _read(path: str | os.PathLike[str], size: tuple[int, int], fit: FitMode | None = None) -> Image.Image:
+def _read(path: str | os.PathLike[str], size: tuple[int, int], fit: FitMode) -> Image.Image:
     """The image in a file at ``size`` ``(H, W)``, mode L or RGB."""
     try:
         with open(path, "rb") as stream, quiet():
@@ -103,11 +103,4 @@ def _read(path: str | os.PathLike[str], size: tuple[int, int], fit: FitMode | No
     except (OSError, Unreadable) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise LimnerError(f"cannot read {path}: {reason}") from error
-    if fit is not None:
-        return fit_image(image, size, fit)
-    if image.size != size[::-1]:
-        raise LimnerError(
-            f"{path} is {image.width}×{image.height}, the model's images are {size[1]}×{size[0]} "
-            "(width × height): scale or crop it first"
-        )
-    return image
+    return fit_image(image, size, fit)

@@ -11,6 +11,7 @@ from limner import display, sampling
 from limner.errors import LimnerError
 from limner.evaluation import Codes
 from limner.models import Latents, Reconstructs, with_article
+from limner.workbench.classes import ClassLabel
 from limner.workbench.encoding import (
     Mapped,
     OneImage,
@@ -43,7 +44,13 @@ DRAWN = 2000  # latents of the prior by which its spread is known
 
 
 def interpolate(
-    run: Run, ends: Sequence[OneImage] = (), *, rows: int = 8, steps: int = 10, label: int | None = None, seed: int = 0
+    run: Run,
+    ends: Sequence[OneImage] = (),
+    *,
+    rows: int = 8,
+    steps: int = 10,
+    label: ClassLabel | None = None,
+    seed: int = 0,
 ) -> torch.Tensor:
     """Walks between two latents, uint8 ``(rows · steps, C, H, W)``, a walk a row; see ``limner.sampling.interpolate``.
 
@@ -60,11 +67,11 @@ def interpolate(
         LimnerError: The model has no latents, or cannot encode the ends.
     """
     model = _decoder(run)
-    run.check_label(label)
+    y = run.class_of(label)
     if ends:
         if len(ends) != 2:
             raise LimnerError(f"interpolate goes between 2 images, not {len(ends)}: give two, or none to draw both")
-        _, (a, b), labels = encode_images(run, ends, label)
+        _, (a, b), labels = encode_images(run, ends, y)
         one = None if labels is None else labels.tolist()
         if one and one[0] != one[1]:
             raise LimnerError(f"the images are of classes {one[0]} and {one[1]}: say with --label which to walk in")
@@ -76,7 +83,7 @@ def interpolate(
     z = model.latents(2 * rows, generator=torch.Generator().manual_seed(seed)).view(rows, 2, -1)
     classes = run.model.classes
     walks = [
-        sampling.interpolate(model, z[i, 0], z[i, 1], steps, i % classes if label is None and classes else label)
+        sampling.interpolate(model, z[i, 0], z[i, 1], steps, i % classes if y is None and classes else y)
         for i in range(rows)
     ]
     return torch.cat(walks)
@@ -105,7 +112,7 @@ def traversal(
     *,
     most: int = 64,
     steps: int = 10,
-    label: int | None = None,
+    label: ClassLabel | None = None,
     seed: int = 0,
     quiet: bool = True,
 ) -> Traversal:
@@ -127,7 +134,7 @@ def traversal(
         LimnerError: The model has no latents, or cannot encode the image; there are fewer than two steps.
     """
     model = _decoder(run)
-    run.check_label(label)
+    y = run.class_of(label)
     if steps < 2:
         raise LimnerError(f"a traversal has 2 steps or more, not {steps}")
     held: Codes | None = None
@@ -140,19 +147,19 @@ def traversal(
         base = spread[0]
     deviation, mean = torch.std_mean(spread, 0)
     if image is not None:
-        _, (base,), labels = encode_images(run, [image], label)
-        label = None if labels is None else int(labels[0])
-    elif label is None and run.model.classes:
-        label = 0
+        _, (base,), labels = encode_images(run, [image], y)
+        y = None if labels is None else int(labels[0])
+    elif y is None and run.model.classes:
+        y = 0
     activity = held.codes.var(0) if held else None
     order = torch.arange(len(base)) if activity is None else activity.argsort(descending=True, stable=True)
     chosen = order[:most]
     values = mean[chosen, None] + deviation[chosen, None] * torch.linspace(-REACH, REACH, steps)
-    images = sampling.traversal(model, base, values, chosen, label)
+    images = sampling.traversal(model, base, values, chosen, y)
     return Traversal(images, chosen, None if activity is None else activity[chosen], held)
 
 
-def manifold(run: Run, side: int = 20, *, label: int | None = None) -> torch.Tensor:
+def manifold(run: Run, side: int = 20, *, label: ClassLabel | None = None) -> torch.Tensor:
     """The plane of a two-dimensional latent space, uint8 ``(side², C, H, W)``; see ``limner.sampling.manifold``.
 
     A conditional model has a plane for each class, of which ``label`` chooses one.
@@ -166,12 +173,12 @@ def manifold(run: Run, side: int = 20, *, label: int | None = None) -> torch.Ten
             f"{with_article(run.config.model)} has no prior, so no cells of equal mass; its codes: limner latent "
             f"{run.name} map"
         )
-    run.check_label(label)
-    if run.model.classes and label is None:
+    y = run.class_of(label)
+    if run.model.classes and y is None:
         raise LimnerError(
             f"run {run.name!r} has a plane for each of its {run.model.classes} classes: choose with --label"
         )
-    return sampling.manifold(model, side, label)
+    return sampling.manifold(model, side, y)
 
 
 def analogy(run: Run, a: str, b: str, c: str, *, n: int = 8, seed: int = 0, quiet: bool = True) -> sampling.Analogy:

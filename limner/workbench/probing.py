@@ -36,7 +36,7 @@ def probe(
 ) -> tuple[Path, dict[str, Any]]:
     """Classifiers from few labels: from the run's encoder, from new weights, from pixels; see ``evaluation.probe``.
 
-    Labelled images are from the training split, those to tell from another. The report is written anew.
+    Labelled images are from the training split, those to classify from another. The report is written anew.
 
     Args:
         run: Whose features are probed.
@@ -44,7 +44,7 @@ def probe(
         labels_per_class: Labelled images of each class; by default those of 1, 10, 100, 1,000 that there are.
         seeds: Experiments of each kind.
         methods: Which of ``evaluation.probe.METHODS``; by default all.
-        split: Whose images are told: ``test``, or ``validation`` where something is still to be chosen.
+        split: The images to classify: ``test``, or ``validation`` where something is still to be chosen.
         limit: Only the first so many of them.
         out: The plot, a PNG; by default ``probe.png`` in the run folder.
         quiet: No progress.
@@ -59,7 +59,7 @@ def probe(
             such split.
     """
     if split == "train":
-        raise LimnerError("the training split has the labelled images: tell those of test or validation")
+        raise LimnerError("the training split has the labelled images: classify those of test or validation")
     path = Path(out) if out is not None else run.folder / "probe.png"
     check_place(path)
     keep = run.can_record()

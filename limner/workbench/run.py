@@ -20,28 +20,18 @@ from limner.evaluation import EvaluationOptions
 from limner.files import can_write
 from limner.models import Model, Reconstructs, Samples, Scores, families, with_article
 from limner.models.autoregressive import Autoregressive
-from limner.models.contracts import describe_shape
+from limner.models.contracts import describe_images
 from limner.reports.pages import write_run_pages
 from limner.reports.run_view import RunView
 from limner.runs import EVALUATIONS, find_run, record_evaluation
 from limner.training.checkpoints import MODEL, load_model
 from limner.training.loop import Outcome
+from limner.workbench.classes import ClassLabel, class_of
+from limner.workbench.device import device
 from limner.workbench.inputs import image_of, missing_part
 from limner.workbench.measuring import FEATURES, measured
 
 __all__ = ["Run", "device", "load_data", "open_run"]
-
-
-def device() -> torch.device:
-    """Where a run's model is: on the GPU if there is one.
-
-    float32 means float32 there, too: cuDNN's convolutions would else be of 10 bits (TF32), and a likelihood depend on
-    how many images are measured together. Where fewer bits are faster in training, ``precision=auto`` finds bf16. And
-    its gradients are summed in the same order each time, so that a resumed run ends as one that was never stopped.
-    """
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class Run:
@@ -91,10 +81,13 @@ class Run:
                 self._data = self.config.data.load(progress)
         return self._data
 
-    def sample(self, n: int = 64, *, label: int | None = None, seed: int = 0, quiet: bool = True) -> torch.Tensor:
+    def sample(
+        self, n: int = 64, *, label: ClassLabel | None = None, seed: int = 0, quiet: bool = True
+    ) -> torch.Tensor:
         """``n`` new images, uint8 ``(n, C, H, W)``; the same for the same seed.
 
-        Of a conditional model they are of class ``label``; by default each one's class is drawn, all alike probable.
+        Of a conditional model they are of class ``label``, a name or a number; by default each one's class is drawn,
+        all alike probable.
 
         Raises:
             LimnerError: The model does not sample, has no such class, or ``n`` is not positive.
@@ -103,8 +96,8 @@ class Run:
             raise LimnerError(f"the number of samples must be 1 or more, not {n}")
         if not isinstance(self.model, Samples):
             raise LimnerError(f"{with_article(self.config.model)} does not draw samples")
-        self.check_label(label)
-        labels = None if label is None else torch.full((n,), label)
+        y = self.class_of(label)
+        labels = None if y is None else torch.full((n,), y)
         generator = torch.Generator().manual_seed(seed)
         batch = 256
         with display.bar("sampling rows", quiet) as update:
@@ -118,11 +111,14 @@ class Run:
                 batch_size=batch,
             ).cpu()
 
-    def check_label(self, label: int | None) -> None:
-        """Refuse a ``label`` that is given and no class of the model."""
-        if label is not None and not 0 <= label < self.model.classes:
-            known = f"0 to {k - 1}" if (k := self.model.classes) else "none: it was trained without --conditional"
-            raise LimnerError(f"label {label}: the classes of run {self.name!r} are {known}")
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the classes of the run's data; of a run that did not write them down the data is read."""
+        return self.config.data.label_names or self.data().label_names
+
+    def class_of(self, label: ClassLabel | None) -> int | None:
+        """The class that ``label``, its name or number, means; refused in one line where there is none such."""
+        return class_of(label, self.name, self.model.classes, lambda: self.label_names)
 
     def complete(
         self,
@@ -132,20 +128,20 @@ class Run:
         *,
         particles: int = 512,
         gibbs: int = 0,
-        label: int | None = None,
+        label: ClassLabel | None = None,
         seed: int = 0,
         quiet: bool = True,
     ) -> sampling.Completions:
         """``n`` draws of the missing part of an image, given the rest; see ``limner.sampling.complete``.
 
         Args:
-            image: An image file, ``test:7`` of the run's data, or uint8 ``(C, H, W)``.
+            image: An image file, brought to the model's size as its data was; ``test:7``; or uint8 ``(C, H, W)``.
             mask: The missing part: ``bottom-half`` and the like, ``box=y0,x0,y1,x1``, an image file (white = missing),
                 or bool ``(H, W)``, True = missing.
             n: How many.
             particles: Of sequential Monte Carlo, where the mask is no raster suffix.
             gibbs: Passes over the missing values afterwards.
-            label: The image's class, of a conditional model; by default inferred.
+            label: The image's class by name or number, of a conditional model; by default inferred.
             seed: Of the random numbers.
             quiet: No progress.
 
@@ -155,10 +151,14 @@ class Run:
         if not isinstance(self.model, Autoregressive):
             able = ", ".join(f.name for f in families().values() if issubclass(f.model, Autoregressive))
             raise LimnerError(
-                f"{with_article(self.config.model)} has no p(missing | given) row by row to complete with: {able} do"
+                f"{with_article(self.config.model)} cannot complete images: that takes an autoregressive model ({able})"
             )
-        image = image if isinstance(image, torch.Tensor) else image_of(image, self.model, self.data)
-        missing = mask if isinstance(mask, torch.Tensor) else missing_part(mask, self.model.shape[1:])
+        image = (
+            image if isinstance(image, torch.Tensor) else image_of(image, self.model, self.data, self.config.data.fit)
+        )
+        missing = (
+            mask if isinstance(mask, torch.Tensor) else missing_part(mask, self.model.shape[1:], self.config.data.fit)
+        )
         with display.stages(quiet) as progress:
             return sampling.complete(
                 self.model,
@@ -167,7 +167,7 @@ class Run:
                 n,
                 particles=particles,
                 gibbs=gibbs,
-                label=label,
+                label=self.class_of(label),
                 generator=torch.Generator().manual_seed(seed),
                 on_row=lambda row, images: progress("completing rows", row + 1, self.model.shape[1]),
                 on_gibbs=lambda done, total: progress("Gibbs passes", done, total),
@@ -266,8 +266,8 @@ class Run:
         ours = self.config.data
         if (images.shape, images.levels) != (tuple(ours.shape), ours.levels):
             raise LimnerError(
-                f"run {self.name!r} was trained on images of {describe_shape(ours.shape)} with {ours.levels} levels; "
-                f"{images.source} has {describe_shape(images.shape)} with {images.levels}: no likelihood in common"
+                f"run {self.name!r} was trained on images of {describe_images(ours.shape)}, {ours.levels} levels; "
+                f"{images.source} has {describe_images(images.shape)}, {images.levels} levels: give images like its own"
             )
         return images
 
