@@ -170,7 +170,7 @@ def _in_one_line(box: str, command: str) -> str:
         words = re.split("[, ]+", found[1])
         word = next((w for w in words if w.startswith("-")), words[0])
         known = inspect.signature(COMMANDS[command]).parameters if command in COMMANDS else {"help": None}
-        options = [f"--{name.replace('settings', 'set').replace('_', '-')}" for name in known]
+        options = [f"--{name.replace('settings', 'set').replace('start_', '').replace('_', '-')}" for name in known]
         near = difflib.get_close_matches(word, options, 1)
         kind = "option" if word.startswith("-") else "argument"
         return f"unknown {kind} {word}" + (f" (did you mean {near[0]}?)" if near else "")

@@ -16,7 +16,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 __all__ = [
     "Count", "Counts", "Epochs", "Fit", "Flag", "Json", "Label", "Levels", "Limit", "Methods", "Minutes", "Model",
     "Name", "NotNegative", "OtherSource", "OutFile", "Quiet", "RunName", "RunNames", "Seed", "Settings", "Size",
-    "Source", "SplitName",
+    "Source", "SplitName", "StartFrom",
 ]  # fmt: skip
 
 _MOST = 1_000_000_000
@@ -97,6 +97,7 @@ RunName = Annotated[Positional[str], arg(metavar="RUN", help="Name (in runs/) or
 RunNames = Annotated[Positional[tuple[str, ...]], arg(metavar="RUN ...", help_behavior_hint="")]
 Settings = Annotated[tuple[str, ...], arg(name="set", metavar="KEY=VALUE ...", help_behavior_hint="")]
 Source = Annotated[Positional[str], arg(metavar="SOURCE")]
+StartFrom = Annotated[str | None, _spec("RUN", str), arg(name="from", help_behavior_hint="")]
 SplitName = Literal["train", "validation", "test"]
 
 Flag = FlagCreatePairsOff[bool]

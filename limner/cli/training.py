@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
-from limner.cli.arguments import Epochs, Fit, Flag, Levels, Minutes, Model, Name, Quiet, RunName, Settings, Size
+from limner.cli.arguments import (
+    Epochs,
+    Fit,
+    Flag,
+    Levels,
+    Minutes,
+    Model,
+    Name,
+    Quiet,
+    RunName,
+    Settings,
+    Size,
+    StartFrom,
+)
 from limner.errors import LimnerError
 
 if TYPE_CHECKING:
@@ -27,6 +40,7 @@ def train(
     epochs: Epochs = None,
     conditional: Flag = False,
     recipe: Annotated[str, arg(metavar="NAME")] = "default",
+    start_from: StartFrom = None,
     settings: Settings = (),
     quiet: Quiet = False,
 ) -> None:
@@ -41,6 +55,8 @@ def train(
         epochs: Passes over the training split, in place of a budget.
         conditional: Learn p(x|y) with the data's labels y; `limner sample --label` draws one class.
         recipe: One of the family's recipes; `limner models MODEL` lists them.
+        start_from: A run of the same family to begin from: the weights that fit are taken over; its network, size and
+            levels stand unless others are given.
         settings: Changes to the recipe, as in --set features=96 batch_size=32; `limner models MODEL` explains all keys.
     """
     from limner import workbench
@@ -56,6 +72,7 @@ def train(
         epochs=epochs,
         conditional=conditional,
         recipe=recipe,
+        start_from=start_from,
         settings=settings,
         quiet=quiet,
     )

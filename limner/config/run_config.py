@@ -21,7 +21,7 @@ from limner.ranges import Levels, NotNegative, Positive
 from limner.runs import read_config, write_config
 from limner.version import version
 
-__all__ = ["DataConfig", "RunConfig", "read_run_config"]
+__all__ = ["DataConfig", "RunConfig", "StartConfig", "read_run_config"]
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,27 @@ def _fingerprint(data: ImageSet) -> str:
 
 
 @dataclass(frozen=True)
+class StartConfig:
+    """Whose weights a run began from."""
+
+    run: str
+    """Name of that run."""
+    folder: str
+    """Where it was."""
+    step: NotNegative
+    """At which its weights were kept."""
+    weights: str
+    """A digest of them."""
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """A complete run."""
 
     model: str
     data: DataConfig
     recipe: Recipe
+    start: StartConfig | None = None
 
     def build(self) -> Model:
         """The model with initial weights, a function of the seed alone."""
@@ -106,6 +121,8 @@ class RunConfig:
         """Write ``config.toml``."""
         tables = {"limner": version(), "model": self.model, "data": asdict(self.data)}
         tables |= {"network": asdict(self.recipe.network), "training": asdict(self.recipe.training)}
+        if self.start is not None:
+            tables["start"] = asdict(self.start)
         write_config(folder, tables)
 
 
@@ -128,4 +145,5 @@ def read_run_config(folder: Path) -> RunConfig:
             from_table(model.config, tables["network"], f"{path} [network]"),
             from_table(model.training, tables["training"], f"{path} [training]"),
         ),
+        from_table(StartConfig, tables["start"], f"{path} [start]") if "start" in tables else None,
     )

@@ -41,6 +41,7 @@ from limner.training.state import read_numbers
 from limner.workbench import latent
 from limner.workbench.measuring import FEATURES
 from limner.workbench.run import Run, device, load_data
+from limner.workbench.starting import begin_again, network_of, source_of, take_over
 
 __all__ = ["resume", "train"]
 
@@ -59,6 +60,7 @@ def train(
     conditional: bool = False,
     settings: Sequence[str] = (),
     recipe: Recipe | str = "default",
+    start_from: str | os.PathLike[str] | None = None,
     quiet: bool = True,
 ) -> Run:
     """Train a model in a new run folder and write its report.
@@ -76,6 +78,8 @@ def train(
         conditional: Learn p(x|y) with the data's labels y.
         settings: ``key=value`` changes to the recipe.
         recipe: One of the model's recipes by name, or one of your own.
+        start_from: A run of the same family, whose weights are taken over where they fit, and whose network, size and
+            levels stand where nothing else is given; see docs/runs.md.
         quiet: No progress.
 
     Raises:
@@ -84,12 +88,17 @@ def train(
 
     def complete(shape: tuple[int, int, int], classes: int) -> Recipe:
         chosen = family(model).recipe(recipe, shape) if isinstance(recipe, str) else recipe
+        if source is not None and recipe == "default":
+            chosen = replace(chosen, network=network_of(source))
         if conditional and not isinstance(chosen.network, ConditionalConfig):
             able = ", ".join(f.name for f in families().values() if f.conditional)
             raise LimnerError(f"--conditional: {with_article(model)} has no classes; {able} can have them")
         given = [f"classes={classes}"] if conditional else []
         return with_settings(_of_length(chosen, minutes, epochs), [*settings, *given], model)
 
+    source = None if start_from is None else source_of(start_from, model)
+    if source is not None:
+        size, levels = size or source.config.data.shape[1:], levels or source.config.data.levels
     complete((1, 28, 28), 1)  # bad settings and names are said before a large set is read
     parent = Path(runs or runs_folder())
     check_name(name, parent)
@@ -101,6 +110,8 @@ def train(
     _check_classes(config, images)
     check_fits(config.build)
     built = config.build()
+    if source is not None:
+        config = replace(config, start=take_over(source, built, config, quiet))
     config = _of_precision(config, built, images.split("train"))
     short = "".join(c if c.isalnum() else "-" for c in Path(images.source).stem)[:50] or "data"
     folder = new_run(name, f"{config.model}-{short}", parent)
@@ -156,6 +167,8 @@ def _resume(folder: Path, minutes: float | None, epochs: float | None, settings:
         _check_unfinished(opened, before.training, Batches(images, recipe.training.batch_size, 0).steps_per_epoch)
     check_fits(opened.config.build)
     model = opened.config.build()
+    if not (started and read_header(folder / STATE).get("step")):
+        begin_again(opened, model, quiet)
     opened.config = _of_precision(opened.config, model, images)
     unchanged = opened.config.recipe == before
     begun = (lambda: None) if unchanged else (lambda: opened.config.write(folder))
