@@ -38,6 +38,8 @@ def arrange(names: Sequence[str], extensions: Collection[str]) -> Layout:
         most = ", ".join(f"{n} {kind}" for kind, n in others.most_common(4))
         ignored = counted(others.total(), "file that is no image was", "files that are no images were")
         notes.append(f"{ignored} ignored ({most})")
+        if n := sum(others[kind] for kind in (".heic", ".heif")):
+            notes.append(f"{counted(n, 'heic file')} cannot be read: convert photos of iPhones to jpg first")
     paths = [PurePosixPath(name).parts for name in images]
     while paths and all(len(path) > 1 and path[0] == paths[0][0] for path in paths):
         paths = [path[1:] for path in paths]
