@@ -21,6 +21,7 @@ import tyro
 from limner.accelerate import on_compile
 from limner.cli.commands import COMMANDS
 from limner.errors import LimnerError, LimnerWarning, suggestion
+from limner.version import version
 
 __all__ = ["main"]
 
@@ -40,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         try:
             words = list(sys.argv[1:] if argv is None else argv)
+            if words == ["--version"]:
+                print(f"limner {version()}")
+                return
             if "--quiet" not in words:
                 on_compile(lambda: print(COMPILING, file=sys.stderr, flush=True))
             with _warnings_in_one_line():

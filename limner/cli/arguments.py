@@ -19,6 +19,7 @@ __all__ = [
     "Source", "SplitName", "StartFrom",
 ]  # fmt: skip
 
+LARGEST_SIDE = 8192  # as limner.data.options has it, which loads numpy
 _MOST = 1_000_000_000
 METHODS = ("fine-tuned", "frozen", "scratch", "pixels")  # as limner.evaluation.probe has them, which loads torch
 
@@ -55,9 +56,11 @@ def _methods(text: str) -> tuple[str, ...]:
 def _size(text: str) -> tuple[int, int]:
     """``28`` or ``20x28`` (width × height) as (height, width)."""
     try:
-        sides = [_whole_number(side, 1, 1_000_000) for side in text.lower().replace("×", "x").split("x", 1)]
+        sides = [_whole_number(side, 1, LARGEST_SIDE) for side in text.lower().replace("×", "x").split("x", 1)]
     except ValueError:
-        raise ValueError(f"write one number (32) or WIDTHxHEIGHT (20x28), not {text[:20]!r}") from None
+        raise ValueError(
+            f"write one number (32) or WIDTHxHEIGHT (20x28), each from 1 to {LARGEST_SIDE}, not {text[:20]!r}"
+        ) from None
     return sides[-1], sides[0]
 
 

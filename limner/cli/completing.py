@@ -56,7 +56,7 @@ def complete(
         image, mask, n, particles=particles, gibbs=gibbs, label=label, seed=seed, quiet=quiet or json
     )
     seconds = time.perf_counter() - started
-    draw.save_png(draw.completion_sheet(done.original, done.missing, done.images), path)
+    draw.save_image(draw.completion_sheet(done.original, done.missing, done.images), path)
     missing, pixels = int(done.missing.sum()), done.missing.numel()
     record = {"run": opened.name, "model": opened.config.model, "image": image, "mask": mask, "missing": missing}
     record |= {"pixels": pixels, "n": n, "exact": done.exact, "conditional": done.conditional}

@@ -76,6 +76,6 @@ def latent(
         case _:
             shown = sheets.neighbours(opened, n or 8, label, seed, quiet)
     image, record, text = shown
-    draw.save_png(image, path)
+    draw.save_image(image, path)
     record = {"run": opened.name, "model": opened.config.model, "what": what} | record | {"out": str(path)}
     answer(json, record, *filter(None, [text, str(path)]))

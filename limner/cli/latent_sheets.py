@@ -21,7 +21,12 @@ Sheet = tuple[Image, dict[str, Any], str]
 def interpolation(run: Run, words: Words, rows: int, steps: int, label: str | None, seed: int) -> Sheet:
     """A walk between two latents or images a row."""
     walks = explore.interpolate(run, words, rows=rows, steps=steps, label=label, seed=seed)
-    return draw.grid(walks, columns=steps), {"rows": len(walks) // steps, "steps": steps}, ""
+    rows, record = len(walks) // steps, {"rows": len(walks) // steps, "steps": steps}
+    if words or label is not None or not (classes := run.model.classes):
+        return draw.grid(walks, columns=steps), record, ""
+    names = [run.label_names[i % classes] for i in range(rows)]
+    of_row = torch.arange(rows).repeat_interleave(steps)
+    return draw.contact_sheet(walks, of_row, names, columns=steps, rows=rows), record, ""
 
 
 def traversal(run: Run, words: Words, most: int, steps: int, label: str | None, seed: int, quiet: bool) -> Sheet:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limner.cli.arguments import Count, Flag, Json, Limit, OtherSource, RunName, RunNames, Seed, SplitName
 from limner.cli.printing import answer
+
+if TYPE_CHECKING:
+    from limner.workbench import Run
 
 __all__ = ["compare", "evaluate"]
 
@@ -25,6 +28,8 @@ def evaluate(
 ) -> None:
     """Measure the likelihood: nats an image with standard error, bits/dim, exact or bound. All images are counted.
 
+    The run's report.html shows what was measured.
+
     With --fidelity, and for models without a likelihood, as many samples are drawn and compared with these images:
     Fréchet and kernel distance, precision, recall, classes. The first time, a feature network is trained on the data.
     Of an autoencoder, which has no likelihood and draws no samples, the errors of reconstructions are measured.
@@ -40,7 +45,8 @@ def evaluate(
     """
     from limner import workbench
 
-    record = workbench.open_run(run).evaluate(
+    opened = workbench.open_run(run)
+    record = opened.evaluate(
         data,
         split=split,
         importance_samples=importance_samples,
@@ -56,6 +62,21 @@ def evaluate(
     lines += _reconstruction(record) if "mse" in record else []
     lines += _fidelity(record) if "frechet" in record else []
     answer(json, record, *lines)
+    _refresh(opened)
+
+
+def _refresh(run: Run) -> None:
+    """Bring the run's report up to date, unless the run trains on: then that is done at its end."""
+    from limner import display
+    from limner.errors import LimnerError
+    from limner.files import can_write, is_locked
+    from limner.runs import LOCK
+
+    if can_write(run.folder) and not is_locked(run.folder / LOCK):
+        try:
+            run.report()
+        except LimnerError as error:  # the figures are printed and kept; its own data may be gone
+            display.warn(f"the report is as it was: {error}")
 
 
 def _likelihood(record: Mapping[str, Any]) -> list[str]:

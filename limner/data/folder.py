@@ -166,9 +166,8 @@ def _frame_and_depth_notes(seen: Sequence[_Facts]) -> list[str]:
     """What became of animations and of 16-bit images."""
     notes = []
     if animated := sum(one.animated for one in seen):
-        notes.append(
-            f"{animated} of {counted(len(seen), 'file')} {'holds' if animated == 1 else 'hold'} several images: the first of each is read"
-        )
+        hold = "holds" if animated == 1 else "hold"
+        notes.append(f"{animated} of {counted(len(seen), 'file')} {hold} several images: the first of each is read")
     if deep := [one.deep for one in seen if one.deep is not None]:
         low, high = min(lowest for lowest, _ in deep), max(highest for _, highest in deep)
         small, large = (round(value * 255 / 65535) for value in (low, high))

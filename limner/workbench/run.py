@@ -82,12 +82,12 @@ class Run:
         return self._data
 
     def sample(
-        self, n: int = 64, *, label: ClassLabel | None = None, seed: int = 0, quiet: bool = True
+        self, n: int = 64, *, label: ClassLabel | torch.Tensor | None = None, seed: int = 0, quiet: bool = True
     ) -> torch.Tensor:
         """``n`` new images, uint8 ``(n, C, H, W)``; the same for the same seed.
 
-        Of a conditional model they are of class ``label``, a name or a number; by default each one's class is drawn,
-        all alike probable.
+        Of a conditional model they are of class ``label``, a name or a number (or int64 ``(n,)``, one each); by
+        default each one's class is drawn, all alike probable.
 
         Raises:
             LimnerError: The model does not sample, has no such class, or ``n`` is not positive.
@@ -96,8 +96,9 @@ class Run:
             raise LimnerError(f"the number of samples must be 1 or more, not {n}")
         if not isinstance(self.model, Samples):
             raise LimnerError(f"{with_article(self.config.model)} does not draw samples")
-        y = self.class_of(label)
-        labels = None if y is None else torch.full((n,), y)
+        labels = label if isinstance(label, torch.Tensor) else None
+        if not isinstance(label, torch.Tensor) and (y := self.class_of(label)) is not None:
+            labels = torch.full((n,), y)
         generator = torch.Generator().manual_seed(seed)
         batch = 256
         with display.bar("sampling rows", quiet) as update:

@@ -256,15 +256,15 @@ def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable
 
     def evaluated(step: int, averaged: Model) -> None:
         if n and isinstance(averaged, Samples):
-            labels, columns = sampling.class_rows(averaged, n)
+            labels, _ = sampling.class_rows(averaged, n)
             count, generator = n if labels is None else len(labels), torch.Generator().manual_seed(config.seed)
             images = sampling.sample(averaged, count, generator=generator, labels=labels)
-            draw.save_png(draw.grid(images.cpu(), columns=columns), samples / f"{step:06d}.png")
+            draw.save_png(draw.class_sheet(images.cpu(), labels, data.label_names), samples / f"{step:06d}.png")
         if objective.doctor and isinstance(averaged, Samples) and (compare := compare_with_held_out()):
             drawn = averaged.sample(200, generator=torch.Generator().manual_seed(config.seed))
             objective.doctor.compare(compare(drawn.cpu()))
 
-    with display.training(run.name, model.dimensions, bound, quiet, model.loss_note) as show:
+    with display.training(run.name, model.dimensions, bound, quiet, model.loss_note, samples) as show:
         hooks = Hooks(begun, show, evaluated)
         run.outcome = run_loop(objective, data.split("train"), validation, run.folder, resume=resume, hooks=hooks)
     run.__dict__.pop("model", None)  # the best weights may be new
