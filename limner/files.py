@@ -26,8 +26,8 @@ except ImportError:  # Windows, which neither removes nor renames an open file
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
-    "append_line", "can_write", "check_place", "is_locked", "is_number", "locked", "read_json_lines", "sweep", "write_bytes",
-    "write_text",
+    "append_line", "can_write", "check_place", "is_locked", "is_number", "locked", "read_json_lines", "sweep",
+    "write_bytes", "write_text",
 ]  # fmt: skip
 
 _STRAY = re.compile(r"\..+\.tmp-[\da-f-]+")

@@ -206,7 +206,7 @@ def list_runs() -> list[dict[str, Any]]:
 
 
 def describe_run(folder: Path) -> dict[str, Any]:
-    """The row of one run; see ``list_runs``. ``bound`` says whether its likelihood is ``exact`` or a ``lower`` bound."""
+    """The row of one run; see ``list_runs``. ``bound``: whether its likelihood is ``exact`` or a ``lower`` bound."""
     row: dict[str, Any] = {"run": folder.name}
     try:
         config = read_config(folder)

@@ -12,6 +12,7 @@ from limner.cli.arguments import (
     Fit,
     Flag,
     Levels,
+    Limit,
     Minutes,
     Model,
     Name,

@@ -119,7 +119,7 @@ class RunConfig:
 
     def write(self, folder: Path) -> None:
         """Write ``config.toml``."""
-        tables = {"limner": version(), "model": self.model, "likelihood": family(self.model).likelihood}
+        tables: dict[str, Any] = {"limner": version(), "model": self.model, "likelihood": family(self.model).likelihood}
         tables |= {"data": asdict(self.data)}
         tables |= {"network": asdict(self.recipe.network), "training": asdict(self.recipe.training)}
         if self.start is not None:

@@ -175,7 +175,7 @@ def class_sheet(
     order, labels = labels.argsort(stable=True), labels.sort().values
     present, counts = labels.unique(return_counts=True)
     most = int(counts.max())
-    wide = most if most <= columns else _without_holes(most, columns, max(1, columns // 2))
+    wide = most if most <= columns else _without_holes(most, columns, max(1, columns // 3))
     rows = -(-most // wide)
     place = torch.cat([torch.arange(int(n)) for n in counts])  # within the class
     row = torch.repeat_interleave(torch.arange(len(present)), counts) * rows + place // wide
