@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from collections.abc import Sequence
@@ -9,12 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from limner import display
 from limner.errors import LimnerError
 from limner.evaluation import measure_probe
 from limner.evaluation.probe import METHODS, Method
-from limner.files import check_place, write_bytes
+from limner.files import check_place
 from limner.reports.codes import probe_plot
+from limner.reports.draw import check_image_name, save_image
 from limner.workbench.run import Run, load_data
 
 __all__ = ["LABELS_PER_CLASS", "probe"]
@@ -46,7 +50,7 @@ def probe(
         methods: Which of ``evaluation.probe.METHODS``; by default all.
         split: The images to classify: ``test``, or ``validation`` where something is still to be chosen.
         limit: Only the first so many of them.
-        out: The plot, a PNG; by default ``probe.png`` in the run folder.
+        out: The plot, .png, .jpg or .webp; by default ``probe.png`` in the run folder.
         quiet: No progress.
 
     Returns:
@@ -61,6 +65,7 @@ def probe(
     if split == "train":
         raise LimnerError("the training split has the labelled images: classify those of test or validation")
     path = Path(out) if out is not None else run.folder / "probe.png"
+    check_image_name(path)
     check_place(path)
     keep = run.can_record()
     config, model = run.config, run.model
@@ -102,7 +107,8 @@ def probe(
         seconds=time.perf_counter() - start,
         accuracies=[asdict(a) | {"mean": a.mean, "deviation": a.deviation} for a in found],
     )
-    write_bytes(path, probe_plot(record, png=True))
+    with Image.open(io.BytesIO(probe_plot(record, png=True))) as plot:
+        save_image(plot, path)
     if keep:
         run.report()
     return path, record
