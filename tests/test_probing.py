@@ -149,9 +149,7 @@ def test_what_an_autoencoder_has_not(home, refused):
     assert "an autoencoder draws no samples" in refused("evaluate", "autoencoder", "--fidelity")
     words = ("evaluate", "autoencoder", "--importance-samples", "5")
     assert "an autoencoder has no likelihood" in refused(*words)
-    assert "an autoencoder cannot complete images" in refused(
-        "complete", "autoencoder", "test:0", "--mask", "top-half"
-    )
+    assert "an autoencoder cannot complete images" in refused("complete", "autoencoder", "test:0", "--mask", "top-half")
     assert "autoencoder has default, denoising, augmented" in refused("train", "autoencoder", "--recipe", "strong")
 
 
