@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -28,7 +29,13 @@ from limner.training import loop
 __all__ = ["bar", "console", "duration", "stages", "training", "warn"]
 
 # Of two players, and of a reconstruction
-_FIGURES = {"discriminator": "D", "generator": "G", "accuracy": "accuracy", "distance": "distance", "error": "error"}
+_FIGURES = {
+    "discriminator": "D loss",
+    "generator": "G loss",
+    "accuracy": "D accuracy",
+    "distance": "Fréchet distance of samples",
+    "error": "error",
+}
 
 
 def console(quiet: bool | None = False) -> Console:
@@ -102,11 +109,17 @@ def stages(quiet: bool | None = False, first: str = "loading") -> Iterator[Calla
 
 @contextmanager
 def training(
-    name: str, dimensions: int, bound: str | None = "exact", quiet: bool | None = False, note: str | None = None
+    name: str,
+    dimensions: int,
+    bound: str | None = "exact",
+    quiet: bool | None = False,
+    note: str | None = None,
+    samples: Path | None = None,
 ) -> Iterator[Callable[[loop.Progress], None]]:
     """The training bar: likelihood (or error, or two players' figures), rate, time left; a line for each validation.
 
     A bound of the likelihood is marked ≤: the true figure is no larger. A ``note`` says that the training loss is none.
+    The first sheet in the folder ``samples`` is told.
     """
     sign = "≤ " if bound == "lower" else ""
 
@@ -134,9 +147,12 @@ def training(
             )
             progress.update(task, completed=p.fraction, figures=figures)
             if p.validation is not None and p.validation != validation:
-                validation = p.validation
+                first, validation = validation is None, p.validation
                 text = f"{name}  step {p.step:,}  {p.fraction:4.0%}  validation {said(validation, 3, sign)}"
                 progress.console.print(f"{text}  {duration(p.seconds_left)} left", soft_wrap=True)
+                if first and samples is not None and (sheet := samples / f"{p.step:06d}.png").is_file():
+                    text = f"{name}  samples: {sheet}, and at each evaluation"
+                    progress.console.print(text, markup=False, soft_wrap=True)
             for d in p.diagnoses:
                 if d.name not in named:
                     warn(f"step {p.step:,}  {d.name}: {d.observed}; try {d.remedy}")

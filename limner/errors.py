@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from typing import Any
 
 __all__ = [
-    "LimnerError", "LimnerWarning", "command", "on_command_line", "option", "reason_of", "setting", "suggestion",
+    "LimnerError", "LimnerWarning", "command", "counted", "on_command_line", "option", "reason_of", "setting",
+    "suggestion",
 ]  # fmt: skip
 
-_options = {"settings": "set"}  # by parameter, where another word is used on the command line
+_options = {"settings": "set", "start_from": "from"}  # by parameter, where another word is used on the command line
 _command_line = False  # whether the user is there
 
 
@@ -36,10 +37,18 @@ def reason_of(error: BaseException) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
+def counted(n: int, one: str, more: str = "") -> str:
+    """``1 file``, ``2,000 files``: a number with its noun, of which ``more`` is the plural where no s makes it."""
+    return f"{n:,} {one if n == 1 else more or f'{one}s'}"
+
+
 def suggestion(word: str, known: Collection[str]) -> str:
-    """What an unknown word may have meant: the nearest of those that are known, or all of them."""
+    """What an unknown word may have meant: the nearest of those that are known, or all of them (40 at most)."""
     near = difflib.get_close_matches(word, list(known), 1)
-    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    shown = list(known)
+    return f"choose one of {', '.join(shown[:40])}{' …' if len(shown) > 40 else ''}"
 
 
 @contextmanager

@@ -26,8 +26,8 @@ except ImportError:  # Windows, which neither removes nor renames an open file
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
-    "append_line", "can_write", "check_place", "is_number", "locked", "read_json_lines", "sweep", "write_bytes",
-    "write_text",
+    "append_line", "can_write", "check_place", "is_locked", "is_number", "locked", "read_json_lines", "sweep",
+    "write_bytes", "write_text",
 ]  # fmt: skip
 
 _STRAY = re.compile(r"\..+\.tmp-[\da-f-]+")
@@ -111,6 +111,18 @@ def locked(path: str | os.PathLike[str], taken: str, *, seconds: float = 0) -> I
         raise LimnerError(f"cannot write {path}: {_reason(error, Path(path))}") from error
     with held:
         yield
+
+
+def is_locked(path: str | os.PathLike[str]) -> bool:
+    """Whether a process holds the lock at ``path`` now, as far as the system tells (Windows does not)."""
+    if fcntl is None:
+        return False
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    return False
 
 
 def can_write(path: str | os.PathLike[str]) -> bool:

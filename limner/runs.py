@@ -16,11 +16,12 @@ import tomli_w
 from msgspec import DecodeError, toml
 
 from limner.errors import LimnerError, command, option, reason_of
-from limner.files import append_line, is_number, locked, read_json_lines, write_text
+from limner.files import append_line, is_locked, is_number, locked, read_json_lines, write_text
 
 __all__ = [
     "beside_training",
     "check_name",
+    "describe_run",
     "find_run",
     "is_free",
     "is_run",
@@ -31,7 +32,6 @@ __all__ = [
     "read_evaluations",
     "record_evaluation",
     "remove_run",
-    "row_of",
     "runs_folder",
     "with_errors",
     "write_config",
@@ -92,7 +92,7 @@ def locked_run(folder: Path) -> Iterator[None]:
         LimnerError: Another process is at it.
     """
     busy = f"run {folder.resolve().name!r} is in use: another process trains or deletes it; wait for it, or stop it"
-    with locked(folder / LOCK, busy):
+    with locked(folder / LOCK, busy, seconds=0.2):  # is_locked holds it for a moment
         yield
 
 
@@ -202,26 +202,19 @@ def list_runs() -> list[dict[str, Any]]:
 
     A run whose files cannot be read is listed with that as its status.
     """
-    return [row_of(folder) for folder in sorted(_folders(), key=lambda f: f.stat().st_mtime, reverse=True)]
+    return [describe_run(f) for f in sorted(_folders(), key=lambda f: f.stat().st_mtime, reverse=True)]
 
 
-def row_of(folder: Path) -> dict[str, Any]:
-    """The run in ``folder`` as ``list_runs`` has it."""
+def describe_run(folder: Path) -> dict[str, Any]:
+    """The row of one run; see ``list_runs``. ``bound``: whether its likelihood is ``exact`` or a ``lower`` bound."""
     row: dict[str, Any] = {"run": folder.name}
     try:
         config = read_config(folder)
         row |= {"model": str(config["model"]), "data": str(config["data"]["source"])}
+        if config.get("likelihood") in ("exact", "lower"):
+            row["bound"] = config["likelihood"]
         return row | _figures(folder, row["data"])
-    except (
-        LimnerError,
-        OSError,
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-    ):
+    except (LimnerError, OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
         return row | {"status": "unreadable"}
 
 
@@ -229,6 +222,8 @@ def _figures(folder: Path, data: str) -> dict[str, Any]:
     """Status, step and figures of a run."""
     state = json.loads((folder / "state.json").read_text()) if (folder / "state.json").is_file() else {}
     status = "finished" if state.get("finished") else "unfinished" if state.get("step") else "no checkpoint"
+    if is_locked(folder / LOCK):
+        status = "running"
     row: dict[str, Any] = {"status": status, "step": int(state.get("step", 0))}
     kept = [(r["validation"], r["step"]) for r in read_json_lines(folder / "metrics.jsonl") if r.get("kept")]
     validation, step = kept[-1] if kept else ({}, row["step"])

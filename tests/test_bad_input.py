@@ -291,16 +291,16 @@ def test_a_message_of_several_lines_becomes_one(home, refused):
 @pytest.mark.parametrize(
     ("array", "named"),
     [
-        (np.zeros((9, 6, 5), dtype=np.uint8), "1×6×5"),
+        (np.zeros((9, 6, 5), dtype=np.uint8), "5×6 (width × height), grey"),
         (np.random.default_rng(0).integers(0, 256, (9, 8, 8), dtype=np.uint8), "256"),
-        (np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3), dtype=np.uint8), "3×8×8"),
+        (np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3), dtype=np.uint8), "8×8 (width × height), RGB"),
     ],
 )
 def test_a_run_trained_on_another_shape_or_other_levels(home, refused, array, named):
     np.save("other.npy", array)
     line = refused("evaluate", "pixelcnn", "--data", "other.npy")
     assert named in line
-    assert "1×8×8" in line
+    assert "trained on images of 8×8 (width × height), grey, 17 levels; " in line
 
 
 def test_data_that_changed_since(home, limner, refused, tiny):

@@ -120,8 +120,13 @@ def test_train_leaves_a_whole_run(home, limner, tiny, model):
 def test_progress_stays_on_stderr_a_line_each(home, limner, tiny):
     said = limner("train", "vae", "--epochs", "1", "--name", "new", "--set", *tiny["vae"])
     assert said.out == "runs/new/report.html\n"
-    assert re.fullmatch(r"(new  step .* validation ≤ [0-9.]+ nats .* left\n|splits of .*\n)+", said.err)
+    assert re.fullmatch(
+        r"(new  step .* validation ≤ [0-9.]+ nats .* left\n|splits of .*\n|new  samples: .*/\d{6}.png, .*\n)+",
+        said.err,
+    )
     assert said.err.count("validation ≤") == 4
+    (path,) = re.findall(r"samples: (\S+), and at each evaluation", said.err)
+    assert sorted((home / "runs" / "new" / "samples").glob("*.png"))[0] == home / path
 
 
 def test_both_spellings_of_set(home, limner, tiny):
@@ -159,7 +164,9 @@ def test_runs_lists_them(home, limner):
     assert rows["vae"]["bound"] == "lower"
     said = limner("runs")
     assert said.code == 0
-    assert re.search(r"vae +vae +digits +finished +20 +[0-9.]+ +≤ [0-9.]+ +≤ [0-9.]+", said.out)
+    assert re.search(r"vae +vae +digits +finished +20 +≤ [0-9.]+ +≤ [0-9.]+ +≤ [0-9.]+", said.out)
+    assert re.search(r"ladder-vae +ladder-vae +digits +finished +20 +≤ [0-9.]+ ", said.out)
+    assert re.search(r"pixelcnn +pixelcnn +digits +finished +20 +[0-9.]+ ", said.out)
 
 
 def test_no_runs_yet(tmp_path, monkeypatch, limner):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from limner import files
 from limner.errors import LimnerError
-from limner.reports.draw import contact_sheet, curves, first_columns, grid, pairs, save_png, strip
+from limner.reports.draw import class_sheet, contact_sheet, curves, first_columns, grid, pairs, save_png, strip
 from limner.reports.grids import png_bytes
 from limner.reports.plots import _limits, _thinned, inline_svg
 
@@ -53,7 +53,7 @@ def test_grid_puts_every_pixel_in_its_place(c, n, columns, gap, scale):
 def test_grid_is_comfortable_and_rather_wide(n, side):
     sheet = grid(some(n, 1, side, side))
     assert sheet.width >= sheet.height
-    columns = math.ceil(math.sqrt(n))
+    columns = n if n < 6 else math.ceil(math.sqrt(n))
     scale, rest = divmod(sheet.width, columns * (side + 1) + 1)
     assert rest == 0
     assert 48 <= scale * side <= 128
@@ -118,18 +118,48 @@ def test_first_columns_of_a_strange_sheet_are_all():
 
 
 def test_pairs_alternate_and_bands_stand_apart():
-    a, b = some(12, 1, 3, 2, seed=1), some(12, 1, 3, 2, seed=2)
+    a, b = some(11, 1, 3, 2, seed=1), some(11, 1, 3, 2, seed=2)
     sheet = np.asarray(pairs(a, b, scale=1))
-    first, second = expected(torch.cat([a[:10], b[:10]]), 10, 1, 1), expected(torch.cat([a[10:], b[10:]]), 10, 1, 1)
+    first = expected(torch.cat([a[:6], b[:6]]), 6, 1, 1)
     assert np.array_equal(sheet[:9], first)
     assert (sheet[9] == GAP).all()
-    assert np.array_equal(sheet[10, :], second[0])
-    # the second band holds two images a row, so its rows have eight empty places
-    assert np.array_equal(sheet[11:14, 1:3], a[10, 0].numpy())
-    assert np.array_equal(sheet[11:14, 4:6], a[11, 0].numpy())
-    assert np.array_equal(sheet[15:18, 1:3], b[10, 0].numpy())
-    assert (sheet[11:18, 7:] == GAP).all()
-    assert sheet.shape == (19, 31)
+    # the second band holds five images a row, so its rows have an empty place
+    assert np.array_equal(sheet[11:14, 1:3], a[6, 0].numpy())
+    assert np.array_equal(sheet[11:14, 4:6], a[7, 0].numpy())
+    assert np.array_equal(sheet[15:18, 1:3], b[6, 0].numpy())
+    assert (sheet[11:18, 16:] == GAP).all()
+    assert sheet.shape == (19, 19)
+
+
+@pytest.mark.parametrize("n", [2, 4, 6, 10, 12, 16, 18, 30, 64, 70, 96, 100, 160])
+def test_sheets_have_no_holes(n):
+    white = torch.full((n, 1, 8, 8), 255, dtype=torch.uint8)
+    for sheet in (grid(white, scale=1), pairs(white, scale=1), class_sheet(white, torch.arange(n) % 2)):
+        images = np.asarray(sheet)[:, int(sheet.info.get("limner-margin", 0)) :] == 255
+        rows, columns = images.any(1), images.any(0)
+        assert images[np.ix_(rows, columns)].all()
+
+
+@pytest.mark.parametrize(("each", "wide"), [(1, 1), (7, 7), (16, 16), (32, 16), (18, 9), (33, 11)])
+def test_a_class_sheet_has_the_names_beside_their_rows(each, wide):
+    images, labels = some(2 * each, 3, 14, 14), torch.arange(2 * each) % 2
+    sheet = class_sheet(images, labels, ("left", "right"))
+    rows = 2 * each // wide
+    body = expected(torch.cat([images[labels == k] for k in (0, 1)]), wide, 1, 1)
+    assert np.array_equal(np.asarray(first_columns(sheet, (14, 14), wide, scale=1)), body)
+    left = int(sheet.info["limner-margin"])
+    scale = (sheet.width - left) // (wide * 15 + 1)
+    names = np.asarray(sheet.convert("L"))[:, :left]
+    ink = [(names[scale * (15 * i + 1) : scale * (15 * i + 15)] < 60).any() for i in range(rows)]
+    assert [i for i, one in enumerate(ink) if one] == [0, rows // 2]
+
+
+def test_the_margin_of_names_is_kept_in_the_file(tmp_path):
+    sheet = class_sheet(some(8, 1, 5, 8), torch.arange(8) % 2, ("a", "b"))
+    save_png(sheet, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as again:
+        assert first_columns(again, (5, 8), 2, scale=1).tobytes() == first_columns(sheet, (5, 8), 2, scale=1).tobytes()
+    assert class_sheet(some(6), None).tobytes() == grid(some(6)).tobytes()
 
 
 def test_pairs_take_more_than_two_sets():

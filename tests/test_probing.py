@@ -59,7 +59,7 @@ def test_probe_speaks_to_people(home, limner, short):
     said = limner("probe", "vae", *words, "--out", "here.png")
     assert said.err == ""
     first, header, *rows, path = said.out.splitlines()
-    assert first == "vae (vae) on digits: 100 test images told right, %, over 1 seeds"
+    assert first == "vae (vae) on digits: 100 test images classified right, %, over 1 seed"
     assert header.split() == ["labels", "a", "class", "2"]
     assert [row.split()[0] for row in rows] == ["pixels", "frozen"]
     assert path == "here.png"
@@ -99,7 +99,7 @@ def test_what_cannot_be_probed(home, refused, limner, tiny, tmp_path):
         assert "must be a whole number from 1" in refused("probe", "vae", f"--labels-per-class={words}")
     assert "choose of fine-tuned,frozen,scratch,pixels" in refused("probe", "vae", "--methods", "frozen,knn")
     assert "no run 'nothing'" in refused("probe", "nothing")
-    assert "tell those of test or validation" in refused("probe", "vae", "--split", "train")
+    assert "classify those of test or validation" in refused("probe", "vae", "--split", "train")
     np.save(tmp_path / "plain.npy", np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8))
     assert "plain.npy has no labels" in refused("probe", "vae", "--data", tmp_path / "plain.npy", "--quiet")
     words = ("--conditional", "--epochs", "0.2", "--quiet", "--name", "classes", "--set", *tiny["gan"])
@@ -149,9 +149,7 @@ def test_what_an_autoencoder_has_not(home, refused):
     assert "an autoencoder draws no samples" in refused("evaluate", "autoencoder", "--fidelity")
     words = ("evaluate", "autoencoder", "--importance-samples", "5")
     assert "an autoencoder has no likelihood" in refused(*words)
-    assert "an autoencoder has no p(missing | given)" in refused(
-        "complete", "autoencoder", "test:0", "--mask", "top-half"
-    )
+    assert "an autoencoder cannot complete images" in refused("complete", "autoencoder", "test:0", "--mask", "top-half")
     assert "autoencoder has default, denoising, augmented" in refused("train", "autoencoder", "--recipe", "strong")
 
 

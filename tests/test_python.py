@@ -131,7 +131,7 @@ def test_a_run_goes_on_when_it_is_given_its_images_again(own, tmp_path, tiny, re
     for given, said in (
         (None, r"handed over in Python, so give them again: limner.open_run\(RUN, data=images\) or limner.resume"),
         ((1 - ARRAY, LABELS), "arrays has other images than the run was trained on: as many images, but others"),
-        ((ARRAY[:50], LABELS[:50]), r"'train': 40.* instead of .*'train': 48"),
+        ((ARRAY[:50], LABELS[:50]), "train 40, validation 5, test 5 instead of .*train 48"),
         ((ARRAY, 1 - LABELS), r"labels: the run was trained with, and these images have others: give data=\(images"),
         (ARRAY, "labels: the run was trained with, and these images have none"),
         ("digits", "digits has other images than the run was trained on"),
@@ -194,7 +194,7 @@ def test_settings_are_a_mapping_or_texts():
 
 def test_a_run_shows_itself(own, run, trained):
     text = repr(run("vae"))
-    assert re.fullmatch(r"Run\('vae': vae on digits, 1×8×8 \(C×H×W\), 17 levels, step \d+, finished\)", text)
+    assert re.fullmatch(r"Run\('vae': vae on digits, 8×8 \(width × height\), grey, 17 levels, step \d+, finished\)", text)
     html = run("vae")._repr_html_()
     assert "validation: −ln p ≤ " in html
     (png,) = re.findall(r'src="data:image/png;base64,([^"]+)"', html)

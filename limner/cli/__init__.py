@@ -21,6 +21,7 @@ import tyro
 from limner.accelerate import on_compile
 from limner.cli.commands import COMMANDS
 from limner.errors import LimnerError, LimnerWarning, on_command_line, suggestion
+from limner.version import version
 
 __all__ = ["main"]
 
@@ -40,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         try:
             words = list(sys.argv[1:] if argv is None else argv)
+            if words == ["--version"]:
+                print(f"limner {version()}")
+                return
             if "--quiet" not in words:
                 on_compile(lambda: print(COMPILING, file=sys.stderr, flush=True))
             with on_command_line(), _warnings_in_one_line():
@@ -170,7 +174,7 @@ def _in_one_line(box: str, command: str) -> str:
         words = re.split("[, ]+", found[1])
         word = next((w for w in words if w.startswith("-")), words[0])
         known = inspect.signature(COMMANDS[command]).parameters if command in COMMANDS else {"help": None}
-        options = [f"--{name.replace('settings', 'set').replace('_', '-')}" for name in known]
+        options = [f"--{name.replace('settings', 'set').replace('start_', '').replace('_', '-')}" for name in known]
         near = difflib.get_close_matches(word, options, 1)
         kind = "option" if word.startswith("-") else "argument"
         return f"unknown {kind} {word}" + (f" (did you mean {near[0]}?)" if near else "")

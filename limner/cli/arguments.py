@@ -16,9 +16,10 @@ from tyro.constructors import PrimitiveConstructorSpec
 __all__ = [
     "Count", "Counts", "Epochs", "Fit", "Flag", "Json", "Label", "Levels", "Limit", "Methods", "Minutes", "Model",
     "Name", "NotNegative", "OtherSource", "OutFile", "Quiet", "RunName", "RunNames", "Seed", "Settings", "Size",
-    "Source", "SplitName",
+    "Source", "SplitName", "StartFrom",
 ]  # fmt: skip
 
+LARGEST_SIDE = 8192  # as limner.data.options has it, which loads numpy
 _MOST = 1_000_000_000
 METHODS = ("fine-tuned", "frozen", "scratch", "pixels")  # as limner.evaluation.probe has them, which loads torch
 
@@ -55,9 +56,11 @@ def _methods(text: str) -> tuple[str, ...]:
 def _size(text: str) -> tuple[int, int]:
     """``28`` or ``20x28`` (width × height) as (height, width)."""
     try:
-        sides = [_whole_number(side, 1, 1_000_000) for side in text.lower().replace("×", "x").split("x", 1)]
+        sides = [_whole_number(side, 1, LARGEST_SIDE) for side in text.lower().replace("×", "x").split("x", 1)]
     except ValueError:
-        raise ValueError(f"write one number (32) or WIDTHxHEIGHT (20x28), not {text[:20]!r}") from None
+        raise ValueError(
+            f"write one number (32) or WIDTHxHEIGHT (20x28), each from 1 to {LARGEST_SIDE}, not {text[:20]!r}"
+        ) from None
     return sides[-1], sides[0]
 
 
@@ -81,7 +84,7 @@ Levels = Annotated[int | None, _spec("L", lambda text: _whole_number(text, 2, 25
 Limit = Annotated[int | None, _COUNT, _NO_HINT]
 Counts = Annotated[tuple[int, ...] | None, _spec("N,N,...", _counts), _NO_HINT]
 Methods = Annotated[Any, _spec("METHOD,...", _methods), _NO_HINT]
-Label = Annotated[int | None, _spec("K", lambda text: _whole_number(text, 0, _MOST)), _NO_HINT]
+Label = Annotated[str | None, _spec("CLASS", str), _NO_HINT]
 NotNegative = Annotated[int, _spec("N", lambda text: _whole_number(text, 0, _MOST))]
 Seed = Annotated[int, _spec("N", lambda text: _whole_number(text, 0, 2**53))]
 Minutes = Annotated[float | None, _spec("M", _amount), _NO_HINT]
@@ -97,6 +100,7 @@ RunName = Annotated[Positional[str], arg(metavar="RUN", help="Name (in runs/) or
 RunNames = Annotated[Positional[tuple[str, ...]], arg(metavar="RUN ...", help_behavior_hint="")]
 Settings = Annotated[tuple[str, ...], arg(name="set", metavar="KEY=VALUE ...", help_behavior_hint="")]
 Source = Annotated[Positional[str], arg(metavar="SOURCE")]
+StartFrom = Annotated[str | None, _spec("RUN", str), arg(name="from", help_behavior_hint="")]
 SplitName = Literal["train", "validation", "test"]
 
 Flag = FlagCreatePairsOff[bool]

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
-from typing import Annotated
 
-from tyro.conf import arg
-
-from limner.cli.arguments import Count, Fit, Json, Label, OutFile, Quiet, RunName, Seed, Size, Source
+from limner.cli.arguments import Fit, Json, OutFile, Quiet, Size, Source
 from limner.cli.completing import complete
 from limner.cli.latent import latent
 from limner.cli.measuring import compare, evaluate
 from limner.cli.models import models
-from limner.cli.printing import answer, place, said, table
+from limner.cli.printing import answer, said, table
 from limner.cli.probing import probe
+from limner.cli.sampling import sample
+from limner.cli.showing import runs, show
 from limner.cli.training import delete, resume, train
 
 __all__ = ["COMMANDS"]
@@ -43,13 +41,14 @@ def data(source: Source, size: Size = None, fit: Fit = "crop", out: OutFile = No
     from limner import workbench
     from limner.reports import draw
 
+    path = out or Path("contact-sheet.png")
+    draw.check_image_name(path)
     images = workbench.load_data(source, size=size, fit=fit, quiet=json)
     train = images.split("train")
     few = max(1, (1 << 27) // math.prod(images.shape))  # large ones
     shown = train.spread(min(2000 if images.label_names else 96, few))  # a sorted source shows all its classes
     labels = None if train.labels is None else train.labels[shown]
-    path = out or Path("contact-sheet.png")
-    draw.save_png(draw.contact_sheet(train.take(shown), labels, images.label_names), path)
+    draw.save_image(draw.contact_sheet(train.take(shown), labels, images.label_names), path)
     c, h, w = images.shape
     counts = {name: len(split) for name, split in images.splits.items()}
     facts = {
@@ -68,57 +67,5 @@ def data(source: Source, size: Size = None, fit: Fit = "crop", out: OutFile = No
     answer(json, facts, *table([(k.replace("_", " "), said(v)) for k, v in facts.items() if v != []]))
 
 
-def runs(json: Json = False) -> None:
-    """List the runs in runs/ (or $LIMNER_RUNS) with their figures, newest first."""
-    from limner.runs import list_runs, runs_folder, with_errors
-
-    rows = list_runs()
-    if json or not rows:
-        answer(json, rows, f"no runs in {runs_folder()}/ yet: limner train pixelcnn --data digits makes one")
-        return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(box=box.SIMPLE)
-    for column in ("run", "model", "data", "status"):
-        shown.add_column(column, overflow="fold")  # a name that is cut is no name
-    for column in ("step", "validation nats", "test nats", "bits/dim", "Fréchet ratio"):
-        shown.add_column(column, justify="right")
-    for r in rows:
-        sign = "≤ " if r.get("bound") == "lower" else ""
-        formats = {"validation_nats": "{:.2f}", "test_nats": sign + "{:.2f}"}
-        formats |= {"bits_per_dim": sign + "{:.4f}", "frechet_ratio": "{:.2f}" + with_errors(r)["frechet_ratio_error"]}
-        figures = [text.format(r[name]) if r.get(name) is not None else "" for name, text in formats.items()]
-        source = Path(r.get("data", "")).name
-        shown.add_row(r["run"], r.get("model", ""), source, r["status"], f"{r.get('step', 0):,}", *figures)
-    Console(width=None if sys.stdout.isatty() else 160).print(shown)
-
-
-def sample(
-    run: RunName,
-    n: Annotated[Count, arg(aliases=("-n",))] = 64,
-    label: Label = None,
-    seed: Seed = 0,
-    out: OutFile = None,
-    quiet: Quiet = False,
-) -> None:
-    """Draw new images from a run's model into one PNG.
-
-    Args:
-        n: How many.
-        label: Only this class, a number from 0 in the order of `limner data`; for runs trained with --conditional.
-        seed: The same seed gives the same images.
-        out: The PNG; by default samples-SEED.png in the run folder.
-    """
-    from limner import workbench
-    from limner.reports import draw
-
-    opened = workbench.open_run(run)
-    path = place(out, opened.folder, seed, "samples")
-    draw.save_png(draw.grid(opened.sample(n, label=label, seed=seed, quiet=quiet)), path)
-    print(path)
-
-
-ALL = (demo, models, data, train, resume, runs, delete, sample, complete, latent, evaluate, probe, compare)
+ALL = (demo, models, data, train, resume, runs, show, delete, sample, complete, latent, evaluate, probe, compare)
 COMMANDS = {f.__name__: f for f in ALL}

@@ -34,14 +34,15 @@ def complete(
     for any other mask the conditional is approximated by particles, and the effective sample size is said.
 
     Args:
-        image: An image file of the model's size, or test:7, an image of the run's data by split and number from 0.
+        image: An image file, which is brought to the model's size as its data was, or test:7, an image of the run's
+            data by split and number from 0.
         mask: The part that is missing and will be drawn: top-half, bottom-half, left-half, right-half, box=y0,x0,y1,x1
-            (rows y0 to y1 - 1, columns x0 to x1 - 1), or an image file of the model's size, white = missing.
+            (rows y0 to y1 - 1, columns x0 to x1 - 1, of the model's size), or an image file, white = missing.
         n: How many completions.
         particles: Of sequential Monte Carlo, where it is not exact; more come nearer to p(missing | given).
         gibbs: Passes over the missing values afterwards, each drawn anew from its exact p(x_i | all others); for models
             of few levels.
-        label: The image's class, of a run trained with --conditional; by default it is inferred.
+        label: The image's class by name or number, of a run trained with --conditional; by default it is inferred.
         seed: The same seed gives the same completions.
         out: The PNG; by default completion-IMAGE-MASK-SEED.png in the run folder.
     """
@@ -55,7 +56,7 @@ def complete(
         image, mask, n, particles=particles, gibbs=gibbs, label=label, seed=seed, quiet=quiet or json
     )
     seconds = time.perf_counter() - started
-    draw.save_png(draw.completion_sheet(done.original, done.missing, done.images), path)
+    draw.save_image(draw.completion_sheet(done.original, done.missing, done.images), path)
     missing, pixels = int(done.missing.sum()), done.missing.numel()
     record = {"run": opened.name, "model": opened.config.model, "image": image, "mask": mask, "missing": missing}
     record |= {"pixels": pixels, "n": n, "exact": done.exact, "conditional": done.conditional}

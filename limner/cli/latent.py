@@ -46,7 +46,7 @@ def latent(
         n: Rows of interpolate (8) and traversal (at most 64), images of map (5000), single images of arithmetic
             (8), samples of neighbours (8).
         steps: Images in a row of interpolate and traversal; the side of manifold.
-        label: The class, of a conditional model; by default row i of interpolate shows class i.
+        label: The class by name or number, of a conditional model; by default row i of interpolate shows class i.
         seed: The same seed gives the same images.
         out: The PNG; by default WHAT-SEED.png in the run folder.
     """
@@ -76,6 +76,6 @@ def latent(
         case _:
             shown = sheets.neighbours(opened, n or 8, label, seed, quiet)
     image, record, text = shown
-    draw.save_png(image, path)
+    draw.save_image(image, path)
     record = {"run": opened.name, "model": opened.config.model, "what": what} | record | {"out": str(path)}
     answer(json, record, *filter(None, [text, str(path)]))

@@ -18,13 +18,18 @@ Words = tuple[str, ...]
 Sheet = tuple[Image, dict[str, Any], str]
 
 
-def interpolation(run: Run, words: Words, rows: int, steps: int, label: int | None, seed: int) -> Sheet:
+def interpolation(run: Run, words: Words, rows: int, steps: int, label: str | None, seed: int) -> Sheet:
     """A walk between two latents or images a row."""
     walks = explore.interpolate(run, words, rows=rows, steps=steps, label=label, seed=seed)
-    return draw.grid(walks, columns=steps), {"rows": len(walks) // steps, "steps": steps}, ""
+    rows, record = len(walks) // steps, {"rows": len(walks) // steps, "steps": steps}
+    if words or label is not None or not (classes := run.model.classes):
+        return draw.grid(walks, columns=steps), record, ""
+    names = [run.label_names[i % classes] for i in range(rows)]
+    of_row = torch.arange(rows).repeat_interleave(steps)
+    return draw.contact_sheet(walks, of_row, names, columns=steps, rows=rows), record, ""
 
 
-def traversal(run: Run, words: Words, most: int, steps: int, label: int | None, seed: int, quiet: bool) -> Sheet:
+def traversal(run: Run, words: Words, most: int, steps: int, label: str | None, seed: int, quiet: bool) -> Sheet:
     """A latent a row, with its activity where the model encodes."""
     image = words[0] if words else None
     found = explore.traversal(run, image, most=most, steps=steps, label=label, seed=seed, quiet=quiet)
@@ -39,12 +44,12 @@ def traversal(run: Run, words: Words, most: int, steps: int, label: int | None, 
     return draw.contact_sheet(found.images, rows, names, columns=steps, rows=len(dimensions)), record, text
 
 
-def manifold(run: Run, side: int, label: int | None) -> Sheet:
+def manifold(run: Run, side: int, label: str | None) -> Sheet:
     """The plane of a two-dimensional latent space."""
     return draw.grid(explore.manifold(run, side, label=label), columns=side, gap=0), {"side": side}, ""
 
 
-def reconstructions(run: Run, words: Words, label: int | None) -> Sheet:
+def reconstructions(run: Run, words: Words, label: str | None) -> Sheet:
     """Images above what comes back of them."""
     found = explore.reconstruct(run, words, label=label)
     errors = [(word, mse, psnr) for word, (mse, psnr) in zip(words, found.errors, strict=True)]
@@ -83,7 +88,7 @@ def arithmetic(run: Run, words: Words, n: int, seed: int, quiet: bool) -> Sheet:
     return draw.strip(sheets, captions), {"words": words, "averaged": counts}, ""
 
 
-def neighbours(run: Run, n: int, label: int | None, seed: int, quiet: bool) -> Sheet:
+def neighbours(run: Run, n: int, label: str | None, seed: int, quiet: bool) -> Sheet:
     """Samples above the training images most like them."""
     found = explore.neighbours(run, n, label=label, seed=seed, quiet=quiet)
     rows = found.nearest.unbind(1)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limner.cli.arguments import Count, Flag, Json, Limit, OtherSource, RunName, RunNames, Seed, SplitName
 from limner.cli.printing import answer
+
+if TYPE_CHECKING:
+    from limner.workbench import Run
 
 __all__ = ["compare", "evaluate"]
 
@@ -25,6 +28,8 @@ def evaluate(
 ) -> None:
     """Measure the likelihood: nats an image with standard error, bits/dim, exact or bound. All images are counted.
 
+    The run's report.html shows what was measured.
+
     With --fidelity, and for models without a likelihood, as many samples are drawn and compared with these images:
     Fréchet and kernel distance, precision, recall, classes. The first time, a feature network is trained on the data.
     Of an autoencoder, which has no likelihood and draws no samples, the errors of reconstructions are measured.
@@ -36,11 +41,12 @@ def evaluate(
         fidelity: Compare samples with the split as well.
         neighbours: k of precision and recall; 3 as published, 5 is usual too.
         limit: Only the first so many images, and as many samples.
-        seed: Of a bound's noise, and of the samples.
+        seed: Seed of the samples, and of the noise that a bound is estimated with.
     """
     from limner import workbench
 
-    record = workbench.open_run(run).evaluate(
+    opened = workbench.open_run(run)
+    record = opened.evaluate(
         data,
         split=split,
         importance_samples=importance_samples,
@@ -56,6 +62,21 @@ def evaluate(
     lines += _reconstruction(record) if "mse" in record else []
     lines += _fidelity(record) if "frechet" in record else []
     answer(json, record, *lines)
+    _refresh(opened)
+
+
+def _refresh(run: Run) -> None:
+    """Bring the run's report up to date, unless the run trains on: then that is done at its end."""
+    from limner import display
+    from limner.errors import LimnerError
+    from limner.files import can_write, is_locked
+    from limner.runs import LOCK
+
+    if can_write(run.folder) and not is_locked(run.folder / LOCK):
+        try:
+            run.report()
+        except LimnerError as error:  # the figures are printed and kept; its own data may be gone
+            display.warn(f"the report is as it was: {error}")
 
 
 def _likelihood(record: Mapping[str, Any]) -> list[str]:
@@ -71,7 +92,9 @@ def _likelihood(record: Mapping[str, Any]) -> list[str]:
         if "conditional_nats_per_image" in record:
             kind += f"; -ln p(x|y) {record['conditional_nats_per_image']:.3f} nats"
     lines.append(f"  {kind}; {record['seconds']:.1f} s")
-    elbo = f"ELBO ≤ {record['elbo_nats_per_image']:.3f} nats; " if "elbo_nats_per_image" in record else ""
+    elbo = (
+        f"by the ELBO (K = 1) ≤ {record['elbo_nats_per_image']:.3f} nats; " if "elbo_nats_per_image" in record else ""
+    )
     if elbo or "effective_samples" in record:
         lines.append(f"  {elbo}effective samples {record.get('effective_samples', 1):.1f} of {k}")
     return lines

@@ -15,8 +15,11 @@ __all__ = ["answer", "place", "said", "table"]
 
 def place(out: Path | None, folder: Path, seed: int, *words: str) -> Path:
     """``out``, else a PNG in ``folder`` that is named after the words; refused now if it cannot be written later."""
+    from limner.reports.draw import check_image_name
+
     name = "-".join(re.sub(r"\W+", "-", Path(word).stem).strip("-") for word in words)
     path = out or folder / f"{name[:100]}-{seed}.png"
+    check_image_name(path)
     check_place(path)
     return path
 

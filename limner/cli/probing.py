@@ -7,6 +7,7 @@ from typing import Any
 
 from limner.cli.arguments import Count, Counts, Json, Limit, Methods, OtherSource, OutFile, Quiet, RunName, SplitName
 from limner.cli.printing import answer, table
+from limner.errors import counted
 
 __all__ = ["probe"]
 
@@ -23,7 +24,7 @@ def probe(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Tell held-out images' labels after training with few: what the run's encoder is worth there.
+    """Classify held-out images after training with few labels: what the run's encoder is worth there.
 
     fine-tuned: a classifier that begins at the run's encoder. frozen: logistic regression on its features as they are.
     scratch: the same network from new weights. pixels: logistic regression on the pixels. Each several times, with
@@ -35,8 +36,8 @@ def probe(
         labels_per_class: Labelled images of each class; by default those of 1,10,100,1000 that the data has.
         seeds: How many times each.
         methods: Only these, as in frozen,pixels; fine-tuning a PixelCNN takes long.
-        split: Whose images are told: test, or validation where something is still to be chosen.
-        limit: Only the first so many of them.
+        split: The images to classify: test, or validation where something is still to be chosen.
+        limit: Classify only the first so many of them.
         out: The plot; by default probe.png in the run folder.
     """
     from limner import workbench
@@ -57,7 +58,7 @@ def probe(
 
 def _accuracies(r: Mapping[str, Any]) -> list[str]:
     """A method a line, a number of labels a column."""
-    head = f"{r['n']:,} {r['split']} images told right, %, over {r['seeds']} seeds"
+    head = f"{r['n']:,} {r['split']} images classified right, %, over {counted(r['seeds'], 'seed')}"
     cells: dict[str, list[str]] = {"labels a class": []}
     for a in r["accuracies"]:
         n = f"{a['labels_per_class']:,}"

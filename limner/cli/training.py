@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
-from limner.cli.arguments import Epochs, Fit, Flag, Levels, Minutes, Model, Name, Quiet, RunName, Settings, Size
+from limner.cli.arguments import (
+    Epochs,
+    Fit,
+    Flag,
+    Levels,
+    Limit,
+    Minutes,
+    Model,
+    Name,
+    Quiet,
+    RunName,
+    Settings,
+    Size,
+    StartFrom,
+)
 from limner.errors import LimnerError
 
 if TYPE_CHECKING:
@@ -27,6 +41,8 @@ def train(
     epochs: Epochs = None,
     conditional: Flag = False,
     recipe: Annotated[str, arg(metavar="NAME")] = "default",
+    start_from: StartFrom = None,
+    seeds: Limit = None,
     settings: Settings = (),
     quiet: Quiet = False,
 ) -> None:
@@ -41,25 +57,41 @@ def train(
         epochs: Passes over the training split, in place of a budget.
         conditional: Learn p(x|y) with the data's labels y; `limner sample --label` draws one class.
         recipe: One of the family's recipes; `limner models MODEL` lists them.
+        start_from: A run of the same family to begin from: the weights that fit are taken over; its network, size and
+            levels stand unless others are given.
+        seeds: Train so many runs that differ in their seed, and give the mean ± deviation of their validation figures.
         settings: Changes to the recipe, as in --set features=96 batch_size=32; `limner models MODEL` explains all keys.
     """
     from limner import workbench
 
-    run = workbench.train(
-        model,
-        data,
-        name=name,
-        size=size,
-        fit=fit,
-        levels=levels,
-        minutes=minutes,
-        epochs=epochs,
-        conditional=conditional,
-        recipe=recipe,
-        settings=settings,
-        quiet=quiet,
-    )
+    options: dict[str, Any] = {
+        "name": name,
+        "size": size,
+        "fit": fit,
+        "levels": levels,
+        "minutes": minutes,
+        "epochs": epochs,
+        "conditional": conditional,
+        "recipe": recipe,
+        "start_from": start_from,
+        "settings": settings,
+        "quiet": quiet,
+    }
+    if seeds is not None:
+        _train_seeds(model, data, seeds, **options)
+        return
+    run = workbench.train(model, data, **options)
     _print_outcome(run)
+
+
+def _train_seeds(model: str, data: str, seeds: int, **options: Any) -> None:
+    """Several runs, the path of each one's report, and what they reached together."""
+    from limner.workbench.seeds import train_seeds
+
+    found = train_seeds(model, data, seeds, **options)
+    for run in found.runs:
+        _print_outcome(run)
+    print(found)
 
 
 def resume(

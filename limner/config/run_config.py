@@ -15,14 +15,14 @@ from limner.data import SOURCES, Images, ImageSet, from_arrays, load
 from limner.data.options import FitMode, Progress
 from limner.errors import LimnerError
 from limner.models import Model, family
-from limner.models.contracts import describe_shape
+from limner.models.contracts import describe_images
 from limner.models.recipes import Recipe
 from limner.noise import seeded
 from limner.ranges import Levels, NotNegative, Positive
 from limner.runs import read_config, write_config
 from limner.version import version
 
-__all__ = ["DataConfig", "RunConfig", "Source", "read_run_config", "source_of"]
+__all__ = ["DataConfig", "RunConfig", "Source", "StartConfig", "read_run_config", "source_of"]
 
 Source: TypeAlias = str | os.PathLike[str] | Images | ImageSet
 """Where images come from: a SOURCE, images that a program has, or a loaded set."""
@@ -44,6 +44,8 @@ class DataConfig:
     """How images of another size were brought to this one."""
     fingerprint: str = ""
     """Of pixels all over the set: other images of the same number are noticed."""
+    label_names: tuple[str, ...] = ()
+    """The classes, in the order of their numbers; empty without labels."""
     content: str = ""
     """Of images that a program handed over, a hash of them all: they cannot be read again from a source."""
     labels: str = ""
@@ -54,7 +56,14 @@ class DataConfig:
         """Of a loaded set."""
         images = {name: len(s) for name, s in data.splits.items()}
         labels = _labels(data) if data.content else ""
-        return cls(source_of(data), data.shape, data.levels, images, fit, _fingerprint(data), data.content, labels)
+        print_of, names = _fingerprint(data), data.label_names
+        return cls(source_of(data), data.shape, data.levels, images, fit, print_of, names, data.content, labels)
+
+    @property
+    def described(self) -> str:
+        """Size and number of the images in words: ``28×28 (width × height), grey; train 283, validation 35``."""
+        splits = ", ".join(f"{name} {n:,}" for name, n in self.images.items())
+        return f"{describe_images(self.shape)}; {splits}"
 
     def load(self, given: Source | None = None, on_progress: Progress | None = None) -> ImageSet:
         """The same set again, from its source, or as it is ``given`` now.
@@ -83,10 +92,7 @@ class DataConfig:
         """Refuse images that are not those of the run."""
         now = DataConfig.of(data, self.fit)
         if (now.shape, now.images) != (tuple(self.shape), self.images):
-            raise LimnerError(
-                f"{changed}: {describe_shape(now.shape)}, {now.images} "
-                f"instead of {describe_shape(self.shape)}, {self.images}"
-            )
+            raise LimnerError(f"{changed}: {now.described} instead of {self.described}")
         if now.fingerprint != self.fingerprint or (self.content and now.content != self.content):
             raise LimnerError(f"{changed}: as many images, but others")
         if self.content and now.labels != self.labels:
@@ -123,12 +129,27 @@ def _fingerprint(data: ImageSet) -> str:
 
 
 @dataclass(frozen=True)
+class StartConfig:
+    """Whose weights a run began from."""
+
+    run: str
+    """Name of that run."""
+    folder: str
+    """Where it was."""
+    step: NotNegative
+    """At which its weights were kept."""
+    weights: str
+    """A digest of them."""
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """A complete run."""
 
     model: str
     data: DataConfig
     recipe: Recipe
+    start: StartConfig | None = None
 
     def build(self) -> Model:
         """The model with initial weights, a function of the seed alone."""
@@ -143,8 +164,11 @@ class RunConfig:
 
     def write(self, folder: Path) -> None:
         """Write ``config.toml``."""
-        tables = {"limner": version(), "model": self.model, "data": asdict(self.data)}
+        tables: dict[str, Any] = {"limner": version(), "model": self.model, "likelihood": family(self.model).likelihood}
+        tables |= {"data": asdict(self.data)}
         tables |= {"network": asdict(self.recipe.network), "training": asdict(self.recipe.training)}
+        if self.start is not None:
+            tables["start"] = asdict(self.start)
         write_config(folder, tables)
 
 
@@ -167,4 +191,5 @@ def read_run_config(folder: Path) -> RunConfig:
             from_table(model.config, tables["network"], f"{path} [network]"),
             from_table(model.training, tables["training"], f"{path} [training]"),
         ),
+        from_table(StartConfig, tables["start"], f"{path} [start]") if "start" in tables else None,
     )

@@ -31,6 +31,8 @@ EXTENSIONS = frozenset((
     ".rgba", ".sgi", ".tga", ".tif", ".tiff", ".webp", ".xbm", ".xpm",
 ))  # fmt: skip
 
+ANIMATED = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")  # formats whose files may hold images one after the other
+
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 FAILURES = (*DAMAGE, *BOMBS, AssertionError, AttributeError, ImportError)
 STRIP = 1 << 22  # pixels converted at once
@@ -62,6 +64,8 @@ class Decoded:
 
     image: Image.Image  # mode L, or RGB if any pixel has a colour
     see_through: bool  # it had transparent pixels, now laid on white
+    deep: tuple[int, int] | None = None  # the smallest and the largest of 16-bit values, now of 8 bits
+    animated: bool = False  # it is the first of several images in the file
 
 
 def decode(stream: BinaryIO | Image.Image) -> Decoded:
@@ -80,14 +84,19 @@ def decode(stream: BinaryIO | Image.Image) -> Decoded:
 def decoded(stream: BinaryIO | Image.Image) -> Iterator[Decoded]:
     """As ``decode``, for threads: other large images wait until this one has been used."""
     with _opened(stream) as image:
+        animated = _is_animated(image)
         image.load()
+        deep = None
+        if image.mode.startswith("I"):
+            values = array_of(image)
+            deep = int(values.min()), int(values.max())
         turn = UPRIGHT.get(_orientation(image))  # Pillow has turned TIFF itself by now, and dropped the tag
         upright = image if turn is None else image.transpose(turn)
         flat, see_through = _to_8_bits(upright)
         for whole in (image, upright):
             if whole is not flat and whole is not stream:  # which is the caller's
                 whole.close()  # as large again
-        yield Decoded(_without_false_colour(flat), see_through)
+        yield Decoded(_without_false_colour(flat), see_through, deep, animated)
 
 
 def header_size(stream: BinaryIO | Image.Image) -> tuple[int, int]:
@@ -156,6 +165,14 @@ def _image_in(stream: BinaryIO | Image.Image) -> AbstractContextManager[Image.Im
 def _formats() -> tuple[str, ...]:
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)  # a build of Pillow may lack some
+
+
+def _is_animated(image: Image.Image) -> bool:
+    """Whether the file holds several images; previews (MPO), layers (PSD) and sizes (ICO) are none."""
+    try:
+        return image.format in ANIMATED and bool(getattr(image, "is_animated", False))
+    except FAILURES:
+        return False
 
 
 def _orientation(image: Image.Image) -> int:

@@ -16,11 +16,12 @@ from limner.data.fitting import choose_size, fit_image
 from limner.data.imageset import Broken, ImageSet, ImageStore, MemoryStore, Split
 from limner.data.layout import Layout, arrange
 from limner.data.levels import extremes
+from limner.data.metadata import is_metadata, with_metadata
 from limner.data.options import Options
 from limner.data.packed import DAMAGE
 from limner.data.splitting import ALL, HELD_OUT, content_hash, divide, doubles, hold_out
 from limner.data.stores import FileStore, parallel
-from limner.errors import LimnerError, option, reason_of
+from limner.errors import LimnerError, counted, option, reason_of
 
 __all__ = ["read_images"]
 
@@ -36,6 +37,8 @@ class _Facts:
     see_through: bool
     was_binary: bool  # before it was fitted
     values: frozenset[int] | None  # those of {0, 255} that occur, None if others do
+    deep: tuple[int, int] | None  # the smallest and the largest of 16-bit values
+    animated: bool
 
 
 class _Reader:
@@ -63,13 +66,14 @@ class _Reader:
         """Decode and fit one image: uint8 ``(1 or 3, H, W)``, and what was learnt of it."""
         with decoded(stream) as found:
             native = array_of(found.image)
+            see_through, deep, animated = found.see_through, found.deep, found.animated
             was_binary, content = extremes(native) is not None, content_hash(native)
             fitted = native
             if native.shape[:2] != self.size:
                 del native
                 fitted = array_of(fit_image(found.image, self.size, self.options.fit))
         pixels = np.ascontiguousarray(fitted[None] if fitted.ndim == 2 else fitted.transpose(2, 0, 1))
-        return pixels, _Facts(len(pixels), content, found.see_through, was_binary, extremes(pixels))
+        return pixels, _Facts(len(pixels), content, see_through, was_binary, extremes(pixels), deep, animated)
 
     def finish(self, pixels: np.ndarray) -> np.ndarray:
         """Grey to RGB where the set has colour, and to the levels asked for: uint8 ``(C, H, W)``."""
@@ -102,9 +106,14 @@ def read_images(files: Files, options: Options, layout: Layout | None = None) ->
     Raises:
         LimnerError: There are no images, or none can be read.
     """
-    layout = layout or arrange(files.names, EXTENSIONS)
+    given = layout
+    layout = given or arrange([name for name in files.names if not is_metadata(name)], EXTENSIONS)
     if not layout.names:
-        raise LimnerError(f"{options.source} holds no images: limner reads png, jpg, gif, bmp, tif, webp and such")
+        unread = next((f"; {note}" for note in layout.notes if "heic file" in note), "")
+        raise LimnerError(
+            f"{options.source} holds no images: limner reads png, jpg, gif, bmp, tif, webp and such{unread}"
+        )
+    layout = given or with_metadata(layout, files)
     reader = _Reader(files, layout.names, options)
     seen: dict[int, _Facts] = {}
     kept: dict[int, np.ndarray] = {}
@@ -123,9 +132,13 @@ def read_images(files: Files, options: Options, layout: Layout | None = None) ->
     coloured = sum(one.channels == 3 for one in seen.values())
     reader.channels = 3 if coloured else 1
     if 0 < coloured < len(seen):
-        notes.append(f"{coloured} of {len(seen)} images are in colour: all are read as RGB")
+        notes.append(
+            f"{coloured} of {len(seen)} images {'is' if coloured == 1 else 'are'} in colour: all are read as RGB"
+        )
     if see_through := sum(one.see_through for one in seen.values()):
-        notes.append(f"{see_through} of {len(seen)} images have transparent parts: laid on white")
+        have = "has" if see_through == 1 else "have"
+        notes.append(f"{see_through} of {len(seen)} images {have} transparent parts: laid on white")
+    notes += _frame_and_depth_notes(list(seen.values()))
     values = {one.values for one in seen.values()}
     found = 2 if None not in values and frozenset().union(*filter(None, values)) == {0, 255} else 256
     notes += options.level_notes(found)
@@ -150,6 +163,21 @@ def read_images(files: Files, options: Options, layout: Layout | None = None) ->
     broken = tuple(sorted(reader.broken, key=lambda one: one.path))
     levels = options.levels or found
     return ImageSet(options.source, shape, levels, splits, layout.label_names, broken, (*layout.notes, *notes))
+
+
+def _frame_and_depth_notes(seen: Sequence[_Facts]) -> list[str]:
+    """What became of animations and of 16-bit images."""
+    notes = []
+    if animated := sum(one.animated for one in seen):
+        hold = "holds" if animated == 1 else "hold"
+        notes.append(f"{animated} of {counted(len(seen), 'file')} {hold} several images: the first of each is read")
+    if deep := [one.deep for one in seen if one.deep is not None]:
+        low, high = min(lowest for lowest, _ in deep), max(highest for _, highest in deep)
+        small, large = (round(value * 255 / 65535) for value in (low, high))
+        range_ = f"their values, {low:,} to {high:,} of 0 to 65,535, became {small} to {large} of 0 to 255"
+        dark = "; stretch them first if that is too dark" if large < 128 else ""
+        notes.append(f"{len(deep)} of {counted(len(seen), 'image')} have 16 bits: {range_}{dark}")
+    return notes
 
 
 def _divide(layout: Layout, seen: dict[int, _Facts], notes: list[str]) -> dict[str, np.ndarray]:

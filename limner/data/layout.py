@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from limner.data.splitting import ALL, SPLITS
+from limner.errors import counted
 
 __all__ = ["Layout", "arrange"]
 
@@ -35,7 +36,10 @@ def arrange(names: Sequence[str], extensions: Collection[str]) -> Layout:
     images = [name for name, kind in kinds.items() if kind in extensions]
     if others := Counter(kind or "no extension" for kind in kinds.values() if kind not in extensions):
         most = ", ".join(f"{n} {kind}" for kind, n in others.most_common(4))
-        notes.append(f"{others.total()} files that are no images were ignored ({most})")
+        ignored = counted(others.total(), "file that is no image was", "files that are no images were")
+        notes.append(f"{ignored} ignored ({most})")
+        if n := sum(others[kind] for kind in (".heic", ".heif")):
+            notes.append(f"{counted(n, 'heic file')} cannot be read: convert photos of iPhones to jpg first")
     paths = [PurePosixPath(name).parts for name in images]
     while paths and all(len(path) > 1 and path[0] == paths[0][0] for path in paths):
         paths = [path[1:] for path in paths]
@@ -45,7 +49,12 @@ def arrange(names: Sequence[str], extensions: Collection[str]) -> Layout:
     if "train" in tops and tops & (SPLITS.keys() - {"train"}):
         parts = [SPLITS.get(path[0].lower(), "") if len(path) > 1 else "" for path in paths]
         if outside := parts.count(""):
-            notes.append(f"{outside} images outside of the folders train, validation and test were ignored")
+            ignored = counted(
+                outside,
+                "image outside of the folders train, validation and test was",
+                "images outside of the folders train, validation and test were",
+            )
+            notes.append(f"{ignored} ignored")
         kept = [i for i, part in enumerate(parts) if part]
         images, parts = [images[i] for i in kept], [parts[i] for i in kept]
         paths = [paths[i][1:] for i in kept]
@@ -53,7 +62,9 @@ def arrange(names: Sequence[str], extensions: Collection[str]) -> Layout:
     classes = sorted({path[0] for path in paths if len(path) > 1})
     loose = sum(len(path) == 1 for path in paths)
     if len(classes) > 1 and loose:
-        notes.append(f"no labels: {loose} of {len(paths)} images lie outside of the class folders")
+        notes.append(
+            f"no labels: {loose} of {len(paths)} images {'lies' if loose == 1 else 'lie'} outside of the class folders"
+        )
     if len(classes) < 2 or loose:
         classes, paths = [], []
     index = {name: i for i, name in enumerate(classes)}

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from limner.errors import counted
+
 __all__ = ["ALL", "HELD_OUT", "SPLITS", "content_hash", "divide", "doubles", "hold_out"]
 
 ALL = "all"  # the part of a source that knows no splits
@@ -81,6 +83,8 @@ def doubles(hashes: Mapping[str, Sequence[bytes]]) -> list[str]:
     for name, of in hashes.items():
         for other, known in before.items():
             if n := sum(one in known for one in of):
-                notes.append(f"{n} images of {name} are also in {other}, pixel for pixel")
+                notes.append(
+                    f"{counted(n, f'image of {name} is', f'images of {name} are')} also in {other}, pixel for pixel"
+                )
         before[name] = set(of)
     return notes

@@ -32,6 +32,7 @@ __all__ = [
     "Samples",
     "SamplesInScales",
     "Scores",
+    "describe_images",
     "describe_shape",
     "standard_normal",
     "uniform",
@@ -190,8 +191,9 @@ class Model(nn.Module):
         Raises:
             LimnerError: Images of another type, shape or number of levels than the model's.
         """
-        if images.dtype != torch.uint8:
-            raise LimnerError(f"images must be uint8 (B, C, H, W), not {images.dtype}")
+        if not isinstance(images, Tensor) or images.dtype != torch.uint8:
+            found = images.dtype if isinstance(images, Tensor) else type(images).__name__
+            raise LimnerError(f"images must be a torch tensor uint8 (B, C, H, W), not {found}")
         if images.dim() != 4 or tuple(images.shape[1:]) != self.shape:
             raise LimnerError(
                 f"this model was made for images of {describe_shape(self.shape)}, "
@@ -262,6 +264,12 @@ class Explicit(Model):
 def describe_shape(shape: tuple[int, ...]) -> str:
     """``1×28×28 (C×H×W)``, for messages."""
     return "×".join(map(str, shape)) + (" (C×H×W)" if len(shape) == 3 else "")
+
+
+def describe_images(shape: tuple[int, int, int]) -> str:
+    """``20×28 (width × height), grey`` of ``(C, H, W)``, for people: the order of the command line."""
+    c, h, w = shape
+    return f"{w}×{h} (width × height), {'grey' if c == 1 else 'RGB' if c == 3 else f'{c} channels'}"
 
 
 def standard_normal(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:

@@ -28,7 +28,7 @@ from limner.data.levels import dequantize
 from limner.distributions import Head
 from limner.errors import LimnerError, option
 from limner.models.autoregressive import Autoregressive
-from limner.models.contracts import describe_shape
+from limner.models.contracts import describe_images
 from limner.models.families import Family
 from limner.models.recipes import DEMO, Recipe, TrainingConfig
 from limner.ranges import Positive
@@ -69,7 +69,7 @@ class MADE(Autoregressive):
         d, p = self.dimensions, self.parameters_per_channel
         if d * p * config.hidden > MOST_WEIGHTS:
             raise LimnerError(
-                f"a MADE of images {describe_shape(shape)} with {levels} levels has {d * p * config.hidden:,} weights "
+                f"a MADE of images {describe_images(shape)} with {levels} levels has {d * p * config.hidden:,} weights "
                 f"in its last layer, more than {MOST_WEIGHTS:,}: choose a smaller {option('size')}, fewer "
                 f"{option('levels')}, head=gaussian"
             )

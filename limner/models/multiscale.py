@@ -22,7 +22,7 @@ from limner.data.levels import dequantize
 from limner.distributions import PixelDistribution
 from limner.errors import LimnerError
 from limner.models.autoregressive import Tractable
-from limner.models.contracts import Numbers, describe_shape
+from limner.models.contracts import Numbers, describe_images
 from limner.models.families import Family
 from limner.models.pixelrnn import RECURRENT, DiagonalBiLSTM, PixelRNN, RowLSTM, RowLSTMConfig
 from limner.models.recipes import DEMO, Recipe
@@ -82,7 +82,7 @@ class MultiScalePixelRNN(Tractable):
         (channels, h, w), f = shape, config.factor
         if f ** (config.scales - 2) >= max(h, w):
             raise LimnerError(
-                f"scales={config.scales}: images of {describe_shape(shape)} are one pixel before they are the "
+                f"scales={config.scales}: images of {describe_images(shape)} are one pixel before they are the "
                 f"smallest (factor={f}); take fewer scales"
             )
         smaller = (channels, -(-h // f), -(-w // f))

@@ -12,8 +12,8 @@ from PIL import Image, UnidentifiedImageError
 
 from limner.config.run_config import RunConfig
 from limner.models import family
-from limner.models.contracts import describe_shape
-from limner.runs import row_of, with_errors
+from limner.models.contracts import describe_images
+from limner.runs import describe_run, with_errors
 
 __all__ = ["describe", "describe_progress", "run_card"]
 
@@ -21,21 +21,23 @@ LARGEST = 480  # px, the longer side of the thumbnails
 
 
 def describe(config: RunConfig) -> str:
-    """``vae on digits, 1×8×8 (C×H×W), 17 levels``."""
+    """``vae on digits, 8×8 (width × height), grey, 17 levels``."""
     data = config.data
-    return f"{config.model} on {Path(data.source).name}, {describe_shape(tuple(data.shape))}, {data.levels} levels"
+    return f"{config.model} on {Path(data.source).name}, {describe_images(data.shape)}, {data.levels} levels"
 
 
 def describe_progress(folder: Path) -> str:
     """``step 2,000, finished``."""
-    row = row_of(folder)
+    row = describe_run(folder)
     return f"step {row.get('step', 0):,}, {row['status']}"
 
 
 def run_card(name: str, folder: Path, config: RunConfig) -> str:
     """HTML of a run: what it is, its figures, its latest samples as an embedded PNG."""
     line = f"<b>{escape(name)}</b>: {escape(describe(config))}, {escape(describe_progress(folder))}"
-    figures = "".join(f"<li>{escape(text)}</li>" for text in _figures(row_of(folder), family(config.model).likelihood))
+    figures = "".join(
+        f"<li>{escape(text)}</li>" for text in _figures(describe_run(folder), family(config.model).likelihood)
+    )
     list_of = f"<ul>{figures}</ul>" if figures else ""
     return f"<div><p>{line}</p>{list_of}{_samples(folder)}</div>"
 

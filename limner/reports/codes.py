@@ -98,4 +98,4 @@ def probe_plot(record: Mapping[str, Any], *, png: bool = False) -> bytes:
     for a in record["accuracies"]:
         point = (a["labels_per_class"], 100 * a["mean"], 100 * a["deviation"])
         series.setdefault(a["method"], []).append(point)
-    return draw.error_bars(series, xlabel="labels of each class", ylabel="test images told right, %", png=png)
+    return draw.error_bars(series, xlabel="labels of each class", ylabel="test images classified right, %", png=png)

@@ -15,16 +15,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from limner import files
 from limner.data.axes import as_channels_first
 from limner.errors import LimnerError
 
-__all__ = ["contact_sheet", "first_columns", "grid", "pairs", "png_bytes", "save_png", "strip"]
+__all__ = ["class_sheet", "contact_sheet", "first_columns", "grid", "pairs", "png_bytes", "save_png", "strip"]
 
 GAP, PAPER = 128, "#808080"  # the same neutral grey: tells black and white images apart from their surroundings
 WIDEST = 1200  # px, the longest side up to which small images are enlarged
 CELL = (48, 128)  # px, the longer side of one enlarged image: at least, at most
+MARGIN = "limner-margin"  # in a sheet's info: the pixels left of its images, where names are
 COMFORTABLE = 640  # px, the longer side of a sheet towards which images grow within CELL
 
 
@@ -35,7 +37,8 @@ def grid(
 
     Args:
         images: uint8 ``(N, C, H, W)``, grey (C = 1) or RGB (C = 3); of an array ``(N, H, W)`` or ``(N, H, W, C)``, too.
-        columns: Images in a row; by default the sheet is about square, rather wider than tall.
+        columns: Images in a row; by default the sheet is about square, rather wider than tall, with as few empty places
+            as can be.
         gap: Neutral pixels between images and around them, counted in image pixels (before scaling); 0
             joins them, as the plane of a two-dimensional latent wants it.
         scale: Enlargement; by default small images grow until they are comfortable to look at.
@@ -51,7 +54,8 @@ def grid(
     pixels = _pixels(images)
     n, h, w, _ = pixels.shape
     if columns is None:
-        columns = min(n, math.ceil(math.sqrt(n * h / w)))
+        square = math.ceil(math.sqrt(n * h / w))
+        columns = _without_holes(n, square, math.ceil(1.6 * square))
     if columns < 1 or gap < 0 or (scale is not None and scale < 1):
         raise LimnerError(f"a grid needs columns >= 1, gap >= 0, scale >= 1: got {columns}, {gap}, {scale}")
     sheet = _sheet(pixels, columns, gap)
@@ -59,15 +63,17 @@ def grid(
 
 
 def first_columns(sheet: Image.Image, size: tuple[int, int], columns: int, *, scale: int) -> Image.Image:
-    """The left part of a sheet that ``grid`` made: its first ``columns`` columns (all, if it has not more).
+    """The left part of a sheet of images: its first ``columns`` columns (all, if it has not more), without names.
 
     Args:
-        sheet: From ``grid`` with a gap of 1, at any scale.
+        sheet: From ``grid`` with a gap of 1 or ``class_sheet``, at any scale; also read from its PNG.
         size: ``(H, W)`` of its images.
         columns: How many to keep.
         scale: Enlargement of the result.
     """
     h, w = size[0] + 1, size[1] + 1
+    names = int(sheet.info.get(MARGIN, 0))  # beside rows
+    sheet = sheet.crop((names, 0, sheet.width, sheet.height))
     for found in range(min(sheet.size) // min(h, w), 0, -1):
         width, rest = divmod(sheet.width, found)
         height, beyond = divmod(sheet.height, found)
@@ -81,8 +87,8 @@ def first_columns(sheet: Image.Image, size: tuple[int, int], columns: int, *, sc
 def pairs(originals: torch.Tensor, *others: torch.Tensor, scale: int | None = None) -> Image.Image:
     """Originals with what was made of them right below: reconstructions, completions, nearest neighbours.
 
-    Rows of up to 10 images alternate between the sets; where the images need more than one band of rows, a wider gap
-    stands between the bands.
+    Rows of up to 10 images, of one length where that can be, alternate between the sets; where the images need more
+    than one band of rows, a wider gap stands between the bands.
 
     Args:
         originals: uint8 ``(N, C, H, W)``.
@@ -97,7 +103,7 @@ def pairs(originals: torch.Tensor, *others: torch.Tensor, scale: int | None = No
         if other.shape != sets[0].shape:
             raise LimnerError(f"images to compare must agree in N, H, W, C: {sets[0].shape} beside {other.shape}")
     n, h, w, _ = sets[0].shape
-    columns = min(n, 10)
+    columns = n if n <= 10 else _without_holes(n, 10, 6)
     bands: list[np.ndarray] = []
     for start in range(0, n, columns):
         rows = [_sheet(pixels[start : start + columns], columns) for pixels in sets]
@@ -146,6 +152,7 @@ def contact_sheet(
     hidden = len(present) - len(names)
     page = Image.new(body.mode, (margin + body.width, body.height + (26 if hidden else 0)), PAPER)
     page.paste(body, (margin, 0))
+    page.info[MARGIN] = str(margin)
     draw = ImageDraw.Draw(page)
     for i, name in enumerate(names):
         middle = scale * (1 + i * (h + 1) + h / 2)
@@ -153,6 +160,32 @@ def contact_sheet(
     if hidden:
         draw.text((margin, body.height + 6), f"and {hidden} more classes", fill="black", font=_font(12))
     return page
+
+
+def class_sheet(
+    images: torch.Tensor, labels: torch.Tensor | None, label_names: Sequence[str] = (), *, columns: int = 16
+) -> Image.Image:
+    """Images class by class, as samples of a conditional model: each class in rows of its own, its name beside them.
+
+    Args:
+        images: uint8 ``(N, C, H, W)``.
+        labels: Class indices int64 ``(N,)``, as many of each class; None makes a plain ``grid``.
+        label_names: As in ``contact_sheet``.
+        columns: Images in a row at most.
+    """
+    if labels is None:
+        return grid(images)
+    order, labels = labels.argsort(stable=True), labels.sort().values
+    present, counts = labels.unique(return_counts=True)
+    most = int(counts.max())
+    wide = most if most <= columns else _without_holes(most, columns, max(1, columns // 3))
+    rows = -(-most // wide)
+    place = torch.cat([torch.arange(int(n)) for n in counts])  # within the class
+    row = torch.repeat_interleave(torch.arange(len(present)), counts) * rows + place // wide
+    names = []
+    for k in present.tolist():
+        names += [label_names[k] if k < len(label_names) else str(k), *[""] * (rows - 1)]
+    return contact_sheet(images.cpu()[order], row, names, columns=wide, rows=len(names))
 
 
 def strip(frames: Sequence[Image.Image], captions: Sequence[str] = (), *, space: int = 12) -> Image.Image:
@@ -188,9 +221,11 @@ def save_png(image: Image.Image, path: str | os.PathLike[str]) -> None:
 
 
 def png_bytes(image: Image.Image) -> bytes:
-    """The image as a PNG file."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    """The image as a PNG file; the width of the names beside its rows is written into it."""
+    buffer, notes = io.BytesIO(), PngInfo()
+    if MARGIN in image.info:
+        notes.add_text(MARGIN, image.info[MARGIN])
+    image.save(buffer, "PNG", pnginfo=notes)
     return buffer.getvalue()
 
 
@@ -199,15 +234,18 @@ def _pixels(images: torch.Tensor | np.ndarray) -> np.ndarray:
     if isinstance(images, np.ndarray) and images.dtype == np.uint8:
         first = images.ndim == 4 and images.shape[1] in (1, 3)  # as tensors are
         images = torch.from_numpy((images if first else as_channels_first(images, "images to show")).copy())
-    if (
-        isinstance(images, np.ndarray)
-        or images.dtype != torch.uint8
-        or images.ndim != 4
-        or images.shape[1] not in (1, 3)
-        or 0 in images.shape
-    ):
-        raise LimnerError(f"images to show must be uint8 (N, 1 or 3, H, W), not {images.dtype} {tuple(images.shape)}")
+    wanted, shape = "images to show must be uint8 (N, 1 or 3, H, W)", tuple(images.shape)
+    if isinstance(images, np.ndarray) or images.dtype != torch.uint8:
+        raise LimnerError(f"{wanted}, not {images.dtype} {shape}")
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        raise LimnerError(f"{wanted}, not of shape {shape}")
     return images.detach().cpu().permute(0, 2, 3, 1).numpy()
+
+
+def _without_holes(n: int, first: int, last: int) -> int:
+    """Columns for ``n`` images, from ``first`` towards ``last``: with the fewest empty places, the first of those."""
+    step = 1 if last >= first else -1
+    return min(range(min(n, first), min(n, last) + step, step), key=lambda columns: -n % columns)
 
 
 def _sheet(pixels: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from limner.errors import counted
 from limner.evaluation import bits_per_dim
 from limner.models import Samples, Scores, with_article
 from limner.reports.html import Block, Cell, Section, Table, Text
@@ -79,7 +80,16 @@ def likelihood_table(rows: Rows) -> Block:
         nats, bits = f"{sign}{e['nats_per_image']:.2f}{error}", f"{sign}{e['bits_per_dim']:.4f}"
         kind = ("lower bound of ln p" if lower else "exact") + over_classes(e)
         cells.append([*_place(run, e), e["n"], nats, bits, kind, samples_of(e) if lower else None])
-    header = ["run", "model", "data", "images", "-ln p, nats an image", "bits/dim", "exact or bound", "samples a bound"]
+    header = [
+        "run",
+        "model",
+        "data",
+        "images",
+        "-ln p, nats an image",
+        "bits/dim",
+        "exact or bound",
+        "importance samples",
+    ]
     notes = [
         "± is one standard error over the images. Lower is better.",
         "≤: the model's true figure is no larger; a bound and an exact figure are compared with that in mind.",
@@ -142,14 +152,21 @@ def validation_note(run: RunView) -> list[Text]:
     if not seen:
         return []
     nats, step = min(seen)
-    n = run.config.recipe.training.validation_images
-    split = f"the first {n:,} images of the validation split" if n else "the validation split"
+    split = _chosen_on(run)
     if figure == "error":
         return [Text(f"Best on {split}: an error of {nats:.4g} an image at step {step:,}; it chose the weights.")]
     bits = bits_per_dim(nats, run.model.dimensions)
     sign = "≤ " if isinstance(run.model, Scores) and run.model.bound == "lower" else ""
     figures = f"{sign}{nats:.2f} nats ({sign}{bits:.4f} bits/dim{' given the class' if run.model.classes else ''})"
     return [Text(f"Best on {split}: {figures} at step {step:,}; it chose the weights.")]
+
+
+def _chosen_on(run: RunView) -> str:
+    """The images that chose the weights, in words."""
+    n, there = run.config.recipe.training.validation_images, len(run.held_out_split)
+    name = "validation" if len(run.data.splits["validation"]) else "training"
+    part = f"the first {n:,} of " if 0 < n < there else "all " if there > 1 else ""
+    return f"{part}{counted(there, f'image of the {name} split', f'images of the {name} split')}"
 
 
 def _table(title: str, columns: Mapping[str, str], rows: Rows, notes: Sequence[str]) -> list[Section]:

@@ -13,15 +13,16 @@ import torch
 from limner import sampling
 from limner.files import write_text
 from limner.models import Samples, family, with_article
-from limner.models.contracts import describe_shape
+from limner.models.contracts import describe_images
 from limner.reports import codes, curves, draw, metrics
-from limner.reports.html import Bitmap, Code, Row, Section, Text, render
+from limner.reports.html import Bitmap, Block, Code, Row, Section, Text, render
 from limner.reports.run_view import SAMPLES, Rows, RunView
 from limner.runs import read_evaluations, with_errors
 
 __all__ = ["README", "REPORT", "write_comparison", "write_run_pages"]
 
 README, REPORT = "README.md", "report.html"
+SAMPLES_OF_CLASSES = 100  # of a conditional model, all classes together
 IN_A_ROW = 12  # images of each model at the top of a comparison
 CARD = {  # the tables of a model card: header and row, by a figure that their measurements have
     "bound": (
@@ -43,7 +44,7 @@ def write_run_pages(run: RunView) -> Path:
     during = curves.over_time(run)
     data = Bitmap(draw.grid(run.held_out), _data_caption(run), "images of the data set")
     sections = [
-        Section("Samples" if isinstance(run.model, Samples) else "Data", [Row([data, *_samples(run)])]),
+        Section("Samples" if isinstance(run.model, Samples) else "Data", _beside_data(run, data)),
         *([Section("Samples during training", during)] if during else []),
         *codes.latent_sections([run]),
         Section("Likelihood", metrics.likelihood(run, evaluations)),
@@ -79,7 +80,7 @@ def write_comparison(path: Path, runs: Rows, *, title: str, introduction: str) -
 
 def _subtitle(run: RunView) -> str:
     n = sum(p.numel() for p in run.model.parameters())
-    shape = describe_shape(tuple(run.config.data.shape))
+    shape = describe_images(run.config.data.shape)
     model, paper = run.config.model, family(run.config.model).paper
     return f"{model} ({paper}), {n:,} parameters, on {run.config.data.source}, {shape}"
 
@@ -90,7 +91,7 @@ def _data_caption(run: RunView) -> str:
 
 def _row(images: torch.Tensor, caption: str) -> Bitmap:
     """A row of images ``(n, C, H, W)``."""
-    return Bitmap(draw.grid(images[:IN_A_ROW].cpu(), columns=IN_A_ROW), caption, caption)
+    return Bitmap(draw.grid(images[:IN_A_ROW].cpu(), columns=min(IN_A_ROW, len(images))), caption, caption)
 
 
 def _sample_rows(views: Sequence[RunView]) -> list[Bitmap]:
@@ -103,14 +104,16 @@ def _sample_rows(views: Sequence[RunView]) -> list[Bitmap]:
     return rows
 
 
-def _samples(run: RunView) -> list[Bitmap]:
+def _beside_data(run: RunView, data: Bitmap) -> list[Block]:
+    """Samples beside the data; those of a conditional model class by class above it, over the whole width."""
     if not isinstance(run.model, Samples):
-        return []
-    labels, columns = sampling.class_rows(run.model, SAMPLES)
+        return [Row([data])]
+    labels, _ = sampling.class_rows(run.model, SAMPLES if not run.model.classes else SAMPLES_OF_CLASSES)
     n = SAMPLES if labels is None else len(labels)
-    images = sampling.sample(run.model, n, generator=torch.Generator().manual_seed(0), labels=labels)
-    caption = f"{run.name}: samples" if labels is None else f"{run.name}: samples, a class a row"
-    return [Bitmap(draw.grid(images.cpu(), columns=columns), caption, f"images drawn by {run.name}")]
+    images = sampling.sample(run.model, n, generator=torch.Generator().manual_seed(0), labels=labels).cpu()
+    caption = f"{run.name}: samples" if labels is None else f"{run.name}: samples, class by class"
+    sheet = Bitmap(draw.class_sheet(images, labels, run.data.label_names), caption, f"images drawn by {run.name}")
+    return [Row([data, sheet])] if labels is None else [sheet, data]
 
 
 def _model_card(run: RunView, evaluations: Sequence[Mapping[str, Any]]) -> str:

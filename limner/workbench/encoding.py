@@ -10,6 +10,7 @@ import torch
 from limner import sampling
 from limner.data import OneImage
 from limner.evaluation import Codes, encode_split, psnr, squared_error
+from limner.workbench.classes import ClassLabel
 from limner.workbench.run import Run
 
 __all__ = ["Mapped", "Reconstructions", "held_out_codes", "latent_map", "reconstruct"]
@@ -36,7 +37,7 @@ class Reconstructions:
     """Of each, mean squared error of intensities in [0, 1], and the same as PSNR in dB."""
 
 
-def reconstruct(run: Run, chosen: Sequence[OneImage], *, label: int | None = None) -> Reconstructions:
+def reconstruct(run: Run, chosen: Sequence[OneImage], *, label: ClassLabel | None = None) -> Reconstructions:
     """Anybody's images encoded and decoded, with the error.
 
     They are image files, which are brought to the model's size as its data was; ``test:7``; or an array.

@@ -29,9 +29,7 @@ Mask = str | os.PathLike[str] | np.ndarray | torch.Tensor
 SPLITS = ("train", "validation", "test")
 
 
-def images_of(
-    images: Images | OneImage, model: Model, data: Callable[[], ImageSet], fit: FitMode | None = None
-) -> torch.Tensor:
+def images_of(images: Images | OneImage, model: Model, data: Callable[[], ImageSet], fit: FitMode) -> torch.Tensor:
     """Images of the size, channels and levels of a model, uint8 ``(B, C, H, W)``: one as ``image_of``, or several.
 
     Raises:
@@ -54,14 +52,14 @@ def images_of(
     return torch.stack(found)
 
 
-def image_of(image: OneImage, model: Model, data: Callable[[], ImageSet], fit: FitMode | None = None) -> torch.Tensor:
+def image_of(image: OneImage, model: Model, data: Callable[[], ImageSet], fit: FitMode) -> torch.Tensor:
     """An image of the size, channels and levels of a model, uint8 ``(C, H, W)``.
 
     ``image`` is a file, an image of Pillow's, an array; or ``test:7``: a split of the run's ``data``, which is then
     loaded, and a number from 0. ``fit`` says how a file of another size is brought to the model's.
 
     Raises:
-        LimnerError: The file cannot be read, or has another size and ``fit`` is None; there is no such image.
+        LimnerError: The file cannot be read; there is no such image.
     """
     if isinstance(image, np.ndarray | torch.Tensor):
         pixels = pixels_of(image, model)
@@ -127,10 +125,12 @@ def place_of(image: str | os.PathLike[str], data: Callable[[], ImageSet]) -> tup
     return split, int(number)
 
 
-def missing_part(mask: Mask, size: tuple[int, int]) -> torch.Tensor:
+def missing_part(mask: Mask, size: tuple[int, int], fit: FitMode = "crop") -> torch.Tensor:
     """Where an image of ``size`` ``(H, W)`` is to be completed, bool ``(H, W)``.
 
     ``mask`` is one of ``MASKS``, or bool ``(H, W)``, which is taken as it is.
+
+    A file of another size is brought to this one as ``fit`` says, like an image.
 
     Raises:
         LimnerError: It is none of these, does not fit, or nothing is missing.
@@ -148,7 +148,7 @@ def missing_part(mask: Mask, size: tuple[int, int]) -> torch.Tensor:
         y0, x0, y1, x1 = _box(text, size)
         missing[y0:y1, x0:x1] = True
     elif Path(text).suffix or Path(text).is_file():
-        missing = torch.from_numpy(np.array(_read(text, size).convert("L"))) >= 128
+        missing = torch.from_numpy(np.array(_read(text, size, fit).convert("L"))) >= 128
     else:
         raise LimnerError(f"mask {text!r}: say what is missing, {MASKS}")
     if not missing.any():
@@ -168,7 +168,7 @@ def _box(text: str, size: tuple[int, int]) -> tuple[int, int, int, int]:
     )
 
 
-def _read(path: str | os.PathLike[str] | Image.Image, size: tuple[int, int], fit: FitMode | None = None) -> Image.Image:
+def _read(path: str | os.PathLike[str] | Image.Image, size: tuple[int, int], fit: FitMode) -> Image.Image:
     """The image in a file at ``size`` ``(H, W)``, mode L or RGB."""
     try:
         with nullcontext(path) if isinstance(path, Image.Image) else open(path, "rb") as stream, quiet():
@@ -177,12 +177,4 @@ def _read(path: str | os.PathLike[str] | Image.Image, size: tuple[int, int], fit
         name = "this image" if isinstance(path, Image.Image) else path
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise LimnerError(f"cannot read {name}: {reason}") from error
-    if fit is not None:
-        return fit_image(image, size, fit)
-    if image.size != size[::-1]:
-        name = "this image" if isinstance(path, Image.Image) else path
-        raise LimnerError(
-            f"{name} is {image.width}×{image.height}, the model's images are {size[1]}×{size[0]} "
-            "(width × height): scale or crop it first"
-        )
-    return image
+    return fit_image(image, size, fit)

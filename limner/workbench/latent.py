@@ -12,6 +12,7 @@ from limner.data import OneImage
 from limner.errors import LimnerError, option
 from limner.evaluation import Codes
 from limner.models import Latents, Reconstructs, with_article
+from limner.workbench.classes import ClassLabel
 from limner.workbench.encoding import (
     Mapped,
     Reconstructions,
@@ -42,7 +43,13 @@ DRAWN = 2000  # latents of the prior by which its spread is known
 
 
 def interpolate(
-    run: Run, ends: Sequence[OneImage] = (), *, rows: int = 8, steps: int = 10, label: int | None = None, seed: int = 0
+    run: Run,
+    ends: Sequence[OneImage] = (),
+    *,
+    rows: int = 8,
+    steps: int = 10,
+    label: ClassLabel | None = None,
+    seed: int = 0,
 ) -> torch.Tensor:
     """Walks between two latents, uint8 ``(rows · steps, C, H, W)``, a walk a row; see ``limner.sampling.interpolate``.
 
@@ -58,12 +65,11 @@ def interpolate(
     Raises:
         LimnerError: The model has no latents, or cannot encode the ends.
     """
-    model = run.decoder()
-    run.check_label(label)
+    model, y = run.decoder(), run.class_of(label)
     if ends:
         if len(ends) != 2:
             raise LimnerError(f"interpolate goes between 2 images, not {len(ends)}: give two, or none to draw both")
-        return run.interpolate(ends[0], ends[1], steps=steps, label=label)
+        return run.interpolate(ends[0], ends[1], steps=steps, label=y)
     if not isinstance(model, Latents):
         raise LimnerError(
             f"{with_article(run.config.model)} has no prior to draw from: name two images, as in test:0 test:1"
@@ -71,7 +77,7 @@ def interpolate(
     z = model.latents(2 * rows, generator=torch.Generator().manual_seed(seed)).view(rows, 2, -1)
     classes = run.model.classes
     walks = [
-        sampling.interpolate(model, z[i, 0], z[i, 1], steps, i % classes if label is None and classes else label)
+        sampling.interpolate(model, z[i, 0], z[i, 1], steps, i % classes if y is None and classes else y)
         for i in range(rows)
     ]
     return torch.cat(walks)
@@ -100,7 +106,7 @@ def traversal(
     *,
     most: int = 64,
     steps: int = 10,
-    label: int | None = None,
+    label: ClassLabel | None = None,
     seed: int = 0,
     quiet: bool | None = None,
 ) -> Traversal:
@@ -121,8 +127,7 @@ def traversal(
     Raises:
         LimnerError: The model has no latents, or cannot encode the image; there are fewer than two steps.
     """
-    model = run.decoder()
-    run.check_label(label)
+    model, y = run.decoder(), run.class_of(label)
     if steps < 2:
         raise LimnerError(f"a traversal has 2 steps or more, not {steps}")
     held: Codes | None = None
@@ -135,19 +140,19 @@ def traversal(
         base = spread[0]
     deviation, mean = torch.std_mean(spread, 0)
     if image is not None:
-        _, (base,), labels = run.encoded([image], label)
-        label = None if labels is None else int(labels[0])
-    elif label is None and run.model.classes:
-        label = 0
+        _, (base,), labels = run.encoded([image], y)
+        y = None if labels is None else int(labels[0])
+    elif y is None and run.model.classes:
+        y = 0
     activity = held.codes.var(0) if held else None
     order = torch.arange(len(base)) if activity is None else activity.argsort(descending=True, stable=True)
     chosen = order[:most]
     values = mean[chosen, None] + deviation[chosen, None] * torch.linspace(-REACH, REACH, steps)
-    images = sampling.traversal(model, base, values, chosen, label)
+    images = sampling.traversal(model, base, values, chosen, y)
     return Traversal(images, chosen, None if activity is None else activity[chosen], held)
 
 
-def manifold(run: Run, side: int = 20, *, label: int | None = None) -> torch.Tensor:
+def manifold(run: Run, side: int = 20, *, label: ClassLabel | None = None) -> torch.Tensor:
     """The plane of a two-dimensional latent space, uint8 ``(side², C, H, W)``; see ``limner.sampling.manifold``.
 
     A conditional model has a plane for each class, of which ``label`` chooses one.
@@ -161,12 +166,12 @@ def manifold(run: Run, side: int = 20, *, label: int | None = None) -> torch.Ten
             f"{with_article(run.config.model)} has no prior, so no cells of equal mass; its codes: limner latent "
             f"{run.name} map"
         )
-    run.check_label(label)
-    if run.model.classes and label is None:
+    y = run.class_of(label)
+    if run.model.classes and y is None:
         raise LimnerError(
             f"run {run.name!r} has a plane for each of its {run.model.classes} classes: choose with {option('label')}"
         )
-    return sampling.manifold(model, side, label)
+    return sampling.manifold(model, side, y)
 
 
 def analogy(

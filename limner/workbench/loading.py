@@ -1,29 +1,15 @@
-"""Where images come from, and where models are: what runs and trainings share."""
+"""Where images come from."""
 
 from __future__ import annotations
 
 import os
-
-import torch
 
 from limner import display
 from limner.config.run_config import Source
 from limner.data import ImageSet, from_arrays, load
 from limner.data.options import FitMode
 
-__all__ = ["device", "load_data"]
-
-
-def device() -> torch.device:
-    """Where a run's model is: on the GPU if there is one.
-
-    float32 means float32 there, too: cuDNN's convolutions would else be of 10 bits (TF32), and a likelihood depend on
-    how many images are measured together. Where fewer bits are faster in training, ``precision=auto`` finds bf16. And
-    its gradients are summed in the same order each time, so that a resumed run ends as one that was never stopped.
-    """
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+__all__ = ["load_data"]
 
 
 def load_data(

@@ -10,6 +10,7 @@ import torch
 from limner.data import ImageSet, Split
 from limner.data.neighbours import nearest
 from limner.training.doctor import Nearness, memorisation, nearness
+from limner.workbench.classes import ClassLabel
 from limner.workbench.run import Run
 
 __all__ = ["Neighbours", "compare_with_held_out", "known", "neighbours"]
@@ -52,7 +53,7 @@ def neighbours(
     k: int = 3,
     *,
     features: torch.nn.Module | None = None,
-    label: int | None = None,
+    label: ClassLabel | None = None,
     seed: int = 0,
     quiet: bool | None = None,
 ) -> Neighbours:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from collections.abc import Sequence
@@ -9,13 +10,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from limner import display
 from limner.errors import LimnerError, option
 from limner.evaluation import measure_probe
 from limner.evaluation.probe import METHODS, Method
-from limner.files import check_place, write_bytes
+from limner.files import check_place
 from limner.reports.codes import probe_plot
-from limner.workbench.run import Run, load_data
+from limner.reports.draw import check_image_name, save_image
+from limner.workbench.loading import load_data
+from limner.workbench.run import Run
 
 __all__ = ["LABELS_PER_CLASS", "probe"]
 
@@ -36,7 +41,7 @@ def probe(
 ) -> tuple[Path, dict[str, Any]]:
     """Classifiers from few labels: from the run's encoder, from new weights, from pixels; see ``evaluation.probe``.
 
-    Labelled images are from the training split, those to tell from another. The report is written anew.
+    Labelled images are from the training split, those to classify from another. The report is written anew.
 
     Args:
         run: Whose features are probed.
@@ -44,9 +49,9 @@ def probe(
         labels_per_class: Labelled images of each class; by default those of 1, 10, 100, 1,000 that there are.
         seeds: Experiments of each kind.
         methods: Which of ``evaluation.probe.METHODS``; by default all.
-        split: Whose images are told: ``test``, or ``validation`` where something is still to be chosen.
+        split: The images to classify: ``test``, or ``validation`` where something is still to be chosen.
         limit: Only the first so many of them.
-        out: The plot, a PNG; by default ``probe.png`` in the run folder.
+        out: The plot, .png, .jpg or .webp; by default ``probe.png`` in the run folder.
         quiet: No progress; by default none unless a person watches.
 
     Returns:
@@ -59,8 +64,9 @@ def probe(
             such split.
     """
     if split == "train":
-        raise LimnerError("the training split has the labelled images: tell those of test or validation")
+        raise LimnerError("the training split has the labelled images: classify those of test or validation")
     path = Path(out) if out is not None else run.folder / "probe.png"
+    check_image_name(path)
     check_place(path)
     keep = run.can_record()
     config, model = run.config, run.model
@@ -103,7 +109,8 @@ def probe(
         seconds=time.perf_counter() - start,
         accuracies=[asdict(a) | {"mean": a.mean, "deviation": a.deviation} for a in found],
     )
-    write_bytes(path, probe_plot(record, png=True))
+    with Image.open(io.BytesIO(probe_plot(record, png=True))) as plot:
+        save_image(plot, path)
     if keep:
         run.report()
     return path, record

@@ -19,7 +19,7 @@ from limner.evaluation import EvaluationOptions
 from limner.files import can_write
 from limner.models import Model, Samples, families, with_article
 from limner.models.autoregressive import Autoregressive
-from limner.models.contracts import describe_shape
+from limner.models.contracts import describe_images
 from limner.reports.card import describe, describe_progress, run_card
 from limner.reports.pages import write_run_pages
 from limner.reports.run_view import RunView
@@ -27,8 +27,10 @@ from limner.runs import EVALUATIONS, find_run, record_evaluation
 from limner.training.checkpoints import MODEL, load_model, read_header
 from limner.training.loop import Outcome
 from limner.training.memory import check_fits
+from limner.workbench.classes import ClassLabel
+from limner.workbench.device import device
 from limner.workbench.inputs import Mask, image_of, missing_part
-from limner.workbench.loading import device, load_data
+from limner.workbench.loading import load_data
 from limner.workbench.measuring import FEATURES, measured
 from limner.workbench.trained import TrainedModel
 
@@ -97,11 +99,12 @@ class Run(TrainedModel):
         return run_card(self.name, self.folder, self.config)
 
     def sample(
-        self, n: int = 64, *, label: int | None = None, seed: int = 0, quiet: bool | None = None
+        self, n: int = 64, *, label: ClassLabel | torch.Tensor | None = None, seed: int = 0, quiet: bool | None = None
     ) -> torch.Tensor:
         """``n`` new images, uint8 ``(n, C, H, W)``; the same for the same seed.
 
-        Of a conditional model they are of class ``label``; by default each one's class is drawn, all alike probable.
+        Of a conditional model they are of class ``label``, a name or a number (or int64 ``(n,)``, one each); by
+        default each one's class is drawn, all alike probable.
 
         Raises:
             LimnerError: The model does not sample, has no such class, or ``n`` is not positive.
@@ -110,8 +113,9 @@ class Run(TrainedModel):
             raise LimnerError(f"the number of samples must be 1 or more, not {n}")
         if not isinstance(self.model, Samples):
             raise LimnerError(f"{with_article(self.config.model)} does not draw samples")
-        self.check_label(label)
-        labels = None if label is None else torch.full((n,), label)
+        labels = label if isinstance(label, torch.Tensor) else None
+        if not isinstance(label, torch.Tensor) and (y := self.class_of(label)) is not None:
+            labels = torch.full((n,), y)
         generator = torch.Generator().manual_seed(seed)
         batch = 256
         with display.bar("sampling rows", quiet) as update:
@@ -133,21 +137,21 @@ class Run(TrainedModel):
         *,
         particles: int = 512,
         gibbs: int = 0,
-        label: int | None = None,
+        label: ClassLabel | None = None,
         seed: int = 0,
         quiet: bool | None = None,
     ) -> sampling.Completions:
         """``n`` draws of the missing part of an image, given the rest; see ``limner.sampling.complete``.
 
         Args:
-            image: An image file, ``test:7`` of the run's data, an image of Pillow's, or an array ``(C, H, W)`` or
-                ``(H, W, C)``, uint8 or floats in 0..1.
+            image: An image file or one of Pillow's, brought to the model's size as its data was; ``test:7``; or an
+                array ``(C, H, W)`` or ``(H, W, C)``, uint8 or floats in 0..1.
             mask: The missing part: ``bottom-half`` and the like, ``box=y0,x0,y1,x1``, an image file (white = missing),
                 or bool ``(H, W)``, True = missing.
             n: How many.
             particles: Of sequential Monte Carlo, where the mask is no raster suffix.
             gibbs: Passes over the missing values afterwards.
-            label: The image's class, of a conditional model; by default inferred.
+            label: The image's class by name or number, of a conditional model; by default inferred.
             seed: Of the random numbers.
             quiet: No progress; by default none unless a person watches.
 
@@ -157,10 +161,11 @@ class Run(TrainedModel):
         if not isinstance(self.model, Autoregressive):
             able = ", ".join(f.name for f in families().values() if issubclass(f.model, Autoregressive))
             raise LimnerError(
-                f"{with_article(self.config.model)} has no p(missing | given) row by row to complete with: {able} do"
+                f"{with_article(self.config.model)} cannot complete images: that takes an autoregressive model ({able})"
             )
-        pixels = image_of(image, self.model, self.data)
-        missing = missing_part(mask, self.model.shape[1:])
+        fit = self.config.data.fit
+        pixels = image_of(image, self.model, self.data, fit)
+        missing = missing_part(mask, self.model.shape[1:], fit)
         with display.stages(quiet) as progress:
             return sampling.complete(
                 self.model,
@@ -169,7 +174,7 @@ class Run(TrainedModel):
                 n,
                 particles=particles,
                 gibbs=gibbs,
-                label=label,
+                label=self.class_of(label),
                 generator=torch.Generator().manual_seed(seed),
                 on_row=lambda row, images: progress("completing rows", row + 1, self.model.shape[1]),
                 on_gibbs=lambda done, total: progress("Gibbs passes", done, total),
@@ -247,8 +252,8 @@ class Run(TrainedModel):
         ours = self.config.data
         if (images.shape, images.levels) != (tuple(ours.shape), ours.levels):
             raise LimnerError(
-                f"run {self.name!r} was trained on images of {describe_shape(ours.shape)} with {ours.levels} levels; "
-                f"{images.source} has {describe_shape(images.shape)} with {images.levels}: no likelihood in common"
+                f"run {self.name!r} was trained on images of {describe_images(ours.shape)}, {ours.levels} levels; "
+                f"{images.source} has {describe_images(images.shape)}, {images.levels} levels: give images like its own"
             )
         return images
 

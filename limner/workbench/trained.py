@@ -15,12 +15,13 @@ from limner.data import Images, ImageSet, OneImage
 from limner.errors import LimnerError, option
 from limner.models import Latents, Model, Reconstructs, Scores, with_article
 from limner.models.bounded import Bounded
+from limner.workbench.classes import ClassLabel, class_of
 from limner.workbench.inputs import classes_of, images_of
 
 __all__ = ["Labels", "TrainedModel"]
 
-Labels = int | Sequence[int] | np.ndarray | Tensor
-"""The class of all images, or one for each."""
+Labels = ClassLabel | Sequence[ClassLabel] | np.ndarray | Tensor
+"""The class of all images by name or number, or one for each."""
 
 BATCH = 250  # images that are scored together
 
@@ -103,7 +104,7 @@ class TrainedModel(ABC):
         b: OneImage | None = None,
         *,
         steps: int = 10,
-        label: int | None = None,
+        label: ClassLabel | None = None,
         seed: int = 0,
     ) -> Tensor:
         """Images on the way from one image to another through their codes, uint8 ``(steps, C, H, W)``, ends included.
@@ -118,10 +119,9 @@ class TrainedModel(ABC):
         Raises:
             LimnerError: The model has no latents or cannot encode, or the images are of two classes.
         """
-        self.check_label(label)
-        model = self.decoder()
+        model, y = self.decoder(), self.class_of(label)
         if a is not None and b is not None:
-            _, (start, end), labels = self.encoded([a, b], label)
+            _, (start, end), labels = self.encoded([a, b], y)
             one = None if labels is None else labels.tolist()
             if one and one[0] != one[1]:
                 which = f"say with {option('label')} which to walk in"
@@ -132,7 +132,7 @@ class TrainedModel(ABC):
         if not isinstance(model, Latents):
             raise LimnerError(f"{with_article(self.config.model)} has no prior to draw from: give two images")
         start, end = model.latents(2, generator=torch.Generator().manual_seed(seed))
-        return sampling.interpolate(model, start, end, steps, label or 0 if self.model.classes else None)
+        return sampling.interpolate(model, start, end, steps, (y or 0) if self.model.classes else None)
 
     def encoded(self, images: Images | OneImage, label: Labels | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Images uint8 ``(B, C, H, W)``, their codes ``(B, D)``, and the classes that a conditional model was given.
@@ -172,12 +172,14 @@ class TrainedModel(ABC):
             raise LimnerError(f"{with_article(self.config.model)} has no latents to decode: a vae or a gan has")
         return model
 
-    def check_label(self, label: int | None) -> None:
-        """Refuse a ``label`` that is given and no class of the model."""
-        if label is not None and not 0 <= label < self.model.classes:
-            without = f"none: it was trained without {option('conditional', True)}"
-            known = f"0 to {k - 1}" if (k := self.model.classes) else without
-            raise LimnerError(f"label {label}: the classes of run {self.name!r} are {known}")
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the classes of the run's data; of a run that did not write them down the data is read."""
+        return self.config.data.label_names or self.data().label_names
+
+    def class_of(self, label: ClassLabel | None) -> int | None:
+        """The class that ``label``, its name or number, means; refused in one line where there is none such."""
+        return class_of(label, self.name, self.model.classes, lambda: self.label_names)
 
     def _pixels(self, images: Images | OneImage) -> Tensor:
         return images_of(images, self.model, self.data, self.config.data.fit)
@@ -186,10 +188,9 @@ class TrainedModel(ABC):
         """One class an image, int64 ``(n,)``."""
         if label is None:
             return None
-        labels = torch.as_tensor(label)
-        labels = labels.expand(n).clone() if labels.dim() == 0 else labels
-        if labels.is_floating_point() or labels.shape != (n,):
-            raise LimnerError(f"label must be a class, or one for each of {n} images, not {tuple(labels.shape)}")
-        for one in labels.unique().tolist():
-            self.check_label(one)
-        return labels.long()
+        if isinstance(label, int | str):
+            return torch.full((n,), self.class_of(label) or 0)
+        labels = [self.class_of(one) for one in np.asarray(label).tolist()]
+        if len(labels) != n:
+            raise LimnerError(f"label must be a class, or one for each of {n} images, not {len(labels)}")
+        return torch.tensor(labels)

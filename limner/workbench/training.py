@@ -39,9 +39,11 @@ from limner.training.objectives import Objective, SingleLoss
 from limner.training.precision import FABRIC_PRECISION, choose_precision
 from limner.training.state import read_numbers
 from limner.workbench import latent
-from limner.workbench.loading import device, load_data
+from limner.workbench.device import device
+from limner.workbench.loading import load_data
 from limner.workbench.measuring import FEATURES
 from limner.workbench.run import Run
+from limner.workbench.starting import begin_again, network_of, source_of, take_over
 
 __all__ = ["resume", "train"]
 
@@ -60,6 +62,7 @@ def train(
     conditional: bool = False,
     settings: Settings = (),
     recipe: Recipe | str = "default",
+    start_from: str | os.PathLike[str] | None = None,
     quiet: bool | None = None,
 ) -> Run:
     """Train a model in a new run folder and write its report.
@@ -78,6 +81,8 @@ def train(
         conditional: Learn p(x|y) with the data's labels y.
         settings: Changes to the recipe: a mapping as in ``{"blocks": 3}``, or texts ``key=value``.
         recipe: One of the model's recipes by name, or one of your own.
+        start_from: A run of the same family, whose weights are taken over where they fit, and whose network, size and
+            levels stand where nothing else is given; see docs/runs.md.
         quiet: No progress; by default none unless a person watches.
 
     Raises:
@@ -86,6 +91,8 @@ def train(
 
     def complete(shape: tuple[int, int, int], classes: int) -> Recipe:
         chosen = family(model).recipe(recipe, shape) if isinstance(recipe, str) else recipe
+        if source is not None and recipe == "default":
+            chosen = replace(chosen, network=network_of(source))
         if conditional and not isinstance(chosen.network, ConditionalConfig):
             able = ", ".join(f.name for f in families().values() if f.conditional)
             raise LimnerError(
@@ -94,6 +101,9 @@ def train(
         given = {"classes": classes} if conditional else {}
         return with_settings(_of_length(chosen, minutes, epochs), values_of(settings) | given, model)
 
+    source = None if start_from is None else source_of(start_from, model)
+    if source is not None:
+        size, levels = size or source.config.data.shape[1:], levels or source.config.data.levels
     complete((1, 28, 28), 1)  # bad settings and names are said before a large set is read
     parent = Path(runs or runs_folder())
     check_name(name, parent)
@@ -106,6 +116,8 @@ def train(
     _check_classes(config, images)
     check_fits(config.build)
     built = config.build()
+    if source is not None:
+        config = replace(config, start=take_over(source, built, config, quiet))
     config = _of_precision(config, built, images.split("train"))
     short = "".join(c if c.isalnum() else "-" for c in Path(images.source).stem)[:50] or "data"
     folder = new_run(name, f"{config.model}-{short}", parent)
@@ -174,6 +186,8 @@ def _resume(
         _check_unfinished(opened, before.training, Batches(images, recipe.training.batch_size, 0).steps_per_epoch)
     check_fits(opened.config.build)
     model = opened.config.build()
+    if not (started and read_header(folder / STATE).get("step")):
+        begin_again(opened, model, quiet)
     opened.config = _of_precision(opened.config, model, images)
     unchanged = opened.config.recipe == before
     begun = (lambda: None) if unchanged else (lambda: opened.config.write(folder))
@@ -263,15 +277,15 @@ def _train(
 
     def evaluated(step: int, averaged: Model) -> None:
         if n and isinstance(averaged, Samples):
-            labels, columns = sampling.class_rows(averaged, n)
+            labels, _ = sampling.class_rows(averaged, n)
             count, generator = n if labels is None else len(labels), torch.Generator().manual_seed(config.seed)
             images = sampling.sample(averaged, count, generator=generator, labels=labels)
-            draw.save_png(draw.grid(images.cpu(), columns=columns), samples / f"{step:06d}.png")
+            draw.save_png(draw.class_sheet(images.cpu(), labels, data.label_names), samples / f"{step:06d}.png")
         if objective.doctor and isinstance(averaged, Samples) and (compare := compare_with_held_out()):
             drawn = averaged.sample(200, generator=torch.Generator().manual_seed(config.seed))
             objective.doctor.compare(compare(drawn.cpu()))
 
-    with display.training(run.name, model.dimensions, bound, quiet, model.loss_note) as show:
+    with display.training(run.name, model.dimensions, bound, quiet, model.loss_note, samples) as show:
         hooks = Hooks(begun, show, evaluated)
         run.outcome = run_loop(objective, data.split("train"), validation, run.folder, resume=resume, hooks=hooks)
     run.__dict__.pop("model", None)  # the best weights may be new

@@ -112,7 +112,7 @@ def test_colour_decision(write_images):
     Image.fromarray(np.full((6, 8, 3), (9, 9, 8), np.uint8)).save(folder / "red.png")
     images = load(folder)
     assert images.shape == (3, 6, 8)
-    assert "1 of 7 images are in colour: all are read as RGB" in images.notes
+    assert "1 of 7 images is in colour: all are read as RGB" in images.notes
     assert torch.equal(everything(images)["grey.png"], torch.full((3, 6, 8), 9, dtype=torch.uint8))
 
 
