@@ -194,7 +194,9 @@ def test_settings_are_a_mapping_or_texts():
 
 def test_a_run_shows_itself(own, run, trained):
     text = repr(run("vae"))
-    assert re.fullmatch(r"Run\('vae': vae on digits, 8×8 \(width × height\), grey, 17 levels, step \d+, finished\)", text)
+    assert re.fullmatch(
+        r"Run\('vae': vae on digits, 8×8 \(width × height\), grey, 17 levels, step \d+, finished\)", text
+    )
     html = run("vae")._repr_html_()
     assert "validation: −ln p ≤ " in html
     (png,) = re.findall(r'src="data:image/png;base64,([^"]+)"', html)
