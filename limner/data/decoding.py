@@ -38,7 +38,7 @@ FAILURES = (*DAMAGE, *BOMBS, AssertionError, AttributeError, ImportError)
 STRIP = 1 << 22  # pixels converted at once
 WORKING = 12  # bytes a pixel that decoding takes
 _turnstile = Turnstile(3 << 28)
-if os.environ.get("PILLOW_BLOCK_SIZE") is None and hasattr(Image.core, "set_block_size"):
+if "PILLOW_BLOCK_SIZE" not in os.environ:
     # Blocks so large go back to the system at once; Pillow's own, of 16 MB, glibc keeps for the thread that had them.
     Image.core.set_block_size(1 << 26)
 
