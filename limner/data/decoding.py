@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,9 @@ FAILURES = (*DAMAGE, *BOMBS, AssertionError, AttributeError, ImportError)
 STRIP = 1 << 22  # pixels converted at once
 WORKING = 12  # bytes a pixel that decoding takes
 _turnstile = Turnstile(3 << 28)
+if os.environ.get("PILLOW_BLOCK_SIZE") is None and hasattr(Image.core, "set_block_size"):
+    # Blocks so large go back to the system at once; Pillow's own, of 16 MB, glibc keeps for the thread that had them.
+    Image.core.set_block_size(1 << 26)
 
 IMAGE_WIDTH, IMAGE_LENGTH, ORIENTATION = 0x0100, 0x0101, 0x0112  # tags of TIFF and EXIF
 UPRIGHT = {
@@ -82,12 +86,13 @@ def decoded(stream: BinaryIO) -> Iterator[Decoded]:
     with _opened(stream) as image:
         animated = _is_animated(image)
         image.load()
-        deep = None
-        if image.mode.startswith("I"):
-            values = array_of(image)
-            deep = int(values.min()), int(values.max())
+        deep = _extent(image) if image.mode.startswith("I") else None
         turn = UPRIGHT.get(_orientation(image))  # Pillow has turned TIFF itself by now, and dropped the tag
-        flat, see_through = _to_8_bits(image if turn is None else image.transpose(turn))
+        upright = image if turn is None else image.transpose(turn)
+        flat, see_through = _to_8_bits(upright)
+        for whole in (image, upright):
+            if whole is not flat:
+                whole.close()  # as large again
         yield Decoded(_without_false_colour(flat), see_through, deep, animated)
 
 
@@ -151,6 +156,12 @@ def _opened(stream: BinaryIO) -> Iterator[Image.Image]:
 def _formats() -> tuple[str, ...]:
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)  # a build of Pillow may lack some
+
+
+def _extent(image: Image.Image) -> tuple[int, int]:
+    """The smallest and the largest of its values."""
+    found = [(int(part.min()), int(part.max())) for part in (np.asarray(strip) for _, strip in _strips(image))]
+    return min(low for low, _ in found), max(high for _, high in found)
 
 
 def _is_animated(image: Image.Image) -> bool:

@@ -255,6 +255,7 @@ class _Run:
             "budget": self.budget,
             "threads": torch.get_num_threads(),
             "finished": self._finished(),
+            "skipped": self.objective.skipped,
         }
         self.objective.check_weights(self.step)
         save_state(self.folder, self.objective.state(), numbers)
@@ -271,7 +272,7 @@ class _Run:
             self.validated = numbers.validation
             if self.validated is not None and self.objective.metric is not None:
                 self.validated[self.objective.metric]  # or it is none of this model
-            self.log = dict(numbers.log)
+            self.log, self.objective.skipped = dict(numbers.log), numbers.skipped
             if self.objective.doctor:
                 self.objective.doctor.restore(asdict(numbers.doctor))  # type: ignore[arg-type]  # None is refused
             if self.budget and numbers.budget == self.budget:

@@ -49,8 +49,8 @@ class _AllOnes(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def check_fits(build: Callable[[], object]) -> None:
-    """Refuse a model that this machine cannot train, before anything is allocated for it.
+def check_fits(build: Callable[[], object], weights: Path | None = None) -> None:
+    """Refuse a model that this machine cannot train, or that file of ``weights`` cannot fill, before it is allocated.
 
     ``build`` makes the model, here on torch's meta device, where tensors have a shape and no memory. It is left as soon
     as its parameters are too many, so that this takes some seconds at most. A model that cannot be made there, as
@@ -58,9 +58,10 @@ def check_fits(build: Callable[[], object]) -> None:
 
     Raises:
         LimnerError: Weights, gradients, the optimizer's moments and the average need more than the machine's memory,
-            or there are more than ``MOST_TENSORS`` parameter tensors.
+            there are more than ``MOST_TENSORS`` parameter tensors, or more parameters than the file has room for.
     """
     room, thread = _machine_memory(), threading.get_ident()
+    stored = math.inf if weights is None else weights.stat().st_size / 4
     found: dict[int, Tensor] = {}  # kept, so that no id comes twice
     parameters = 0
 
@@ -71,6 +72,8 @@ def check_fits(build: Callable[[], object]) -> None:
         found[id(parameter)] = parameter
         parameters += parameter.numel()
         smaller = "choose a smaller network, with --set (limner models MODEL explains its sizes)"
+        if parameters > stored:
+            raise LimnerError(f"{weights} does not fit this model: config.toml asks for a larger network than it holds")
         if parameters * BYTES > room:
             raise LimnerError(
                 f"this network has {parameters:,} parameters or more, and training needs "

@@ -30,6 +30,17 @@ class DoctorState:
     window: list[dict[str, float]]
     standing: list[Diagnosis]
 
+    def __post_init__(self) -> None:
+        needed = {"discriminator", "accuracy", "real_logit", "fake_logit"}
+        generator = {"generator", "generator_gradient_norm", "sample_diversity"}
+        summed = {"step", "accuracy_deviation", "loss_deviation"}
+        whole = all(
+            needed <= row.keys() and (generator <= row.keys() or not generator & row.keys())
+            for row in (*self.steps, *self.window)
+        )
+        if not whole or not all(summed <= row.keys() for row in self.window):
+            raise ValueError("the doctor lacks metrics of a step")
+
 
 @dataclass(frozen=True)
 class Numbers:
@@ -46,6 +57,7 @@ class Numbers:
     threads: Annotated[int, Meta(ge=1, le=1024)]
     doctor: DoctorState | None = None
     finished: bool = False
+    skipped: _Count = 0
 
 
 def read_numbers(header: Mapping[str, Any], path: Path) -> Numbers:

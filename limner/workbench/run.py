@@ -24,8 +24,9 @@ from limner.models.contracts import describe_images
 from limner.reports.pages import write_run_pages
 from limner.reports.run_view import RunView
 from limner.runs import EVALUATIONS, find_run, record_evaluation
-from limner.training.checkpoints import MODEL, load_model
+from limner.training.checkpoints import MODEL, load_model, read_header
 from limner.training.loop import Outcome
+from limner.training.memory import check_fits
 from limner.workbench.classes import ClassLabel, class_of
 from limner.workbench.device import device
 from limner.workbench.inputs import image_of, missing_part
@@ -66,6 +67,8 @@ class Run:
                 f"run {self.name!r} has no weights yet: it ended before its first evaluation; "
                 f"go on with `limner resume {self.name}`"
             )
+        read_header(self.folder / MODEL)  # a damaged file is said first
+        check_fits(self.config.build, self.folder / MODEL)
         model = self.config.build()
         self.step = int(load_model(self.folder, model).get("step", 0))
         return model.to(device()).requires_grad_(False).eval()

@@ -4,12 +4,14 @@ import json
 import math
 import random
 
+import msgspec
 import pytest
 import torch
 
 from limner.data.neighbours import nearest
 from limner.training import doctor
 from limner.training.doctor import BLOCK, WINDOW, Diagnosis, Doctor, block, diagnose, memorisation, nearness
+from limner.training.state import DoctorState
 
 HEALTHY = {
     "discriminator": 1.1,
@@ -186,6 +188,19 @@ def test_a_doctor_who_is_called_again_goes_on():
                 parts = again
             assert whole.standing == parts.standing
         assert [d.name for d in whole.standing] == ["collapse"]
+
+
+@pytest.mark.parametrize("rows", ["steps", "window"])
+@pytest.mark.parametrize("metric", ["accuracy", "generator_gradient_norm"])
+def test_a_state_that_lacks_a_metric_is_refused(rows, metric):
+    seen = Doctor("hinge", 64)
+    for step in range(1, 130):
+        seen.see(HEALTHY, step)
+    state = seen.state()
+    msgspec.convert(state, DoctorState)
+    del state[rows][-1][metric]
+    with pytest.raises(msgspec.ValidationError, match="lacks metrics"):
+        msgspec.convert(state, DoctorState)
 
 
 def test_diagnoses_are_a_function_of_the_window():

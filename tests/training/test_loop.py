@@ -12,7 +12,7 @@ from limner.errors import LimnerError
 from limner.files import read_json_lines
 from limner.models.recipes import TrainingConfig
 from limner.models.vae import VAE, VAEConfig
-from limner.training.checkpoints import read_tensors
+from limner.training.checkpoints import read_tensors, write_tensors
 from limner.training.loop import train
 from limner.training.objectives import SingleLoss
 
@@ -79,6 +79,12 @@ def test_a_gradient_that_is_no_number_once_is_passed_over(tmp_path):
     train(poisoned("gradient once"), SPLIT, SPLIT, tmp_path)
     lines = [r["train"] for r in read_json_lines(tmp_path / "metrics.jsonl") if "train" in r]
     assert [r.get("skipped") for r in lines] == [1 if step == 6 else None for step in range(20)]
+    tensors, numbers = read_tensors(tmp_path / "state.safetensors")
+    write_tensors(tmp_path / "state.safetensors", tensors, numbers | {"skipped": 2, "finished": False})
+    going_on = poisoned("")
+    going_on.step = lambda *words: pytest.fail("it has taken all its steps")
+    train(going_on, SPLIT, SPLIT, tmp_path, resume=True)
+    assert (numbers["skipped"], going_on.skipped) == (0, 2)
 
 
 SPLIT = Split(MemoryStore(255 * torch.randint(0, 2, (40, 1, 2, 2), generator=torch.Generator().manual_seed(0)).byte()))
