@@ -86,10 +86,7 @@ def decoded(stream: BinaryIO | Image.Image) -> Iterator[Decoded]:
     with _opened(stream) as image:
         animated = _is_animated(image)
         image.load()
-        deep = None
-        if image.mode.startswith("I"):
-            values = array_of(image)
-            deep = int(values.min()), int(values.max())
+        deep = _extent(image) if image.mode.startswith("I") else None
         turn = UPRIGHT.get(_orientation(image))  # Pillow has turned TIFF itself by now, and dropped the tag
         upright = image if turn is None else image.transpose(turn)
         flat, see_through = _to_8_bits(upright)
@@ -165,6 +162,12 @@ def _image_in(stream: BinaryIO | Image.Image) -> AbstractContextManager[Image.Im
 def _formats() -> tuple[str, ...]:
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)  # a build of Pillow may lack some
+
+
+def _extent(image: Image.Image) -> tuple[int, int]:
+    """The smallest and the largest of its values."""
+    found = [(int(part.min()), int(part.max())) for part in (np.asarray(strip) for _, strip in _strips(image))]
+    return min(low for low, _ in found), max(high for _, high in found)
 
 
 def _is_animated(image: Image.Image) -> bool:
