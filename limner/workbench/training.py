@@ -122,11 +122,7 @@ def train(
     short = "".join(c if c.isalnum() else "-" for c in Path(images.source).stem)[:50] or "data"
     folder = new_run(name, f"{config.model}-{short}", parent)
     skipped = [f"skipped {b.path}: {b.reason}" for b in images.broken]
-    more = (
-        [f"skipped {len(skipped) - 10} more files; `limner data` names them, in Python the set's `broken`"]
-        if len(skipped) > 10
-        else []
-    )
+    more = [f"skipped {len(skipped) - 10} more files; `limner data` names them"] if len(skipped) > 10 else []
     for note in (*images.notes, *skipped[:10], *more):
         display.console(quiet).print(note, style="dim", markup=False, soft_wrap=True)
     with locked_run(folder):
