@@ -73,7 +73,7 @@ def stages(quiet: bool = False, first: str = "loading") -> Iterator[Callable[[st
 def training(
     name: str, dimensions: int, bound: str | None = "exact", quiet: bool = False, note: str | None = None
 ) -> Iterator[Callable[[loop.Progress], None]]:
-    """The training bar: likelihood (or error, or two players' figures), rate, time left; a line for each validation.
+    """The training bar: likelihood (or error, or two players' figures), rate, time left; a line for each evaluation.
 
     A bound of the likelihood is marked ≤: the true figure is no larger. A ``note`` says that the training loss is none.
     """
@@ -104,7 +104,8 @@ def training(
             progress.update(task, completed=p.fraction, figures=figures)
             if p.validation is not None and p.validation != validation:
                 validation = p.validation
-                text = f"{name}  step {p.step:,}  {p.fraction:4.0%}  validation {said(validation, 3, sign)}"
+                of = "validation" if p.held_out else "training images"
+                text = f"{name}  step {p.step:,}  {p.fraction:4.0%}  {of} {said(validation, 3, sign)}"
                 progress.console.print(f"{text}  {duration(p.seconds_left)} left", soft_wrap=True)
             for d in p.diagnoses:
                 if d.name not in named:

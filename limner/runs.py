@@ -227,7 +227,7 @@ def _figures(folder: Path, data: str) -> dict[str, Any]:
     state = json.loads((folder / "state.json").read_text()) if (folder / "state.json").is_file() else {}
     status = "finished" if state.get("finished") else "unfinished" if state.get("step") else "no checkpoint"
     row: dict[str, Any] = {"status": status, "step": int(state.get("step", 0))}
-    kept = [(r["validation"], r["step"]) for r in read_json_lines(folder / "metrics.jsonl") if r.get("kept")]
+    kept = [(r.get("validation", {}), r["step"]) for r in read_json_lines(folder / "metrics.jsonl") if r.get("kept")]
     validation, step = kept[-1] if kept else ({}, row["step"])
     row |= {f"validation_{k}": validation[k] for k in ("nats", "distance") if is_number(validation.get(k))}
     wanted = ("test", data, step)  # figures of other weights are old

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
-from limner.cli.arguments import Epochs, Fit, Flag, Levels, Minutes, Model, Name, Quiet, RunName, Settings, Size
+from limner.cli.arguments import (
+    Augment,
+    Epochs,
+    Fit,
+    Flag,
+    Levels,
+    Minutes,
+    Model,
+    Name,
+    Quiet,
+    RunName,
+    Settings,
+    Size,
+)
 from limner.errors import LimnerError
 
 if TYPE_CHECKING:
@@ -26,6 +39,7 @@ def train(
     minutes: Minutes = None,
     epochs: Epochs = None,
     conditional: Flag = False,
+    augment: Augment = None,
     recipe: Annotated[str, arg(metavar="NAME")] = "default",
     settings: Settings = (),
     quiet: Quiet = False,
@@ -40,6 +54,8 @@ def train(
         minutes: Time budget.
         epochs: Passes over the training split, in place of a budget.
         conditional: Learn p(x|y) with the data's labels y; `limner sample --label` draws one class.
+        augment: How training images are changed, against learning a small set by heart; some of flip, shift, elastic
+            and, for a GAN, color, translation, cutout; or none. By default as the recipe says.
         recipe: One of the family's recipes; `limner models MODEL` lists them.
         settings: Changes to the recipe, as in --set features=96 batch_size=32; `limner models MODEL` explains all keys.
     """
@@ -55,6 +71,7 @@ def train(
         minutes=minutes,
         epochs=epochs,
         conditional=conditional,
+        augment=augment,
         recipe=recipe,
         settings=settings,
         quiet=quiet,

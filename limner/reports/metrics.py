@@ -138,12 +138,14 @@ def over_classes(evaluation: Mapping[str, Any]) -> str:
 def validation_note(run: RunView) -> list[Text]:
     """The figure that chose the weights, where it is a likelihood or an error."""
     figure = "nats" if isinstance(run.model, Scores) else "error"
-    seen = [(r["validation"][figure], r["step"]) for r in read_metrics(run.folder) if figure in r.get("validation", {})]
+    part = "validation" if run.has_validation else "training_images"
+    seen = [(r[part][figure], r["step"]) for r in read_metrics(run.folder) if figure in r.get(part, {})]
     if not seen:
         return []
     nats, step = min(seen)
-    n = run.config.recipe.training.validation_images
-    split = f"the first {n:,} images of the validation split" if n else "the validation split"
+    limit, there = run.config.recipe.training.validation_images, len(run.held_out_split)
+    some = f"the first {limit:,}" if limit and limit < there else f"all {there:,}" if there > 1 else "the only one"
+    split = f"{some} of the validation images" if run.has_validation else f"{some} of the training images"
     if figure == "error":
         return [Text(f"Best on {split}: an error of {nats:.4g} an image at step {step:,}; it chose the weights.")]
     bits = bits_per_dim(nats, run.model.dimensions)

@@ -46,6 +46,7 @@ class Numbers:
     threads: Annotated[int, Meta(ge=1, le=1024)]
     doctor: DoctorState | None = None
     finished: bool = False
+    stale: _Count = 0
 
 
 def read_numbers(header: Mapping[str, Any], path: Path) -> Numbers:

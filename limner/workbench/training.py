@@ -32,13 +32,14 @@ from limner.reports.pages import README, REPORT
 from limner.runs import check_name, find_run, locked_run, new_run, runs_folder
 from limner.training.adversarial import Adversarial
 from limner.training.checkpoints import MODEL, STATE, read_header
-from limner.training.loop import Hooks
+from limner.training.hooks import Hooks
 from limner.training.loop import train as run_loop
 from limner.training.memory import check_fits, keep_freed_memory
 from limner.training.objectives import Objective, SingleLoss
 from limner.training.precision import FABRIC_PRECISION, choose_precision
 from limner.training.state import read_numbers
 from limner.workbench import latent
+from limner.workbench.few_images import has_distance, of_few_images, say_which_are_kept
 from limner.workbench.measuring import FEATURES
 from limner.workbench.run import Run, device, load_data
 
@@ -57,6 +58,7 @@ def train(
     minutes: float | None = None,
     epochs: float | None = None,
     conditional: bool = False,
+    augment: str | None = None,
     settings: Sequence[str] = (),
     recipe: Recipe | str = "default",
     quiet: bool = True,
@@ -74,6 +76,7 @@ def train(
         minutes: Time budget.
         epochs: Passes over the training split, in place of a budget.
         conditional: Learn p(x|y) with the data's labels y.
+        augment: How training images are changed, as in ``flip,shift``; by default as the recipe says.
         settings: ``key=value`` changes to the recipe.
         recipe: One of the model's recipes by name, or one of your own.
         quiet: No progress.
@@ -88,6 +91,7 @@ def train(
             able = ", ".join(f.name for f in families().values() if f.conditional)
             raise LimnerError(f"--conditional: {with_article(model)} has no classes; {able} can have them")
         given = [f"classes={classes}"] if conditional else []
+        given += [] if augment is None else [f"augment={augment}"]
         return with_settings(_of_length(chosen, minutes, epochs), [*settings, *given], model)
 
     complete((1, 28, 28), 1)  # bad settings and names are said before a large set is read
@@ -99,6 +103,7 @@ def train(
     if conditional and not images.label_names:
         raise LimnerError(f"--conditional: {images.source} has no labels; sub-folders or a labels array make them")
     _check_classes(config, images)
+    config = of_few_images(config, len(images.split("train")), quiet)
     check_fits(config.build)
     built = config.build()
     config = _of_precision(config, built, images.split("train"))
@@ -215,7 +220,7 @@ def _objective(run: Run, model: Model, fabric: Fabric, quiet: bool) -> Objective
     config = run.config.recipe.training
     if not isinstance(config, AdversarialConfig):
         return SingleLoss(model, config, fabric)
-    if config.keep == "last":
+    if config.keep == "last" or not has_distance(run.data(), quiet):
         return Adversarial(cast("Any", model), config, fabric)
     with display.stages(quiet) as progress:
         network = feature_network(run.data(), run.folder.parent / FEATURES, device=model.device, on_progress=progress)
@@ -234,7 +239,6 @@ def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
     fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION[config.precision])
     objective = _objective(run, model.to(fabric.device), fabric, quiet)
-    validation = data.splits["validation"] if len(data.splits["validation"]) else data.split("train")
     samples = run.folder / "samples"
     samples.mkdir(exist_ok=True)
     sweep(samples)
@@ -253,8 +257,10 @@ def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable
 
     with display.training(run.name, model.dimensions, bound, quiet, model.loss_note) as show:
         hooks = Hooks(begun, show, evaluated)
-        run.outcome = run_loop(objective, data.split("train"), validation, run.folder, resume=resume, hooks=hooks)
+        train, validation = data.split("train"), data.splits["validation"]
+        run.outcome = run_loop(objective, train, validation, run.folder, resume=resume, hooks=hooks)
     run.__dict__.pop("model", None)  # the best weights may be new
+    say_which_are_kept(run, run.outcome, quiet)
     if not run.outcome.interrupted:
         run.report()
     return run

@@ -45,7 +45,7 @@ def test_a_field_is_smooth_and_rounded_up_with_the_chance_of_its_fraction():
 
 def test_a_bent_image_has_the_levels_of_the_data_and_most_of_its_pixels():
     rows = torch.arange(28, dtype=torch.uint8).view(1, 1, 28, 1).expand(200, 3, 28, 28)
-    bent = augmented(Batch(rows), TrainingConfig(elastic=1.0), 1.0, 0).images
+    bent = augmented(Batch(rows), TrainingConfig(augment="elastic"), 1.0, 0).images
     far = (bent.int() - rows.int())[:, :, 8:20]
     assert torch.equal(bent[:, 0], bent[:, 2])
     assert far.float().std().item() == pytest.approx(0.9, abs=0.15)  # 1 at knots, less between them, and the rounding
@@ -56,7 +56,7 @@ def test_a_bent_image_has_the_levels_of_the_data_and_most_of_its_pixels():
 @pytest.mark.parametrize(("factor", "part"), [(1.0, 24 / 25), (0.5, 0.4 * 24 / 25), (1 / 6, 0), (0.0, 0)])
 def test_moves_become_rarer_with_the_learning_rate(factor, part):
     batch = Batch(colours(4000), torch.arange(4000))
-    config = TrainingConfig(shift=2)
+    config = TrainingConfig(augment="shift=2")
     other = augmented(batch, config, factor, 7)
     assert other.labels is batch.labels
     differs = (other.images != batch.images).flatten(1).any(1).float().mean().item()
@@ -65,14 +65,17 @@ def test_moves_become_rarer_with_the_learning_rate(factor, part):
 
 def test_they_are_a_function_of_seed_and_step():
     batch = Batch(colours(64))
-    first = augmented(batch, TrainingConfig(shift=1), 1.0, 3).images
+    first = augmented(batch, TrainingConfig(augment="shift=1"), 1.0, 3).images
     torch.manual_seed(5)
-    assert torch.equal(first, augmented(batch, TrainingConfig(shift=1), 1.0, 3).images)
-    assert not torch.equal(first, augmented(batch, TrainingConfig(shift=1), 1.0, 4).images)
-    assert not torch.equal(first, augmented(batch, TrainingConfig(shift=1, seed=1), 1.0, 3).images)
+    assert torch.equal(first, augmented(batch, TrainingConfig(augment="shift=1"), 1.0, 3).images)
+    assert not torch.equal(first, augmented(batch, TrainingConfig(augment="shift=1"), 1.0, 4).images)
+    assert not torch.equal(first, augmented(batch, TrainingConfig(augment="shift", seed=1), 1.0, 3).images)
     assert augmented(batch, TrainingConfig(), 1.0, 3) is batch
-    assert augmented(batch, TrainingConfig(shift=1, elastic=1.0), 0.0, 3) is batch
-    bent = [augmented(batch, TrainingConfig(shift=1, elastic=elastic), 1.0, 3).images for elastic in (1.0, 1.0, 0.5)]
+    assert augmented(batch, TrainingConfig(augment="shift=1,elastic"), 0.0, 3) is batch
+    bent = [
+        augmented(batch, TrainingConfig(augment=f"shift=1,elastic={elastic}"), 1.0, 3).images
+        for elastic in (1.0, 1.0, 0.5)
+    ]
     assert torch.equal(bent[0], bent[1])
     assert not torch.equal(bent[0], bent[2])
 
@@ -80,7 +83,7 @@ def test_they_are_a_function_of_seed_and_step():
 def test_a_run_begins_with_moved_images_and_ends_with_the_datas_own(tmp_path):
     images = 255 * torch.eye(9, dtype=torch.uint8).view(9, 1, 3, 3)[4:5].expand(40, -1, -1, -1)  # a dot in the middle
     config = TrainingConfig(
-        shift=1, epochs=30, batch_size=40, warmup_steps=0, cooldown=0.5, sample_images=0, precision="float32"
+        augment="shift", epochs=30, batch_size=40, warmup_steps=0, cooldown=0.5, sample_images=0, precision="float32"
     )
     seen = []
 
