@@ -172,7 +172,8 @@ def _check_unfinished(run: Run, before: TrainingConfig, steps_per_epoch: int) ->
     config, path = run.config.recipe.training, run.folder / STATE
     state = read_numbers(read_header(path), path)
     step, seconds, finished = state.step, state.seconds, state.finished
-    same = (config.minutes, config.minutes or config.epochs) == (before.minutes, before.minutes or before.epochs)
+    length, length_before = ((c.minutes, c.minutes or c.epochs, c.patience) for c in (config, before))
+    same = length == length_before
     if same and finished and not all((run.folder / page).is_file() for page in (README, REPORT)):
         return  # it ended between its last step and its report
     enough = (
@@ -181,6 +182,8 @@ def _check_unfinished(run: Run, before: TrainingConfig, steps_per_epoch: int) ->
     if (same and finished) or (not same and enough):
         done = f"{step:,} steps, {step / steps_per_epoch:.4g} epochs, {seconds / 60:.2g} minutes"
         where = "is finished" if finished else "is further already"
+        if 0 < before.patience <= state.stale:
+            where, done = "stopped early", f"{done}; --set patience=0 goes on to its end"
         raise LimnerError(
             f"run {run.name!r} {where} ({done}): to train longer give a larger total, as in "
             f"`limner resume {run.name} --epochs {math.ceil(2 * step / steps_per_epoch)}`, or --minutes"

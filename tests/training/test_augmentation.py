@@ -5,7 +5,7 @@ import torch
 from lightning_fabric import Fabric
 
 from limner.data import Batch, MemoryStore, Split
-from limner.models.recipes import TrainingConfig
+from limner.models.recipes import AdversarialConfig, TrainingConfig
 from limner.models.vae import VAE, VAEConfig
 from limner.training.augmentation import augmented, bent_places, moved
 from limner.training.loop import train
@@ -98,3 +98,15 @@ def test_a_run_begins_with_moved_images_and_ends_with_the_datas_own(tmp_path):
     assert sum(seen[:15]) / 15 == pytest.approx(1 / 9, abs=0.05)
     assert 1 / 9 < sum(seen[15:28]) / 13 < 0.9
     assert seen[28:] == [1.0] * 2
+
+
+def test_half_of_the_images_are_mirrored_to_the_end():
+    batch = Batch(colours(2000))
+    for factor in (1.0, 0.01):
+        images = augmented(batch, TrainingConfig(augment="flip"), factor, 3).images
+        mirrored = (images == batch.images.flip(-1)).flatten(1).all(1)
+        assert torch.equal(images[~mirrored], batch.images[~mirrored])
+        assert mirrored.double().mean().item() == pytest.approx(0.5, abs=0.04)
+    both = augmented(batch, TrainingConfig(augment="flip,shift"), 1.0, 3).images
+    assert not torch.equal(both, images)
+    assert augmented(batch, AdversarialConfig(augment="cutout"), 1.0, 3) is batch
