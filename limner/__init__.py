@@ -14,6 +14,7 @@ from typing import Any
 _FACES = {
     "LimnerError": "limner.errors",
     "Run": "limner.workbench",
+    "advise": "limner.workbench",
     "compare": "limner.workbench",
     "demo": "limner.workbench.demo",
     "grid": "limner.reports.draw",

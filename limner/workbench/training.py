@@ -32,13 +32,14 @@ from limner.reports.pages import README, REPORT
 from limner.runs import check_name, find_run, locked_run, new_run, runs_folder
 from limner.training.adversarial import Adversarial
 from limner.training.checkpoints import MODEL, STATE, read_header
-from limner.training.hooks import Hooks
+from limner.training.hooks import Hooks, Progress
 from limner.training.loop import train as run_loop
 from limner.training.memory import check_fits, keep_freed_memory
 from limner.training.objectives import Objective, SingleLoss
 from limner.training.precision import FABRIC_PRECISION, choose_precision
 from limner.training.state import read_numbers
 from limner.workbench import latent
+from limner.workbench.advice import HOPELESS, say_if_hopeless
 from limner.workbench.few_images import has_distance, of_few_images, say_which_are_kept
 from limner.workbench.measuring import FEATURES
 from limner.workbench.run import Run, device, load_data
@@ -105,6 +106,7 @@ def train(
     _check_classes(config, images)
     config = of_few_images(config, len(images.split("train")), quiet)
     check_fits(config.build)
+    hopeless = say_if_hopeless(config, images, quiet)
     built = config.build()
     config = _of_precision(config, built, images.split("train"))
     short = "".join(c if c.isalnum() else "-" for c in Path(images.source).stem)[:50] or "data"
@@ -116,7 +118,7 @@ def train(
     with locked_run(folder):
         check_name(folder.name, parent)
         config.write(folder)
-        return _train(Run(folder, config, images), built, resume=False, quiet=quiet)
+        return _train(Run(folder, config, images), built, resume=False, quiet=quiet, warned=hopeless)
 
 
 def resume(
@@ -237,7 +239,16 @@ def _objective(run: Run, model: Model, fabric: Fabric, quiet: bool) -> Objective
     return Adversarial(cast("Any", model), config, fabric, distance)
 
 
-def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable[[], None] = lambda: None) -> Run:
+def _train(
+    run: Run,
+    model: Model,
+    *,
+    resume: bool,
+    quiet: bool,
+    begun: Callable[[], None] = lambda: None,
+    warned: bool = True,
+) -> Run:
+    """Train, and write the report; of few steps one is warned, unless ``warned`` before."""
     config, data = run.config.recipe.training, run.data()
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
     fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION[config.precision])
@@ -258,8 +269,16 @@ def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable
             drawn = averaged.sample(200, generator=torch.Generator().manual_seed(config.seed))
             objective.doctor.compare(compare(drawn.cpu()))
 
+    def progress(p: Progress) -> None:
+        nonlocal warned
+        show(p)
+        if not warned and p.images_per_second:
+            batch_size = min(config.batch_size, len(data.split("train")))
+            expected = p.images_per_second / batch_size * config.minutes * 60
+            warned = say_if_hopeless(run.config, data, quiet, expected) or p.step > HOPELESS
+
     with display.training(run.name, model.dimensions, bound, quiet, model.loss_note) as show:
-        hooks = Hooks(begun, show, evaluated)
+        hooks = Hooks(begun, progress, evaluated)
         train, validation = data.split("train"), data.splits["validation"]
         run.outcome = run_loop(objective, train, validation, run.folder, resume=resume, hooks=hooks)
     run.__dict__.pop("model", None)  # the best weights may be new
