@@ -48,7 +48,7 @@ PURPOSES: dict[str, Callable[[Family], bool]] = {
 }
 MINUTES = 10.0
 HOPELESS = 10  # steps of a whole training
-SECONDS = 40.0  # that measuring all families may take, but for two steps of two images each
+SECONDS = 30.0  # that measuring all families may take, but for two steps of two images each
 FEWEST_STEPS = 1_000  # that a recipe needs, however few the images
 VALUES, ROOM = 3 * 128 * 128, 2e9  # values of an image, and bytes for a network, beyond which nothing is measured
 
