@@ -72,8 +72,9 @@ def test_few_images_are_trained_on_measured_and_reported_or_refused(name, n, pho
 @pytest.mark.parametrize(("n", "chosen"), [(2, "all 2 of the training images"), (12, "the only one of the validation")])
 def test_it_is_said_which_images_chose_the_weights(n, chosen, photos, tmp_path, monkeypatch, limner):
     monkeypatch.chdir(tmp_path)
-    words = ("--epochs", 2, "--name", "x", "--set", *family("vae").tiny, *COMMON)
+    words = ("--name", "x", "--set", *family("vae").tiny, *COMMON)
     said = limner("train", "vae", "--data", photos[n], *words)
+    assert f"20 passes over {10 if n == 12 else n} images are 20 steps" in said.err
     assert (said.code, "validation ≤" in said.err, "training images ≤" in said.err) == (0, n == 12, n == 2)
     assert chosen in (tmp_path / "runs/x/README.md").read_text("utf-8")
     row = json.loads(limner("runs", "--json").out)[0]

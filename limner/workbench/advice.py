@@ -155,7 +155,7 @@ def say_if_hopeless(config: RunConfig, data: ImageSet, quiet: bool, steps: float
     The ``steps`` are those that the training itself expects; by default those of kept measurements, if there are any.
     """
     minutes = config.recipe.training.minutes
-    if steps is None:
+    if minutes and steps is None:
         seconds = _read().get(_key(config.model, config.recipe, data))
         steps = None if seconds is None else minutes * 60 * (1 - EVALUATIONS_PART) / seconds
     if not minutes or steps is None or steps > HOPELESS:

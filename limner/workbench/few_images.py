@@ -12,7 +12,9 @@ from limner.training.diffaugment import FEW_IMAGES
 from limner.training.hooks import Outcome
 from limner.workbench.run import Run
 
-__all__ = ["has_distance", "of_few_images", "say_which_are_kept"]
+__all__ = ["has_distance", "of_few_images", "say_if_short", "say_which_are_kept"]
+
+SHORT = 100  # steps of a training that was given no length
 
 
 def of_few_images(config: RunConfig, n: int, quiet: bool) -> RunConfig:
@@ -33,6 +35,15 @@ def of_few_images(config: RunConfig, n: int, quiet: bool) -> RunConfig:
         note = f"augment={chosen}: the discriminator sees the {n:,} training images, and samples, changed at random"
         _note(f"{note}; --augment none turns it off", quiet)
     return config.with_training(augment=chosen)
+
+
+def say_if_short(config: RunConfig, n: int, quiet: bool) -> None:
+    """Warn where the recipe's own passes over ``n`` images are fewer than ``SHORT`` steps."""
+    training = config.recipe.training
+    steps = max(1, round(training.epochs * (n // min(training.batch_size, n))))
+    if not training.minutes and steps < SHORT:
+        text = f"{training.epochs:g} passes over {n} images are {steps} steps, which teach a model little"
+        _note(f"{text}: --minutes 5 makes more of them", quiet)
 
 
 def has_distance(data: ImageSet, quiet: bool) -> bool:

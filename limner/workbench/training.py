@@ -40,7 +40,7 @@ from limner.training.precision import FABRIC_PRECISION, choose_precision
 from limner.training.state import read_numbers
 from limner.workbench import latent
 from limner.workbench.advice import HOPELESS, say_if_hopeless
-from limner.workbench.few_images import has_distance, of_few_images, say_which_are_kept
+from limner.workbench.few_images import has_distance, of_few_images, say_if_short, say_which_are_kept
 from limner.workbench.measuring import FEATURES
 from limner.workbench.run import Run, device, load_data
 
@@ -107,6 +107,8 @@ def train(
     config = of_few_images(config, len(images.split("train")), quiet)
     check_fits(config.build)
     hopeless = say_if_hopeless(config, images, quiet)
+    if minutes is None and epochs is None and not any(s.startswith(("epochs", "minutes")) for s in settings):
+        say_if_short(config, len(images.split("train")), quiet)
     built = config.build()
     config = _of_precision(config, built, images.split("train"))
     short = "".join(c if c.isalnum() else "-" for c in Path(images.source).stem)[:50] or "data"
