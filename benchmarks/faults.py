@@ -34,7 +34,7 @@ from limner.models.vae import VAE, VAEConfig
 from limner.runs import is_free, read_evaluations
 from limner.training.checkpoints import MODEL, STATE, load_model, read_tensors
 
-OFTEN = ("checkpoint_seconds=0.05", "evaluations=9", "epochs=1.2", "batch_size=32", "shift=1", "elastic=0.5")
+OFTEN = ("checkpoint_seconds=0.05", "evaluations=9", "epochs=1.2", "batch_size=32", "augment=shift,elastic=0.5")
 COUNTS = {"kills": 500, "saves": 2000, "loads": 10_000, "pairs": 100, "evaluations": 200, "repeats": 5}
 QUICK = {"kills": 25, "saves": 100, "loads": 500, "pairs": 6, "evaluations": 16, "repeats": 2}
 IN_A_RUN, TOLD = 5, 10  # kills; failures that are told

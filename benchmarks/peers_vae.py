@@ -95,7 +95,7 @@ def training(
     """Images a second in training."""
     recipe = family("vae").recipe("published", data.shape)
     # pythae's own optimizer is Adam, and its images stay as they are
-    adam = replace(recipe.training, batch_size=batch, optimizer="adamw", shift=0, elastic=0.0)
+    adam = replace(recipe.training, batch_size=batch, optimizer="adamw", augment="none")
     recipe = replace(recipe, network=config, training=adam)
     model = VAE(config, data.shape, 2)
     for parameter in model.parameters():  # some begin with zeros, which would hide a mistake

@@ -15,6 +15,7 @@ _FACES = {
     "LimnerError": "limner.errors",
     "Images": "limner.data",
     "Run": "limner.workbench",
+    "advise": "limner.workbench",
     "compare": "limner.workbench",
     "demo": "limner.workbench.demo",
     "from_arrays": "limner.data",

@@ -116,7 +116,7 @@ def training(
     note: str | None = None,
     samples: Path | None = None,
 ) -> Iterator[Callable[[loop.Progress], None]]:
-    """The training bar: likelihood (or error, or two players' figures), rate, time left; a line for each validation.
+    """The training bar: likelihood (or error, or two players' figures), rate, time left; a line for each evaluation.
 
     A bound of the likelihood is marked ≤: the true figure is no larger. A ``note`` says that the training loss is none.
     The first sheet in the folder ``samples`` is told.
@@ -148,7 +148,8 @@ def training(
             progress.update(task, completed=p.fraction, figures=figures)
             if p.validation is not None and p.validation != validation:
                 first, validation = validation is None, p.validation
-                text = f"{name}  step {p.step:,}  {p.fraction:4.0%}  validation {said(validation, 3, sign)}"
+                of = "validation" if p.held_out else "training images"
+                text = f"{name}  step {p.step:,}  {p.fraction:4.0%}  {of} {said(validation, 3, sign)}"
                 progress.console.print(f"{text}  {duration(p.seconds_left)} left", soft_wrap=True)
                 if first and samples is not None and (sheet := samples / f"{p.step:06d}.png").is_file():
                     text = f"{name}  samples: {sheet}, and at each evaluation"

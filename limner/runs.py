@@ -225,7 +225,7 @@ def _figures(folder: Path, data: str) -> dict[str, Any]:
     if is_locked(folder / LOCK):
         status = "running"
     row: dict[str, Any] = {"status": status, "step": int(state.get("step", 0))}
-    kept = [(r["validation"], r["step"]) for r in read_json_lines(folder / "metrics.jsonl") if r.get("kept")]
+    kept = [(r.get("validation", {}), r["step"]) for r in read_json_lines(folder / "metrics.jsonl") if r.get("kept")]
     validation, step = kept[-1] if kept else ({}, row["step"])
     row |= {f"validation_{k}": validation[k] for k in ("nats", "distance") if is_number(validation.get(k))}
     wanted = ("test", data, step)  # figures of other weights are old

@@ -19,7 +19,7 @@ from limner.runs import read_config
 from limner.training.journal import read_metrics
 
 # Many checkpoints and evaluations; one of the settings does not go into a whole number of steps.
-OFTEN = ("checkpoint_seconds=0.05", "evaluations=17", "epochs=1.7", "batch_size=32", "shift=1", "elastic=0.5")
+OFTEN = ("checkpoint_seconds=0.05", "evaluations=17", "epochs=1.7", "batch_size=32", "augment=flip,shift,elastic=0.5")
 
 
 # What is written when is the loop's affair: every way to stop is tried with these, one of AdamW, one of Muon, and two

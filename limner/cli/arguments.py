@@ -14,9 +14,9 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 __all__ = [
-    "Count", "Counts", "Epochs", "Fit", "Flag", "Json", "Label", "Levels", "Limit", "Methods", "Minutes", "Model",
-    "Name", "NotNegative", "OtherSource", "OutFile", "Quiet", "RunName", "RunNames", "Seed", "Settings", "Size",
-    "Source", "SplitName", "StartFrom",
+    "Augment", "Count", "Counts", "Epochs", "Fit", "Flag", "Json", "Label", "Levels", "Limit", "Methods", "Minutes",
+    "Model", "Name", "NotNegative", "OtherSource", "OutFile", "Quiet", "RunName", "RunNames", "Seed", "Settings",
+    "Size", "Source", "SplitName", "StartFrom",
 ]  # fmt: skip
 
 LARGEST_SIDE = 8192  # as limner.data.options has it, which loads numpy
@@ -79,6 +79,7 @@ _COUNT = _spec("N", lambda text: _whole_number(text, 1, _MOST))
 _FIT_HELP = "How: crop (cover, cut the borders), pad (add black borders), stretch."
 _SIZE_HELP = "Bring every image to this size: S (square) or WIDTHxHEIGHT."
 
+Augment = Annotated[str | None, _spec("NAME,...", str), _NO_HINT]
 Count = Annotated[int, _COUNT]
 Levels = Annotated[int | None, _spec("L", lambda text: _whole_number(text, 2, 256)), _NO_HINT]
 Limit = Annotated[int | None, _COUNT, _NO_HINT]

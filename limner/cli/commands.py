@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 
+from limner.cli.advising import advice_lines, advice_record, advise, size_options
 from limner.cli.arguments import Fit, Json, OutFile, Quiet, Size, Source
 from limner.cli.completing import complete
 from limner.cli.latent import latent
@@ -64,8 +66,16 @@ def data(source: Source, size: Size = None, fit: Fit = "crop", out: OutFile = No
         "notes": list(images.notes),
         "contact_sheet": str(path),
     }
-    answer(json, facts, *table([(k.replace("_", " "), said(v)) for k, v in facts.items() if v != []]))
+    lines = table([(k.replace("_", " "), said(v)) for k, v in facts.items() if v != []])
+    options = size_options(size, fit)
+    if advice := workbench.kept_advice(images, options=options):
+        facts["advice"] = advice_record(advice)
+        lines += ["", *advice_lines(advice, most=2)]
+    more = " ".join(filter(None, ["limner advise", shlex.quote(images.source), options]))
+    answer(json, facts, *lines, "", f"`{more}` says which models suit these images on this machine")
 
 
-ALL = (demo, models, data, train, resume, runs, show, delete, sample, complete, latent, evaluate, probe, compare)
+ALL = (
+    demo, models, data, advise, train, resume, runs, show, delete, sample, complete, latent, evaluate, probe, compare,
+)  # fmt: skip
 COMMANDS = {f.__name__: f for f in ALL}

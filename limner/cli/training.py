@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import arg
 
 from limner.cli.arguments import (
+    Augment,
     Epochs,
     Fit,
     Flag,
@@ -40,6 +41,7 @@ def train(
     minutes: Minutes = None,
     epochs: Epochs = None,
     conditional: Flag = False,
+    augment: Augment = None,
     recipe: Annotated[str, arg(metavar="NAME")] = "default",
     start_from: StartFrom = None,
     seeds: Limit = None,
@@ -56,6 +58,8 @@ def train(
         minutes: Time budget.
         epochs: Passes over the training split, in place of a budget.
         conditional: Learn p(x|y) with the data's labels y; `limner sample --label` draws one class.
+        augment: How training images are changed, against learning a small set by heart; some of flip, shift, elastic
+            and, for a GAN, color, translation, cutout; or none. By default as the recipe says.
         recipe: One of the family's recipes; `limner models MODEL` lists them.
         start_from: A run of the same family to begin from: the weights that fit are taken over; its network, size and
             levels stand unless others are given.
@@ -72,6 +76,7 @@ def train(
         "minutes": minutes,
         "epochs": epochs,
         "conditional": conditional,
+        "augment": augment,
         "recipe": recipe,
         "start_from": start_from,
         "settings": settings,

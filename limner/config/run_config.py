@@ -189,7 +189,16 @@ def read_run_config(folder: Path) -> RunConfig:
         from_table(DataConfig, tables["data"], f"{path} [data]"),
         Recipe(
             from_table(model.config, tables["network"], f"{path} [network]"),
-            from_table(model.training, tables["training"], f"{path} [training]"),
+            from_table(model.training, _of_older(tables["training"]), f"{path} [training]"),
         ),
         from_table(StartConfig, tables["start"], f"{path} [start]") if "start" in tables else None,
     )
+
+
+def _of_older(training: Any) -> Any:
+    """The training's table, with the ``shift`` and ``elastic`` of older runs as ``augment`` names them now."""
+    if not (isinstance(training, dict) and training.keys() & {"shift", "elastic"}):
+        return training
+    moves = ",".join(f"{name}={training[name]}" for name in ("shift", "elastic") if training.get(name))
+    kept = {key: value for key, value in training.items() if key not in ("shift", "elastic")}
+    return {"augment": moves or "none", **kept}

@@ -269,7 +269,7 @@ FAMILIES = (
         recipes={"default": _default, "residual": _residual},
         demo=lambda shape: Recipe(
             GANConfig(network="dense", latent=16, hidden=128),
-            AdversarialConfig(precision="float32", learning_rate=1e-3, epochs=60),
+            AdversarialConfig(precision="float32", learning_rate=1e-3, epochs=60, augment="none"),
         ),
         training=AdversarialConfig,
         tiny=("network=dense", "hidden=16", "latent=4", "keep=last"),

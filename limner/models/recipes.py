@@ -6,17 +6,44 @@ the kind of training configuration and imported by nobody here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from msgspec import Meta
 
+from limner.errors import LimnerError, suggestion
 from limner.ranges import Decay, Fraction, NotNegative, NotNegativeReal, Positive, PositiveReal, Seed
 
 __all__ = ["DEMO", "MUON", "AdversarialConfig", "ChecksTraining", "Precision", "Recipe", "RecipeOf", "TrainingConfig"]
 
 Precision = Literal["auto", "float32", "bf16"]
+DIFFERENTIABLE = ("color", "translation", "cutout")  # what DiffAugment does to the images of both players
+
+
+def chosen_augmentations(text: str, known: Mapping[str, float | None]) -> dict[str, float]:
+    """The strengths that ``flip,shift=2`` gives each augmentation; 1 where one is on and has no strength.
+
+    ``known`` are the names, with their usual strengths where they have one.
+
+    Raises:
+        LimnerError: An unknown name, or a strength that is none.
+    """
+    chosen: dict[str, float] = {}
+    for part in () if text in ("none", "auto") else text.split(","):
+        name, equals, amount = part.strip().partition("=")
+        if name not in known:
+            raise LimnerError(f"augment={text}: {suggestion(name, ('none', *known))}")
+        try:
+            chosen[name] = float(amount) if equals else known[name] or 1.0
+        except ValueError:
+            chosen[name] = math.nan
+        whole = name != "shift" or chosen[name].is_integer()
+        if not (0 < chosen[name] <= 100 and whole) or (equals and known[name] is None):
+            takes = "no number" if known[name] is None else "a whole number" if name == "shift" else "a number"
+            raise LimnerError(f"augment={text}: {name} takes {takes}, above 0 and at most 100, as in {name}=1")
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -24,6 +51,7 @@ class TrainingConfig:
     """One training run; recipes choose these for each model."""
 
     OBJECTIVE: ClassVar[Literal["single loss", "two players"]] = "single loss"
+    AUGMENTATIONS: ClassVar[Mapping[str, float | None]] = {"flip": None, "shift": 1.0, "elastic": 1.0}
 
     batch_size: Positive = 64
     """Images in a step."""
@@ -49,12 +77,11 @@ class TrainingConfig:
     """Time budget in minutes; 0 trains for `epochs`."""
     ema_decay: Decay = 0.998
     """Decay of the moving average of the weights, the weights that are evaluated and kept; 0 turns it off."""
-    shift: NotNegative = 0
-    """Training images are moved by up to so many pixels each way; less often as the learning rate falls, and not at
-    all below a sixth of it."""
-    elastic: Annotated[float, Meta(ge=0, le=100)] = 0.0
-    """Training images are bent, as often, by a smooth field of displacements whose 5 × 5 knots have this standard
-    deviation in pixels."""
+    augment: str = "none"
+    """How training images are changed, never those that are measured: none, or some of flip (mirrored half of the
+    time), shift=N (moved by up to N pixels each way, 1 unless said) and elastic=S (bent by a smooth field whose 5 × 5
+    knots have this standard deviation in pixels, 1 unless said), joined by commas; the last two less often as the
+    learning rate falls, and not at all below a sixth of it."""
     clip_norm: NotNegativeReal = 0.0
     """Largest norm of the gradient of the mean loss in nats an image; 0 turns clipping off."""
     precision: Precision = "auto"
@@ -63,6 +90,8 @@ class TrainingConfig:
     """Decides the initial weights, the order of the data, the noise."""
     evaluations: Positive = 12
     """How many times a run is evaluated on the validation split, checkpointed, and samples are drawn."""
+    patience: NotNegative = 5
+    """Evaluations in a row without a better one after which training stops; 0: it goes on to its end."""
     validation_images: NotNegative = 2000
     """Images of the validation split that choose the best weights; 0 uses all."""
     sample_images: NotNegative = 16
@@ -70,12 +99,24 @@ class TrainingConfig:
     checkpoint_seconds: NotNegativeReal = 60.0
     """A checkpoint is also written when this much time has passed since the last one."""
 
+    def __post_init__(self) -> None:
+        chosen_augmentations(self.augment, self.AUGMENTATIONS)
+
+    @property
+    def augmentations(self) -> dict[str, float]:
+        """``augment`` as strengths by name, none for ``auto``, which is settled when a run starts."""
+        return chosen_augmentations(self.augment, self.AUGMENTATIONS)
+
 
 @dataclass(frozen=True)
 class AdversarialConfig(TrainingConfig):
     """One training run of two players. A step is one of the discriminator, on one batch."""
 
     OBJECTIVE = "two players"
+    AUGMENTATIONS: ClassVar[Mapping[str, float | None]] = {
+        **TrainingConfig.AUGMENTATIONS,
+        **dict.fromkeys(DIFFERENTIABLE),
+    }
 
     batch_size: Annotated[int, Meta(ge=2, le=1_000_000)] = 64
     """Images of the data, and as many of the generator's, in a step."""
@@ -87,6 +128,11 @@ class AdversarialConfig(TrainingConfig):
     """The discriminator's, likewise; twice to four times the generator's is the two-time-scale rule (1706.08500)."""
     weight_decay: NotNegativeReal = 0.0
     """AdamW's decoupled weight decay, on weights of two or more dimensions."""
+    augment: str = "auto"
+    """As for one loss; and some of color, translation and cutout, by which images and samples alike are changed before
+    the discriminator sees them (DiffAugment, 2006.10738); auto: these three below 5,000 training images, else none."""
+    patience: Annotated[int, Meta(ge=0, le=0)] = 0
+    """Training does not stop early: two players have no figure that says when."""
     beta1: Decay = 0.0
     """AdamW's decay of the first moment: none, as momentum makes players of a game turn around its equilibrium."""
     objective: Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"] = (

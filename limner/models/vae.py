@@ -221,7 +221,7 @@ def _published(shape: tuple[int, int, int]) -> Recipe:
     sizes = VAEConfig(network="dense", latent=50, hidden=200, activation="tanh", gradient="doubly-reparameterized")
     training = replace(
         _TRAINING, optimizer="muon", learning_rate=2e-3, matrix_learning_rate=6e-3, weight_decay=0.005,
-        shift=1, elastic=1.0, ema_decay=0.9995, cooldown=0.8,
+        augment="shift=1,elastic=1", ema_decay=0.9995, cooldown=0.8,
     )  # fmt: skip
     return Recipe(sizes, training)
 

@@ -29,7 +29,7 @@ def latent_sections(runs: Sequence[RunView]) -> list[Section]:
             originals = run.held_out[:30]
             again = run.model.reconstruct(originals).cpu()
             what = "the mean of p(x|z)" if isinstance(run.model, Scores) else "its code, decoded"
-            caption = f"{run.name}: held-out images, each above its reconstruction ({what})"
+            caption = f"{run.name}: {_kind(run)} images, each above its reconstruction ({what})"
             rebuilt.append(Bitmap(draw.pairs(originals, again), caption, "originals and reconstructions"))
             codes += _codes(run, run.model)
         if not run.model.classes and sampling.has_plane(run.model):
@@ -51,9 +51,13 @@ def _codes(run: RunView, model: Reconstructs) -> list[Block]:
         xlabel, ylabel = where.axes
         image = draw.scatter(where.points, found.labels, run.data.label_names, xlabel=xlabel, ylabel=ylabel)
         alike = "" if found.labels is None else ", coloured by class"
-        caption = f"{run.name}: the codes of {len(found.codes):,} held-out images{alike}"
+        caption = f"{run.name}: the codes of {len(found.codes):,} {_kind(run)} images{alike}"
         blocks.append(Bitmap(image, caption, "a map of the latent space", pixelated=False))
     return blocks
+
+
+def _kind(run: RunView) -> str:
+    return "held-out" if run.has_validation else "training"
 
 
 def probe_sections(run: RunView, evaluations: Sequence[Mapping[str, Any]]) -> list[Section]:

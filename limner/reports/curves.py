@@ -9,6 +9,7 @@ from limner.evaluation import bits_per_dim
 from limner.reports import draw
 from limner.reports.html import Bitmap, Block, Row, Section, Svg, Table, Text
 from limner.reports.run_view import RunView
+from limner.training.doctor import FEWEST_UNSEEN
 from limner.training.journal import read_metrics
 
 __all__ = ["curves", "doctor", "over_time"]
@@ -35,15 +36,17 @@ def curves(runs: Sequence[RunView]) -> list[Block]:
                 for t, y in _points(lines, part, figure)
             ]
             for run, lines in of
-            for part, name in (("train", "training"), ("validation", "validation"))
+            for part, name in (("train", "training"), ("validation", "validation"), ("training_images", "averaged"))
+            if part == "train" or _points(lines, part, figure)
         }
 
     blocks: list[Block] = []
     if scored or not (playing or rebuilding):
         svg = draw.curves(losses(scored, "nats"), xlabel="seconds of training", ylabel="bits/dim")
-        caption = "Loss in bits/dim (exact, or the ELBO's bound); validation is of the averaged weights."
+        evaluated = "validation" if any(run.has_validation for run in runs) else "averaged"
+        caption = f"Loss in bits/dim (exact, or the ELBO's bound); {evaluated} is of the averaged weights."
         for run, _ in scored:
-            caption += f" {run.name}, {run.model.loss_note}; validation is." if run.model.loss_note else ""
+            caption += f" {run.name}, {run.model.loss_note}; {evaluated} is." if run.model.loss_note else ""
         blocks.append(Svg(svg, caption, "learning curves"))
     if rebuilding:
         svg = draw.curves(losses(rebuilding, "error"), xlabel="seconds of training", ylabel="error a value")
@@ -108,9 +111,11 @@ def doctor(run: RunView) -> list[Section]:
     if not rows:
         nothing = (
             f"Nothing was found in {lines[-1]['step']:,} steps: no divergence, no saturated discriminator, no vanished "
-            "gradient, no collapse, no unstable steps, no memorisation."
+            "gradient, no collapse, no unstable steps, "
         )
-        return [Section("The doctor", [Text(nothing)])]
+        unseen = len(run.data.splits["validation"])
+        few = f"and memorisation cannot be told with {unseen} held-out images." if unseen < FEWEST_UNSEEN else ""
+        return [Section("The doctor", [Text(nothing + (few or "no memorisation."))])]
     header = ["what is wrong", "steps", "observed at the end of them", "what to do"]
     return [Section("The doctor", [Table(header, rows)])]
 

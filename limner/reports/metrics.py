@@ -148,7 +148,8 @@ def over_classes(evaluation: Mapping[str, Any]) -> str:
 def validation_note(run: RunView) -> list[Text]:
     """The figure that chose the weights, where it is a likelihood or an error."""
     figure = "nats" if isinstance(run.model, Scores) else "error"
-    seen = [(r["validation"][figure], r["step"]) for r in read_metrics(run.folder) if figure in r.get("validation", {})]
+    part = "validation" if run.has_validation else "training_images"
+    seen = [(r[part][figure], r["step"]) for r in read_metrics(run.folder) if figure in r.get(part, {})]
     if not seen:
         return []
     nats, step = min(seen)
@@ -164,7 +165,7 @@ def validation_note(run: RunView) -> list[Text]:
 def _chosen_on(run: RunView) -> str:
     """The images that chose the weights, in words."""
     n, there = run.config.recipe.training.validation_images, len(run.held_out_split)
-    name = "validation" if len(run.data.splits["validation"]) else "training"
+    name = "validation" if run.has_validation else "training"
     part = f"the first {n:,} of " if 0 < n < there else "all " if there > 1 else ""
     return f"{part}{counted(there, f'image of the {name} split', f'images of the {name} split')}"
 

@@ -37,10 +37,14 @@ class RunView:
     data: ImageSet
 
     @property
+    def has_validation(self) -> bool:
+        """Whether there are images that it was not trained on, to choose its weights by."""
+        return len(self.data.splits["validation"]) > 0
+
+    @property
     def held_out_split(self) -> Split:
         """Images that it was not trained on (if there are any)."""
-        split = self.data.splits["validation"]
-        return split if len(split) else self.data.splits["train"]
+        return self.data.splits["validation" if self.has_validation else "train"]
 
     @property
     def held_out(self) -> torch.Tensor:

@@ -17,6 +17,7 @@ from limner.data.batches import Batch
 from limner.errors import LimnerError
 from limner.models.gan import GAN, OBJECTIVES, relativistic
 from limner.models.recipes import AdversarialConfig
+from limner.training.diffaugment import changed
 from limner.training.doctor import Doctor
 from limner.training.objectives import Objective, check_finite
 from limner.training.optimizers import Optimizers
@@ -179,6 +180,7 @@ class Adversarial(Objective[GAN]):
             return self.model.generator(z, y).float()
 
     def _logits(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """D of images ``(B, C, H, W)`` of classes ``y``, ``(B,)``."""
+        """D of images ``(B, C, H, W)`` of classes ``y``, ``(B,)``; of what ``config.augment`` makes of them."""
+        x = changed(x, self.config.augmentations, self.random)
         with self.fabric.autocast():
             return self.model.discriminator(x, y).float()

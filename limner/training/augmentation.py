@@ -1,8 +1,9 @@
-"""Training images moved and bent by a few pixels: more of them, for models that learn them by heart.
+"""Training images mirrored, moved and bent: more of them, for models that learn a small set by heart.
 
 A model of p(x) must not learn the moves, so they become rarer as the learning rate falls, and the last steps see the
-images as they are (distribution augmentation, Jun et al., ICML 2020, keeps them and tells the model which). A pixel
-takes the value of another, so that no image gets a value that the data do not have.
+images as they are (distribution augmentation, Jun et al., ICML 2020, keeps them and tells the model which). Mirroring
+is kept to the end: who asks for it says that a mirrored image is as probable. A pixel takes the value of another, so
+that no image gets a value that the data do not have. What is measured is never changed.
 """
 
 from __future__ import annotations
@@ -24,24 +25,35 @@ KNOTS = 5  # points along each side of an image between which a field of displac
 
 
 def augmented(batch: Batch, config: TrainingConfig, factor: float, step: int) -> Batch:
-    """The batch of ``step`` as ``config.shift`` and ``config.elastic`` want it.
+    """The batch of ``step`` as ``config.augment`` wants it.
 
     It is a function of its arguments, which a resumed run repeats. An image is moved with the chance
-    (6 factor - 1) / 5, where ``factor`` is what the learning rate is multiplied by.
+    (6 factor - 1) / 5, where ``factor`` is what the learning rate is multiplied by, and mirrored with the chance 1/2.
     """
+    strengths = config.augmentations
+    shift, elastic = int(strengths.get("shift", 0)), strengths.get("elastic", 0.0)
     chance = (6 * factor - 1) / 5
-    if (config.shift == 0 and config.elastic == 0) or chance <= 0:
+    moving = (shift > 0 or elastic > 0) and chance > 0
+    if not (moving or "flip" in strengths):
         return batch
-    generator = named_generator(f"{config.seed}/shift/{step}")
-    n, _, h, w = batch.images.shape
-    chosen = (torch.rand(n, generator=generator) < chance).nonzero().flatten()
-    offsets = torch.randint(-config.shift, config.shift + 1, (len(chosen), 2, 1, 1), generator=generator)
-    if config.elastic:
-        knots = config.elastic * torch.randn((len(chosen), 2, KNOTS, KNOTS), generator=generator)
-        offsets = offsets + bent_places(knots, h, w, torch.rand((len(chosen), 2, 1, 1), generator=generator))
     images = batch.images.clone()
-    images[chosen] = moved(images[chosen], offsets)
+    if moving:
+        _move(images, shift, elastic, chance, named_generator(f"{config.seed}/shift/{step}"))
+    if "flip" in strengths:
+        mirrored = torch.rand(len(images), generator=named_generator(f"{config.seed}/flip/{step}")) < 0.5
+        images[mirrored] = images[mirrored].flip(-1)
     return replace(batch, images=images)
+
+
+def _move(images: Tensor, shift: int, elastic: float, chance: float, generator: torch.Generator) -> None:
+    """Move and bend each of ``images`` ``(B, C, H, W)`` with that chance, in place."""
+    n, _, h, w = images.shape
+    chosen = (torch.rand(n, generator=generator) < chance).nonzero().flatten()
+    offsets = torch.randint(-shift, shift + 1, (len(chosen), 2, 1, 1), generator=generator)
+    if elastic:
+        knots = elastic * torch.randn((len(chosen), 2, KNOTS, KNOTS), generator=generator)
+        offsets = offsets + bent_places(knots, h, w, torch.rand((len(chosen), 2, 1, 1), generator=generator))
+    images[chosen] = moved(images[chosen], offsets)
 
 
 def moved(images: Tensor, offsets: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["Diagnosis", "Doctor", "Nearness", "block", "diagnose", "memorisation", "nearness"]
+__all__ = ["FEWEST_UNSEEN", "Diagnosis", "Doctor", "Nearness", "block", "diagnose", "memorisation", "nearness"]
 
 BLOCK = 25  # steps in a block
 WINDOW = 8  # blocks that a rule looks at
@@ -46,6 +46,8 @@ RECOVERING = 1.15  # diversity that grew by this factor within the window is on 
 SMALL_BATCH = 16  # images; below, the batch is to blame for steps that contradict each other, above it the rate
 # Of the samples that lie nearer to a training image than 99 % of the held-out images do: chance gives 0.01.
 MEMORISED_SHARE = 0.3
+# Held-out images for that: all of n are farther than 0.3 of a healthy model's samples with chance 0.7^n, 3 % of 10.
+FEWEST_UNSEEN = 10
 
 Block = Mapping[str, float]
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from limner.files import is_number, read_json_lines, write_text
 
+PARTS = ("train", "validation", "training_images")  # metrics of steps, and of evaluations on one or the other
+
 __all__ = ["Journal", "read_metrics"]
 
 METRICS = "metrics.jsonl"
@@ -55,9 +57,9 @@ def _is_ours(record: Mapping[str, Any]) -> bool:
         return (
             all(is_number(record.get(name, 0)) for name in ("step", "seconds"))
             and isinstance(record["step"], int)
-            and all(is_number(value) for part in ("train", "validation") for value in record.get(part, {}).values())
+            and all(is_number(value) for part in PARTS for value in record.get(part, {}).values())
             and all(isinstance(d[text], str) for d in record.get("diagnoses", []) for text in texts)
-            and ("seconds" in record or not {"train", "validation"} & record.keys())
+            and ("seconds" in record or not {*PARTS} & record.keys())
         )
     except (LookupError, TypeError, AttributeError):
         return False

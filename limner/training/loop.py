@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,9 @@ from limner.data.batches import Batches, sequential
 from limner.data.imageset import Split
 from limner.errors import LimnerError, setting
 from limner.files import sweep
-from limner.models.contracts import Model
 from limner.training.augmentation import augmented
 from limner.training.checkpoints import MODEL, STATE, read_header, read_tensors, save_model, save_state
-from limner.training.doctor import Diagnosis
+from limner.training.hooks import Hooks, Outcome, Progress
 from limner.training.interrupts import asked_to_stop
 from limner.training.journal import Journal
 from limner.training.objectives import Objective
@@ -34,41 +32,6 @@ __all__ = ["Hooks", "Outcome", "Progress", "train"]
 
 LOG_PART = 0.01  # of the run between two lines of training metrics in the journal
 EVALUATIONS_PART = 0.2  # of a time budget that evaluations may take, but for the last
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a person who waits wants to know."""
-
-    step: int
-    steps: int | None  # in the whole run; None while a time budget has not settled it
-    fraction: float  # of the run
-    seconds_left: float
-    images_per_second: float
-    train: Mapping[str, float]  # the objective's metrics, smoothed: nats an image, or both players' losses and logits
-    validation: Mapping[str, float] | None  # of the last evaluation
-    diagnoses: tuple[Diagnosis, ...] = ()
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """What the loop calls: ``begun`` once the state to go on from has proved whole, ``progress``, ``evaluated``.
-
-    ``progress`` comes a few times a second; ``evaluated`` is given the averaged model.
-    """
-
-    begun: Callable[[], None] = lambda: None
-    progress: Callable[[Progress], None] = lambda p: None
-    evaluated: Callable[[int, Model], None] = lambda step, model: None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended: after which step, in all its seconds, and whether it was interrupted."""
-
-    step: int
-    seconds: float
-    interrupted: bool
 
 
 def train(
@@ -86,7 +49,7 @@ def train(
         objective: Makes the steps, as its ``config`` says (``minutes`` > 0 is a budget of wall-clock time, evaluations
             included); on return its average holds the last weights (the best are in the folder).
         training: What the model learns from.
-        validation: Chooses the best weights; never the test split.
+        validation: Chooses the best weights; never the test split. Where it is empty the training images do.
         folder: The run folder, which exists.
         resume: Go on from the state in ``folder``.
         hooks: Progress and images.
@@ -103,8 +66,10 @@ class _Run:
     def __init__(
         self, objective: Objective[Any], training: Split, validation: Split, folder: Path, hooks: Hooks
     ) -> None:
-        self.objective, self.config, self.validation = objective, objective.config, validation
+        self.objective, self.config = objective, objective.config
         self.folder, self.hooks = folder, hooks
+        self.held_out = len(validation) > 0
+        self.watched = validation if self.held_out else training
         self.batches = Batches(training, self.config.batch_size, self.config.seed)
         self.budget = self.config.minutes * 60
         if self.budget:
@@ -114,6 +79,7 @@ class _Run:
             self.schedule = Schedule.of_steps(steps, self.config.warmup_steps, self.config.cooldown)
         self.step, self.seconds_before, self.evaluations, self.evaluating = 0, 0.0, 0, 0.0
         self.smallest, self.saved_step = math.inf, -1  # the smallest of the metrics that choose the weights
+        self.kept, self.stale = 0, 0  # the step of the weights that are kept; evaluations since that were no better
         self.validated: dict[str, float] | None = None
         self.log: dict[str, tuple[float, int]] = {}  # metrics since the last line in the journal: sum, how many
         self.next_log = LOG_PART
@@ -144,14 +110,22 @@ class _Run:
                     self._checkpoint()
             if self.saved_step != self.step:
                 self._checkpoint()
-        return Outcome(self.step, self._elapsed(), not self._finished())
+        early = self._stale() and not self._spent()
+        return Outcome(self.step, self._elapsed(), not self._finished(), self.kept, early)
 
     def _elapsed(self) -> float:
         """Seconds of training, those before a resume included."""
         return self.seconds_before + time.perf_counter() - self.started
 
     def _finished(self) -> bool:
+        return self._spent() or self._stale()
+
+    def _spent(self) -> bool:
         return self.schedule.end is not None and self.step >= self.schedule.end
+
+    def _stale(self) -> bool:
+        """Whether to stop early: what held-out images say has not become better for long enough."""
+        return self.held_out and 0 < self.config.patience <= self.stale
 
     def _plan(self) -> None:
         """With a time budget: let the cooldown end in time, looking at the clock every hundredth of the budget."""
@@ -212,27 +186,30 @@ class _Run:
         left = max(0.0, self.budget - elapsed if self.budget else elapsed * (1 / max(fraction, 1e-9) - 1))
         wrong, rate, end = self.objective.diagnoses, self._rate(), self.schedule.end
         with suppress(OSError):  # a terminal that was closed: the last checkpoint is still to be written
-            self.hooks.progress(Progress(self.step, end, fraction, left, rate, self.smoothed, self.validated, wrong))
+            seen = (self.smoothed, self.validated, wrong, self.held_out)
+            self.hooks.progress(Progress(self.step, end, fraction, left, rate, *seen))
 
     def _evaluate(self) -> None:
         before = time.perf_counter()
         self.evaluations = max(self.evaluations + 1, int(self._part() * self.config.evaluations))
         limit = self.config.validation_images or None
-        self.validated = self.objective.validate(sequential(self.validation, max(self.config.batch_size, 100), limit))
+        self.validated = self.objective.validate(sequential(self.watched, max(self.config.batch_size, 100), limit))
         bad = [name for name, value in self.validated.items() if not math.isfinite(value)]
         if bad:
             raise LimnerError(
-                f"validation at step {self.step} gave {bad[-1]} = {self.validated[bad[-1]]}; the last good checkpoint "
-                f"is kept: resume from it with a lower rate ({setting('learning_rate', '...')})"
+                f"the evaluation at step {self.step} gave {bad[-1]} = {self.validated[bad[-1]]}; the last good "
+                f"checkpoint is kept: resume from it with a lower rate ({setting('learning_rate', '...')})"
             )
         average, metric = self.objective.average.averaged, self.objective.metric
         value = math.inf if metric is None else self.validated[metric]
         # Of equals the later: a replayed one is kept again.
         kept = value <= self.smallest * (1 + self.objective.tolerance)
-        record = {"seconds": round(self._elapsed(), 3), "validation": self.validated, "kept": kept}
+        part = "validation" if self.held_out else "training_images"
+        record = {"seconds": round(self._elapsed(), 3), part: self.validated, "kept": kept}
         self.journal.write(self.step, record)
+        self.stale = 0 if kept else self.stale + 1
         if kept:
-            self.smallest = min(value, self.smallest)
+            self.smallest, self.kept = min(value, self.smallest), self.step
             chosen = {} if metric is None else {f"validation_{metric}": value, "smallest": self.smallest}
             save_model(self.folder, self.objective.model, average, {"step": self.step} | chosen)
         self.hooks.evaluated(self.step, average)
@@ -247,6 +224,7 @@ class _Run:
             "step": self.step,
             "seconds": self._elapsed(),
             "evaluations": self.evaluations,
+            "stale": self.stale,
             "validation": self.validated,
             "log": self.log,
             "doctor": self.objective.doctor.state() if self.objective.doctor else None,
@@ -282,7 +260,8 @@ class _Run:
             part = self._part()
             self.evaluations = min(numbers.evaluations, int(part * self.config.evaluations))
             self.next_log = min(numbers.next_log, part + LOG_PART)
-            self.smallest = float(best.get("smallest", math.inf))
+            self.smallest, self.kept = float(best.get("smallest", math.inf)), int(best.get("step", 0))
+            self.stale = 0 if numbers.finished else numbers.stale  # a run that goes on beyond its end has time again
         except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error
         if self.step:  # before, everything is as the seed made it

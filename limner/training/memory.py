@@ -49,18 +49,18 @@ class _AllOnes(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def check_fits(build: Callable[[], object], weights: Path | None = None) -> None:
+def check_fits(build: Callable[[], object], weights: Path | None = None, room: float | None = None) -> None:
     """Refuse a model that this machine cannot train, or that file of ``weights`` cannot fill, before it is allocated.
 
     ``build`` makes the model, here on torch's meta device, where tensors have a shape and no memory. It is left as soon
     as its parameters are too many, so that this takes some seconds at most. A model that cannot be made there, as
-    another package's may be, is not checked.
+    another package's may be, is not checked. ``room`` is the memory in bytes, by default the machine's.
 
     Raises:
         LimnerError: Weights, gradients, the optimizer's moments and the average need more than the machine's memory,
             there are more than ``MOST_TENSORS`` parameter tensors, or more parameters than the file has room for.
     """
-    room, thread = _machine_memory(), threading.get_ident()
+    room, thread = _machine_memory() if room is None else room, threading.get_ident()
     stored = math.inf if weights is None else weights.stat().st_size / 4
     found: dict[int, Tensor] = {}  # kept, so that no id comes twice
     parameters = 0

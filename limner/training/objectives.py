@@ -40,7 +40,7 @@ class Objective(ABC, Generic[M]):
         metric: The validation metric that chooses the weights to keep, the smaller the better; None: the last are kept.
         tolerance: How far, as a fraction, it may exceed the smallest before it is worse: the later weights are kept up
             to there.
-        patience: Steps in a row that are skipped where the loss is finite and its gradient is not.
+        most_skipped: Steps in a row that are skipped where the loss is finite and its gradient is not.
         doctor: Says what is wrong with the run; None where there is none.
         model: What is trained; its parameters are changed in place.
         average: The moving average of its weights.
@@ -49,7 +49,7 @@ class Objective(ABC, Generic[M]):
 
     metric: str | None = None
     tolerance: float = 0.0
-    patience: int = 0
+    most_skipped: int = 0
     doctor: Doctor | None = None
 
     def __init__(self, model: M, config: TrainingConfig, fabric: Fabric, optimizers: Mapping[str, Optimizers]) -> None:
@@ -83,13 +83,13 @@ class Objective(ABC, Generic[M]):
         Where that is not finite nothing moves.
 
         Raises:
-            LimnerError: It has not been for more than ``patience`` steps.
+            LimnerError: It has not been for more than ``most_skipped`` steps.
         """
         self.clear_gradients()
         self.fabric.backward(loss)
         norm = self.optimizers[optimizer].clipped_step(factor, self.config.clip_norm)
         self.skipped = 0 if math.isfinite(norm) else self.skipped + 1
-        if self.skipped > self.patience:
+        if self.skipped > self.most_skipped:
             gradients = ((n, p.grad) for n, p in self.model.named_parameters() if p.grad is not None)
             infinite = (name for name, gradient in gradients if not gradient.isfinite().all())
             worst = next(infinite, "the whole network (its norm overflows)")
@@ -147,7 +147,7 @@ class SingleLoss(Objective[Model]):
     """
 
     metric: str
-    patience = 3
+    most_skipped = 3
 
     def __init__(self, model: Model, config: TrainingConfig, fabric: Fabric) -> None:
         self.metric = "nats" if isinstance(model, Scores) else "error"

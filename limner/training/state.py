@@ -58,6 +58,7 @@ class Numbers:
     doctor: DoctorState | None = None
     finished: bool = False
     skipped: _Count = 0
+    stale: _Count = 0
 
 
 def read_numbers(header: Mapping[str, Any], path: Path) -> Numbers:

@@ -9,7 +9,7 @@ import torch
 
 from limner.data import ImageSet, Split
 from limner.data.neighbours import nearest
-from limner.training.doctor import Nearness, memorisation, nearness
+from limner.training.doctor import FEWEST_UNSEEN, Nearness, memorisation, nearness
 from limner.workbench.classes import ClassLabel
 from limner.workbench.run import Run
 
@@ -29,7 +29,7 @@ class Neighbours:
         nearest: uint8 ``(n, k, C, H, W)``, nearest first.
         positions: Of the neighbours in the training split, int64 ``(n, k)``.
         distances: L2 of the pixels in [0, 1], or of the features, ``(n, k)``.
-        nearness: Of the pixels, beside validation images; None where there are none.
+        nearness: Of the pixels, beside validation images; None where there are too few.
         searched: Training images that were looked at.
     """
 
@@ -96,10 +96,10 @@ def neighbours(
 def compare_with_held_out(data: ImageSet) -> Callable[[torch.Tensor], Nearness] | None:
     """A function that says how near samples uint8 ``(N, C, H, W)`` are to training images, beside validation images.
 
-    None where there are none. It is asked during training, which the test split is kept out of.
+    None where there are too few. It is asked during training, which the test split is kept out of.
     """
     unseen = data.splits["validation"]
-    if not len(unseen):
+    if len(unseen) < FEWEST_UNSEEN:
         return None
     pool = known(data.split("train"))
     usual = nearest(unseen.first(UNSEEN), pool)[0][:, 0]

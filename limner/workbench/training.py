@@ -20,7 +20,7 @@ from limner.config.settings import Settings, values_of, with_settings
 from limner.data import Batch, Batches, ImageSet
 from limner.data.imageset import Split
 from limner.data.options import FitMode
-from limner.errors import LimnerError, command, option
+from limner.errors import LimnerError, command, option, setting
 from limner.evaluation import feature_network
 from limner.evaluation.distances import frechet_distance
 from limner.files import sweep
@@ -32,14 +32,16 @@ from limner.reports.pages import README, REPORT
 from limner.runs import check_name, find_run, locked_run, new_run, runs_folder
 from limner.training.adversarial import Adversarial
 from limner.training.checkpoints import MODEL, STATE, read_header
-from limner.training.loop import Hooks
+from limner.training.hooks import Hooks, Progress
 from limner.training.loop import train as run_loop
 from limner.training.memory import check_fits, keep_freed_memory
 from limner.training.objectives import Objective, SingleLoss
 from limner.training.precision import FABRIC_PRECISION, choose_precision
 from limner.training.state import read_numbers
 from limner.workbench import latent
+from limner.workbench.advice import HOPELESS, say_if_hopeless
 from limner.workbench.device import device
+from limner.workbench.few_images import has_distance, of_few_images, say_if_short, say_which_are_kept
 from limner.workbench.loading import load_data
 from limner.workbench.measuring import FEATURES
 from limner.workbench.run import Run
@@ -60,6 +62,7 @@ def train(
     minutes: float | None = None,
     epochs: float | None = None,
     conditional: bool = False,
+    augment: str | None = None,
     settings: Settings = (),
     recipe: Recipe | str = "default",
     start_from: str | os.PathLike[str] | None = None,
@@ -79,6 +82,7 @@ def train(
         minutes: Time budget.
         epochs: Passes over the training split, in place of a budget.
         conditional: Learn p(x|y) with the data's labels y.
+        augment: How training images are changed, as in ``flip,shift``; by default as the recipe says.
         settings: Changes to the recipe: a mapping as in ``{"blocks": 3}``, or texts ``key=value``.
         recipe: One of the model's recipes by name, or one of your own.
         start_from: A run of the same family, whose weights are taken over where they fit, and whose network, size and
@@ -98,7 +102,7 @@ def train(
             raise LimnerError(
                 f"{option('conditional', True)}: {with_article(model)} has no classes; {able} can have them"
             )
-        given = {"classes": classes} if conditional else {}
+        given = ({"classes": classes} if conditional else {}) | ({} if augment is None else {"augment": augment})
         return with_settings(_of_length(chosen, minutes, epochs), values_of(settings) | given, model)
 
     source = None if start_from is None else source_of(start_from, model)
@@ -114,7 +118,11 @@ def train(
         how = f"{option('conditional', True)}: {images.source} has no labels"
         raise LimnerError(f"{how}; sub-folders or a labels array make them")
     _check_classes(config, images)
+    config = of_few_images(config, len(images.split("train")), quiet)
     check_fits(config.build)
+    hopeless = say_if_hopeless(config, images, quiet)
+    if minutes is None and epochs is None and not {"epochs", "minutes"} & values_of(settings).keys():
+        say_if_short(config, len(images.split("train")), quiet)
     built = config.build()
     if source is not None:
         config = replace(config, start=take_over(source, built, config, quiet))
@@ -128,7 +136,7 @@ def train(
     with locked_run(folder):
         check_name(folder.name, parent)
         config.write(folder)
-        return _train(Run(folder, config, images), built, resume=False, quiet=quiet)
+        return _train(Run(folder, config, images), built, resume=False, quiet=quiet, warned=hopeless)
 
 
 def resume(
@@ -195,7 +203,8 @@ def _check_unfinished(run: Run, before: TrainingConfig, steps_per_epoch: int) ->
     config, path = run.config.recipe.training, run.folder / STATE
     state = read_numbers(read_header(path), path)
     step, seconds, finished = state.step, state.seconds, state.finished
-    same = (config.minutes, config.minutes or config.epochs) == (before.minutes, before.minutes or before.epochs)
+    length, length_before = ((c.minutes, c.minutes or c.epochs, c.patience) for c in (config, before))
+    same = length == length_before
     if same and finished and not all((run.folder / page).is_file() for page in (README, REPORT)):
         return  # it ended between its last step and its report
     enough = (
@@ -204,6 +213,8 @@ def _check_unfinished(run: Run, before: TrainingConfig, steps_per_epoch: int) ->
     if (same and finished) or (not same and enough):
         done = f"{step:,} steps, {step / steps_per_epoch:.4g} epochs, {seconds / 60:.2g} minutes"
         where = "is finished" if finished else "is further already"
+        if 0 < before.patience <= state.stale:
+            where, done = "stopped early", f"{done}; {setting('patience', '0')} goes on to its end"
         raise LimnerError(
             f"run {run.name!r} {where} ({done}): to train longer give a larger total, as in "
             f"`{command('resume', run.name, epochs=math.ceil(2 * step / steps_per_epoch))}`, or {option('minutes')}"
@@ -243,7 +254,7 @@ def _objective(run: Run, model: Model, fabric: Fabric, quiet: bool | None) -> Ob
     config = run.config.recipe.training
     if not isinstance(config, AdversarialConfig):
         return SingleLoss(model, config, fabric)
-    if config.keep == "last":
+    if config.keep == "last" or not has_distance(run.data(), quiet):
         return Adversarial(cast("Any", model), config, fabric)
     with display.stages(quiet) as progress:
         network = feature_network(run.data(), run.folder.parent / FEATURES, device=model.device, on_progress=progress)
@@ -258,13 +269,19 @@ def _objective(run: Run, model: Model, fabric: Fabric, quiet: bool | None) -> Ob
 
 
 def _train(
-    run: Run, model: Model, *, resume: bool, quiet: bool | None, begun: Callable[[], None] = lambda: None
+    run: Run,
+    model: Model,
+    *,
+    resume: bool,
+    quiet: bool | None,
+    begun: Callable[[], None] = lambda: None,
+    warned: bool = True,
 ) -> Run:
+    """Train, and write the report; of few steps one is warned, unless ``warned`` before."""
     config, data = run.config.recipe.training, run.data()
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
     fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION[config.precision])
     objective = _objective(run, model.to(fabric.device), fabric, quiet)
-    validation = data.splits["validation"] if len(data.splits["validation"]) else data.split("train")
     samples = run.folder / "samples"
     samples.mkdir(exist_ok=True)
     sweep(samples)
@@ -281,10 +298,20 @@ def _train(
             drawn = averaged.sample(200, generator=torch.Generator().manual_seed(config.seed))
             objective.doctor.compare(compare(drawn.cpu()))
 
+    def progress(p: Progress) -> None:
+        nonlocal warned
+        show(p)
+        if not warned and p.images_per_second:
+            batch_size = min(config.batch_size, len(data.split("train")))
+            expected = p.images_per_second / batch_size * config.minutes * 60
+            warned = say_if_hopeless(run.config, data, quiet, expected) or p.step > HOPELESS
+
     with display.training(run.name, model.dimensions, bound, quiet, model.loss_note, samples) as show:
-        hooks = Hooks(begun, show, evaluated)
-        run.outcome = run_loop(objective, data.split("train"), validation, run.folder, resume=resume, hooks=hooks)
+        hooks = Hooks(begun, progress, evaluated)
+        train, validation = data.split("train"), data.splits["validation"]
+        run.outcome = run_loop(objective, train, validation, run.folder, resume=resume, hooks=hooks)
     run.__dict__.pop("model", None)  # the best weights may be new
+    say_which_are_kept(run, run.outcome, quiet)
     if not run.outcome.interrupted:
         run.report()
     return run

@@ -77,7 +77,7 @@ def test_an_infinite_gradient_is_named():
     trained = objective()
     trained.model.decoder[0].weight.register_hook(lambda g: g * math.inf)
     before = [p.detach().clone() for p in trained.model.parameters()]
-    for step in range(trained.patience):
+    for step in range(trained.most_skipped):
         assert trained.step(batch(), 1.0, step)["skipped"] == 1
     with pytest.raises(LimnerError, match=r"step 3: the gradient of decoder\.0\.weight"):
         trained.step(batch(), 1.0, 3)

@@ -1,0 +1,181 @@
+"""`limner advise`: purposes from capabilities, ranks from measured steps, which are kept; hopeless trainings."""
+
+import time
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from limner import workbench
+from limner.config.run_config import DataConfig, RunConfig
+from limner.data import MemoryStore, Split
+from limner.errors import LimnerError
+from limner.models import Reconstructs, Samples, Scores, families
+from limner.models.recipes import TrainingConfig
+from limner.models.vae import VAE, VAEConfig
+from limner.training import timing
+from limner.training.objectives import SingleLoss
+from limner.training.timing import seconds_a_step
+from limner.workbench import advice
+from limner.workbench.advice import advise, kept_advice, say_if_hopeless
+
+NAMES = ("made", "vae", "autoencoder", "gan", "pixelcnn")
+
+
+@pytest.fixture
+def measured(tmp_path, monkeypatch):
+    """Advice kept in a cache folder of the test's own; each family's step takes as long as is written here."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(advice.pooch, "os_cache", lambda name: tmp_path / name)
+    some = {name: families()[name] for name in NAMES}
+    monkeypatch.setattr(advice, "families", lambda: some)
+    seconds, asked = {}, []
+
+    def measure(family, recipe, data, limit):
+        asked.append(family.name)
+        return seconds[family.name]
+
+    monkeypatch.setattr(advice, "_measured", measure)
+    return seconds, asked
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return workbench.load_data("digits")
+
+
+def test_families_serve_the_purposes_that_they_are_able_to(measured, digits):
+    measured[0].update(dict.fromkeys(NAMES, 0.1))
+    found = advise(digits)
+    able = {"likelihood": Scores, "samples": Samples, "codes": Reconstructs}
+    for purpose, choices in found.purposes.items():
+        models = {
+            name: f.model(f.recipe("default", digits.shape).network, digits.shape, digits.levels)
+            for name, f in families().items()
+            if name in NAMES
+        }
+        assert {c.model for c in choices} == {n for n, m in models.items() if isinstance(m, able[purpose])}
+
+
+def test_they_rank_by_the_steps_of_those_needed_and_then_by_computation(measured, digits):
+    """Of 1,297 digits 20 epochs are few steps: each family needs 1,000."""
+    seconds, asked = measured
+    seconds.update(made=0.1, vae=0.2, autoencoder=9.0, gan=0.3, pixelcnn=48.0)
+    found = advise(digits, minutes=10)
+    assert [c.model for c in found.purposes["likelihood"]] == [
+        "vae",
+        "made",
+        "pixelcnn",
+    ]  # both have enough: the slower
+    assert [c.model for c in found.purposes["samples"]] == ["gan", "vae", "made", "pixelcnn"]
+    by_name = {c.model: c for c in found.purposes["samples"]}
+    assert (by_name["pixelcnn"].steps, by_name["pixelcnn"].needed_steps, by_name["pixelcnn"].part) == (10, 1000, 0.01)
+    assert by_name["gan"].command == "limner train gan --data digits --minutes 10"
+    assert len(asked) == len(NAMES)
+    assert advise(digits, minutes=10) == found
+    assert len(asked) == len(NAMES)  # nothing is measured twice
+    assert kept_advice(digits, minutes=10) == found
+    assert advise(digits, minutes=1000).purposes["likelihood"][0].model == "pixelcnn"
+
+
+def test_what_cannot_be_measured_is_named_and_nothing_is_kept_of_it(measured, digits, monkeypatch, tmp_path):
+    seconds, _ = measured
+    seconds.update(dict.fromkeys(NAMES, 0.1))
+
+    def refuse(family, recipe, data, limit):
+        if family.name == "vae":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return 0.1
+
+    monkeypatch.setattr(advice, "_measured", refuse)
+    assert kept_advice(digits) is None
+    assert advise(digits).left_out == {"vae": "there is not enough memory for it"}
+    assert "vae" not in {c.model for c in kept_advice(digits).purposes["likelihood"]}
+    (tmp_path / "limner" / "steps.json").write_text('{"damaged": "yes", "x": -1', "utf-8")
+    assert kept_advice(digits) is None
+
+
+def test_large_images_are_not_measured(digits):
+    huge = (3, 600, 800)
+    with pytest.raises(LimnerError, match="800×600 are too large to be measured: give --size 64"):
+        advice._check_small(huge, lambda: None)
+    made = families()["made"]
+    with pytest.raises(LimnerError, match="give a smaller --size"):
+        advice._check_small(
+            (3, 64, 64), lambda: made.model(made.recipe("default", (3, 64, 64)).network, (3, 64, 64), 256)
+        )
+
+
+def test_the_commands_print_it_and_data_only_what_is_kept(measured, limner, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    measured[0].update(dict.fromkeys(NAMES, 1.0))
+    said = limner("data", "digits")
+    assert "`limner advise digits` says which models suit these images" in said.out
+    assert "steps of" not in said.out
+    assert not measured[1]
+    record = limner("advise", "digits", "--minutes", 5, "--json").record
+    assert set(record["purposes"]) == {"likelihood", "samples", "codes"}
+    assert record["purposes"]["codes"][0]["steps"] == 240
+    said = limner("advise", "digits", "--minutes", 5)
+    assert "240 steps of 1,000 (24 %)" in said.out
+    assert said.out.count("limner train vae --data digits --minutes 5") == 1
+    said = limner("data", "digits")
+    assert said.out.count("480 steps of 1,000 (48 %)") == 6
+    assert "advice" in limner("data", "digits", "--json").record
+
+
+def test_a_hopeless_training_is_named_before_and_while_it_runs(measured, digits, capfd):
+    measured[0].update(dict.fromkeys(NAMES, 0.1) | {"pixelcnn": 60.0})
+    recipe = families()["pixelcnn"].recipe("default", digits.shape)
+    config = RunConfig("pixelcnn", DataConfig.of(digits, "crop"), recipe).with_training(minutes=10)
+    assert not say_if_hopeless(config, digits, False)  # nothing is known
+    assert say_if_hopeless(config, digits, False, steps=3.4)
+    assert "3 steps in 10 minutes" in (line := capfd.readouterr().err)
+    assert "`limner advise digits --minutes 10` measures" in line
+    advise(digits)
+    assert say_if_hopeless(config, digits, False)
+    line = capfd.readouterr().err
+    assert "8 steps in 10 minutes: pixelcnn learns nothing in so few; in that time" in line
+    assert "made makes 4,800" in line
+    assert not say_if_hopeless(config.with_training(minutes=1000), digits, False)
+
+
+def test_a_slow_training_warns_once(measured, tmp_path, monkeypatch, limner, tiny):
+    monkeypatch.chdir(tmp_path)
+    step = SingleLoss.step
+
+    def slow(*arguments):
+        time.sleep(0.25)
+        return step(*arguments)
+
+    monkeypatch.setattr(SingleLoss, "step", slow)
+    said = limner("train", "vae", "--minutes", 0.03, "--set", *tiny["vae"])
+    assert said.code == 0
+    assert said.err.count("learns nothing in so few") == 1
+
+
+def test_a_step_is_measured_on_a_part_of_its_batch_where_the_whole_is_large(monkeypatch):
+    """On a clock that counts 1 second an image and 10 a step."""
+    clock = [0.0]
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+
+    sizes = []
+
+    class Counted(SingleLoss):
+        def step(self, batch, factor, step):
+            sizes.append(len(batch.images))
+            clock[0] += 10 + len(batch.images)
+            return super().step(batch, factor, step)
+
+    split = Split(MemoryStore(torch.zeros(500, 1, 4, 4, dtype=torch.uint8)))
+    model = VAE(VAEConfig(latent=1, network="dense", hidden=4), (1, 4, 4), 2)
+    made = Counted(model, TrainingConfig(batch_size=100), Fabric(accelerator="cpu", devices=1))
+    assert seconds_a_step(made, split, limit=10_000) == 110
+    assert max(sizes) == 100
+    monkeypatch.setattr(timing, "PIXELS", 40 * 16)
+    sizes.clear()
+    assert seconds_a_step(made, split, limit=10_000) == pytest.approx(110)  # from 2 and 40 images
+    assert max(sizes) == 40
+    sizes.clear()
+    assert seconds_a_step(made, split, limit=20) == 12 * 50  # no time but for two images
+    assert sizes == [2, 2]
