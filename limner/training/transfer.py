@@ -109,6 +109,6 @@ def transfer(model: nn.Module, weights: Mapping[str, Tensor], axes: ClassAxes, c
 
 
 def _group(name: str) -> str:
-    """``blocks.*.label.table``: layers of a stack are one group, a weight and its bias another."""
+    """``blocks.*.label.table``: equal layers of a stack are one group, as are a weight and its bias."""
     bare = re.sub(r"\.parametrizations\.(\w+)\.original\d*$", r".\1", name)
-    return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", re.sub(r"\.(weight|bias)$", "", bare))
+    return re.sub(r"(?<=\.)\d+(?=\.)", "*", re.sub(r"\.(weight|bias)$", "", bare))
