@@ -69,7 +69,9 @@ def test_few_images_are_trained_on_measured_and_reported_or_refused(name, n, pho
         assert n == 12 or "validation" not in told, path.name
 
 
-@pytest.mark.parametrize(("n", "chosen"), [(2, "all 2 of the training images"), (12, "the only one of the validation")])
+@pytest.mark.parametrize(
+    ("n", "chosen"), [(2, "all 2 images of the training split"), (12, "1 image of the validation split")]
+)
 def test_it_is_said_which_images_chose_the_weights(n, chosen, photos, tmp_path, monkeypatch, limner):
     monkeypatch.chdir(tmp_path)
     words = ("--name", "x", "--set", *family("vae").tiny, *COMMON)

@@ -45,7 +45,7 @@ def test_the_images_that_chose_the_weights_are_counted(home):
         return note.text
 
     assert with_validation(5).startswith("Best on all 5 images of the validation split: ")
-    assert with_validation(0).startswith("Best on all 8 images of the training split: ")
+    assert with_validation(1).startswith("Best on 1 image of the validation split: ")
 
 
 def test_a_player_and_its_figures_are_named(capfd):
