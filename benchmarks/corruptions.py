@@ -10,7 +10,8 @@ part of them missing, in the order of their labels, and others of the kept class
 ratios, means over the draws: the features are made once, and the images that are not behind them divided anew. The
 errors of a single ratio are the deviations over the draws.
 
-Then a part of the images is replaced by noise: Clipped Density and Coverage are to say how large it is.
+Then a part of the images is replaced by noise: Clipped Density and Coverage are to say how large it is; means and
+deviations over the same draws, and the precision and recall of the first.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def measure(source: str, classes: int | None, draws: int, validate: bool = False
         "ratios": {f"{kind} {strength:g}": round(sum(v) / draws, 3) for (kind, strength), v in ratios.items()},
         "deviations": {f"{k} {s:g}": round(float(torch.tensor(v).std()), 3) for (k, s), v in ratios.items()},
         "monotone": monotone({key: sum(v) / draws for key, v in ratios.items()}),
-        "noise": shares(network, seen[:n], images[n : 2 * n]),
+        "noise": shares(network, seen, images, draws),
     }  # fmt: skip
     return result
 
@@ -138,18 +139,25 @@ def monotone(ratios: dict[tuple[str, float], float]) -> bool:
     return True
 
 
-def shares(network: FeatureNetwork, reference: Tensor, images: Tensor) -> list[dict[str, float]]:
-    """What is read where a part of ``images`` is replaced by uniform noise."""
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randint(0, 256, images.shape, generator=generator).byte()
+def shares(network: FeatureNetwork, seen: Tensor, images: Tensor, draws: int) -> list[dict[str, float]]:
+    """What is read where a part of the images in place of samples is replaced by uniform noise."""
+    n = len(images) // 3
+    noise = torch.randint(0, 256, images[:n].shape, generator=torch.Generator().manual_seed(0)).byte()
+    bad = features(network, noise)
     rows = []
     for part in (0.0, *PARTS):
-        replaced = round(part * len(images))
-        z = features(network, torch.cat([noise[:replaced], images[replaced:]]))
-        density, coverage = clipped_density_coverage(z, reference)
-        precision, recall = precision_recall(z, reference)
-        row = {"replaced": part, "clipped_density": density, "clipped_coverage": coverage}
-        rows.append({k: round(v, 3) for k, v in (row | {"precision": precision, "recall": recall}).items()})
+        replaced = round(part * n)
+        found = []
+        for seed in range(draws):
+            order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+            ours = torch.cat([bad[:replaced], seen[order[n + replaced : 2 * n]]])
+            found.append(clipped_density_coverage(ours, seen[order[:n]]))
+            if not seed:
+                precision, recall = precision_recall(ours, seen[order[:n]])
+        row = {"replaced": part, "precision": precision, "recall": recall}
+        for name, values in zip(("clipped_density", "clipped_coverage"), torch.tensor(found).T, strict=True):
+            row |= {name: float(values.mean()), f"{name}_deviation": float(values.std())}
+        rows.append({k: round(v, 3) for k, v in row.items()})
     return rows
 
 

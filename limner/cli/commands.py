@@ -90,6 +90,7 @@ def runs(json: Json = False) -> None:
         formats = {"validation_nats": "{:.2f}", "test_nats": sign + "{:.2f}"}
         formats |= {"bits_per_dim": sign + "{:.4f}", "frechet_ratio": "{:.2f}" + with_errors(r)["frechet_ratio_error"]}
         figures = [text.format(r[name]) if r.get(name) is not None else "" for name, text in formats.items()]
+        figures[-1] = figures[-1] or r.get("frechet_ratio_left_out", "")
         source = Path(r.get("data", "")).name
         shown.add_row(r["run"], r.get("model", ""), source, r["status"], f"{r.get('step', 0):,}", *figures)
     Console(width=None if sys.stdout.isatty() else 160).print(shown)

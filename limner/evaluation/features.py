@@ -25,11 +25,10 @@ from limner.evaluation.patches import FIT_IMAGES, PatchFeatures
 from limner.nn.coders import ConvEncoder
 from limner.noise import seeded
 from limner.training.checkpoints import read_tensors, restore_module, with_prefix, write_tensors
+from limner.version import FEATURES
 
-__all__ = ["VERSION", "FeatureNetwork", "data_digest", "feature_network", "train_features"]
+__all__ = ["FeatureNetwork", "data_digest", "feature_network", "train_features"]
 
-# Of the features: figures of different versions do not compare. 1 were those of a network that told labels or turns.
-VERSION = 2
 CODES = 64  # of the classifier, before its last layer
 WIDTH = 8  # its maps at full size
 BATCH = 128
@@ -123,7 +122,7 @@ class FeatureNetwork(nn.Module):
                 raise ValueError("it has other tensors")
             network = cls(*made, channelwise=header["channelwise"])
             network.figures = dict(header["figures"])
-            if network.figures["version"] != VERSION:
+            if network.figures["version"] != FEATURES:
                 raise ValueError("it is of other features")
             if network.classes:
                 float(network.figures["accuracy"])
@@ -164,7 +163,7 @@ def train_features(
     with seeded(seed):
         network = FeatureNetwork(data.shape, classes, channelwise=data.source == STACKED).to(device)
     network.patches.fit(train.take(_spread(len(train), FIT_IMAGES)), torch.Generator().manual_seed(seed))
-    network.figures = {"version": VERSION, "seed": seed, "data": data_digest(data)}
+    network.figures = {"version": FEATURES, "seed": seed, "data": data_digest(data)}
     if classes:
         network.figures |= _train_classifier(network, data, seed, on_progress)
     return network.requires_grad_(False).eval()
@@ -203,7 +202,7 @@ def feature_network(
     Where it cannot be kept it is made again the next time: it is a function of the data.
     """
     digest = data_digest(data)
-    path = folder / f"{digest}-{VERSION}.safetensors"  # older versions keep theirs
+    path = folder / f"{digest}-{FEATURES}.safetensors"  # older versions keep theirs
     with contextlib.suppress(LimnerError):  # missing or damaged: it is trained anew
         network = FeatureNetwork.load(path)
         if network.figures.get("data") == digest:

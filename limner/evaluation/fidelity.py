@@ -9,21 +9,30 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from limner.data.imageset import ImageSet, MemoryStore, Split
 from limner.errors import LimnerError
-from limner.evaluation.distances import Moments, kernel_distance, precision_recall, precision_recall_of_subsets
+from limner.evaluation.distances import (
+    Moments,
+    clipped_density_coverage,
+    kernel_distance,
+    precision_recall,
+    precision_recall_of_subsets,
+)
 from limner.evaluation.features import FeatureNetwork
 from limner.evaluation.inception import Inception
 from limner.evaluation.jackknife import all_but_one, halves, standard_errors
+from limner.evaluation.patches import blurred
+from limner.version import FEATURES
 
 __all__ = ["FEWEST", "Fidelity", "class_figures", "measure_fidelity", "set_size"]
 
 FEWEST = 50  # images in a set, below which none of this means anything
+BLUR = 1.0  # σ in pixels of the copy of the data that samples should be better than
 PARTS = 5  # of the training split, whose distances from the reference are averaged
 
 
@@ -53,10 +62,16 @@ class Fidelity:
         recall: Share of the reference within the samples' manifold.
         data_precision: What real images reach.
         data_recall: What real images reach.
-        feature_task: What the feature network was trained to tell: ``labels`` or ``orientation``.
-        feature_accuracy: How often it is right on held-out images.
+        clipped_density: The share of good samples, by whether they lie where data lie.
+        clipped_coverage: The share of good samples, by how much of the data has some near it.
+        data_clipped_density: What real images reach.
+        data_clipped_coverage: What real images reach.
+        blurred_ratio: The Fréchet ratio of blurred training images: samples with a larger one are worse.
+        feature_version: Of the features: figures of different versions do not compare.
         fidelity_seconds: Time taken, without the sampling.
-        classes_covered: How many classes the network sees among the samples; None without labels, as the next.
+        classifier_accuracy: How often the network's classifier is right on held-out images; None without labels, as the
+            next two.
+        classes_covered: How many classes it sees among the samples.
         class_kl: KL(histogram of these classes ‖ histogram of the training labels), nats.
         inception: The file whose features were taken in place of the network's, for all but the classes.
         frechet_standard_error: Over the choice of all images, as the others.
@@ -77,9 +92,14 @@ class Fidelity:
     recall: float
     data_precision: float
     data_recall: float
-    feature_task: str
-    feature_accuracy: float
+    clipped_density: float
+    clipped_coverage: float
+    data_clipped_density: float
+    data_clipped_coverage: float
+    blurred_ratio: float
+    feature_version: int
     fidelity_seconds: float
+    classifier_accuracy: float | None = None
     classes_covered: int | None = None
     class_kl: float | None = None
     inception: str | None = None
@@ -124,7 +144,9 @@ def measure_fidelity(
     order = torch.randperm(len(data.split(split)), generator=generator)
     reference = _features(looks, data.split(split), order[:n])
     others = order[n:] if split == "train" else torch.randperm(len(train), generator=generator)
-    real = [_features(looks, train, part) for part in others.split(n)[:PARTS] if len(part) == n]
+    sets = [part for part in others.split(n)[:PARTS] if len(part) == n]
+    real = [_features(looks, train, part) for part in sets]
+    worse = _features(looks, Split(MemoryStore(blurred(train.take(sets[0]), BLUR))), torch.arange(n))
     ours = _features(looks, Split(MemoryStore(generated)), torch.arange(n))
     labels = train.labels if network.classes else None
     classes = None if labels is None else torch.cat([network.classify(x).cpu() for x in generated[:n].split(500)])
@@ -147,14 +169,39 @@ def measure_fidelity(
     (precision, recall), *shares = precision_recall_of_subsets(ours, reference, neighbours, kept).tolist()
     precision_error, recall_error = standard_errors(shares, kept[1:])
     kernel, deviation = kernel_distance(ours, reference, seed=seed)
-    covered = None if classes is None else len(classes.unique())
-    return Fidelity(
-        n, frechet, between, ratio, kernel, deviation,
-        neighbours, precision, recall, data_precision, data_recall,
-        network.figures["task"], network.figures["accuracy"], time.perf_counter() - start,
-        covered, None if covered is None else kl, None if inception is None else inception.name,
-        frechet_error, ratio_error, precision_error, recall_error, None if covered is None else kl_error,
-    )  # fmt: skip
+    density, coverage = clipped_density_coverage(ours, reference)
+    data_density, data_coverage = clipped_density_coverage(real[0], reference)
+    found = Fidelity(
+        samples=n,
+        frechet=frechet,
+        data_frechet=between,
+        frechet_ratio=ratio,
+        kernel=kernel,
+        kernel_deviation=deviation,
+        neighbours=neighbours,
+        precision=precision,
+        recall=recall,
+        data_precision=data_precision,
+        data_recall=data_recall,
+        clipped_density=density,
+        clipped_coverage=coverage,
+        data_clipped_density=data_density,
+        data_clipped_coverage=data_coverage,
+        blurred_ratio=Moments.of(reference).distance(Moments.of(worse)) / between,
+        feature_version=FEATURES,
+        fidelity_seconds=time.perf_counter() - start,
+        inception=None if inception is None else inception.name,
+        frechet_standard_error=frechet_error,
+        frechet_ratio_standard_error=ratio_error,
+        precision_standard_error=precision_error,
+        recall_standard_error=recall_error,
+    )
+    if classes is None:
+        return found
+    accuracy, covered = network.figures["accuracy"], len(classes.unique())
+    return replace(
+        found, classifier_accuracy=accuracy, classes_covered=covered, class_kl=kl, class_kl_standard_error=kl_error
+    )
 
 
 def set_size(data: ImageSet, split: str, limit: int | None = None) -> int:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 __all__ = ["PatchFeatures", "blurred"]
 
 DIMENSIONS = 64  # few, so that a covariance of some hundred images means something
-FILTERS = 16  # of each scale: many more fit the training images too well (docs/notes/evaluation.md)
+FILTERS = 12  # of each scale: many more fit the training images too well (docs/notes/evaluation.md)
 PATCH = 5  # pixels; 3 in images below 16
 FILTER_IMAGES, FIT_IMAGES = 500, 5000  # that the filters, and the projection, are made from
 PATCHES = 20_000

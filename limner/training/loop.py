@@ -233,8 +233,12 @@ class _Run:
         self.journal.write(self.step, record)
         if kept:
             self.smallest = min(value, self.smallest)
-            chosen = {} if metric is None else {f"validation_{metric}": value, "smallest": self.smallest}
-            save_model(self.folder, self.objective.model, average, {"step": self.step} | chosen)
+            said: dict[str, Any] = {"step": self.step}
+            if metric is not None:
+                said |= {f"validation_{metric}": value, "smallest": self.smallest}
+            if self.objective.yardstick:
+                said["yardstick"] = self.objective.yardstick
+            save_model(self.folder, self.objective.model, average, said)
         self.hooks.evaluated(self.step, average)
         now = time.perf_counter()
         self.recent.clear()
@@ -282,6 +286,8 @@ class _Run:
             self.evaluations = min(numbers.evaluations, int(part * self.config.evaluations))
             self.next_log = min(numbers.next_log, part + LOG_PART)
             self.smallest = float(best.get("smallest", math.inf))
+            if best.get("yardstick") != self.objective.yardstick:  # of another limner: the best is found anew
+                self.smallest = math.inf
         except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error
         if self.step:  # before, everything is as the seed made it
