@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
@@ -18,7 +19,7 @@ import torch
 
 from limner.data.batches import Batches, sequential
 from limner.data.imageset import Split
-from limner.errors import LimnerError
+from limner.errors import LimnerError, LimnerWarning
 from limner.files import sweep
 from limner.models.contracts import Model
 from limner.training.augmentation import augmented
@@ -286,7 +287,8 @@ class _Run:
             self.evaluations = min(numbers.evaluations, int(part * self.config.evaluations))
             self.next_log = min(numbers.next_log, part + LOG_PART)
             self.smallest = float(best.get("smallest", math.inf))
-            if best.get("yardstick") != self.objective.yardstick:  # of another limner: the best is found anew
+            if "smallest" in best and best.get("yardstick") != self.objective.yardstick:
+                warnings.warn("distances so far are of other features: the best is found anew", LimnerWarning, 2)
                 self.smallest = math.inf
         except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error
