@@ -26,7 +26,8 @@ def evaluate(
     """Measure the likelihood: nats an image with standard error, bits/dim, exact or bound. All images are counted.
 
     With --fidelity, and for models without a likelihood, as many samples are drawn and compared with these images:
-    Fréchet and kernel distance, precision, recall, classes. The first time, a feature network is trained on the data.
+    Fréchet and kernel distance, precision, recall, Clipped Density and Coverage, classes. The first time, features are
+    fitted to the data, and a classifier is trained where there are labels.
     Of an autoencoder, which has no likelihood and draws no samples, the errors of reconstructions are measured.
 
     Args:
