@@ -100,8 +100,12 @@ def _fidelity(record: Mapping[str, Any]) -> list[str]:
     near = beside_training(r)
     precision = f"precision {r['precision']:.3f}{r['precision_error']} ({r['data_precision']:.3f})"
     recall = f"recall {r['recall']:.3f}{r['recall_error']} ({r['data_recall']:.3f}), k = {r['neighbours']}"
-    density = f"clipped density {r['clipped_density']:.3f} ({r['data_clipped_density']:.3f})"
-    coverage = f"clipped coverage {r['clipped_coverage']:.3f} ({r['data_clipped_coverage']:.3f})"
+    density = (
+        f"clipped density {r['clipped_density']:.3f}{r['clipped_density_error']} ({r['data_clipped_density']:.3f})"
+    )
+    coverage = (
+        f"clipped coverage {r['clipped_coverage']:.3f}{r['clipped_coverage_error']} ({r['data_clipped_coverage']:.3f})"
+    )
     blur = f"{compared_with_blur(r)} than a blurred copy of the data (σ = 1), whose ratio is {r['blurred_ratio']:.2f}"
     lines = [
         f"  {r['samples']:,} samples; in brackets what as many training images reach:",

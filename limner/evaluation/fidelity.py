@@ -33,6 +33,7 @@ __all__ = ["FEWEST", "Fidelity", "class_figures", "measure_fidelity", "set_size"
 
 FEWEST = 50  # images in a set, below which none of this means anything
 BLUR = 1.0  # σ in pixels of the copy of the data that samples should be better than
+CLIPPED = 4000  # images at most, in halves of which Clipped Density and Coverage are read for their errors
 PARTS = 5  # of the training split, whose distances from the reference are averaged
 
 
@@ -64,7 +65,7 @@ class Fidelity:
         data_recall: What real images reach.
         clipped_density: The share of good samples, by whether they lie where data lie.
         clipped_coverage: The share of good samples, by how much of the data has some near it.
-        data_clipped_density: What real images reach.
+        data_clipped_density: What real images reach, the mean over the same sets as ``data_frechet``.
         data_clipped_coverage: What real images reach.
         blurred_ratio: The Fréchet ratio of blurred training images: samples with a larger one are worse.
         feature_version: Of the features: figures of different versions do not compare.
@@ -78,6 +79,8 @@ class Fidelity:
         frechet_ratio_standard_error: What the choice of the reference does to both distances cancels.
         precision_standard_error: Of ``precision``.
         recall_standard_error: Of ``recall``.
+        clipped_density_standard_error: Of ``clipped_density``.
+        clipped_coverage_standard_error: Of ``clipped_coverage``.
         class_kl_standard_error: None without labels. The training labels are taken as they are.
     """
 
@@ -107,6 +110,8 @@ class Fidelity:
     frechet_ratio_standard_error: float | None = None
     precision_standard_error: float | None = None
     recall_standard_error: float | None = None
+    clipped_density_standard_error: float | None = None
+    clipped_coverage_standard_error: float | None = None
     class_kl_standard_error: float | None = None
 
 
@@ -170,7 +175,11 @@ def measure_fidelity(
     precision_error, recall_error = standard_errors(shares, kept[1:])
     kernel, deviation = kernel_distance(ours, reference, seed=seed)
     density, coverage = clipped_density_coverage(ours, reference)
-    data_density, data_coverage = clipped_density_coverage(real[0], reference)
+    data_density, data_coverage = torch.tensor([clipped_density_coverage(z, reference) for z in real]).mean(0).tolist()
+    few = min(n, CLIPPED)
+    kept = halves(few, generator)
+    read = [clipped_density_coverage(ours[:few][half], reference[:few][half]) for half in kept]
+    density_error, coverage_error = (error * math.sqrt(few / n) for error in standard_errors(read, kept))
     found = Fidelity(
         samples=n,
         frechet=frechet,
@@ -195,6 +204,8 @@ def measure_fidelity(
         frechet_ratio_standard_error=ratio_error,
         precision_standard_error=precision_error,
         recall_standard_error=recall_error,
+        clipped_density_standard_error=density_error,
+        clipped_coverage_standard_error=coverage_error,
     )
     if classes is None:
         return found

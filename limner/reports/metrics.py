@@ -35,8 +35,8 @@ FIDELITY = {
     "precision": "{precision:.3f}{precision_error} ({data_precision:.3f})",
     "recall": "{recall:.3f}{recall_error} ({data_recall:.3f})",
     "k": "{neighbours}",
-    "clipped density": "{clipped_density:.3f} ({data_clipped_density:.3f})",
-    "clipped coverage": "{clipped_coverage:.3f} ({data_clipped_coverage:.3f})",
+    "clipped density": "{clipped_density:.3f}{clipped_density_error} ({data_clipped_density:.3f})",
+    "clipped coverage": "{clipped_coverage:.3f}{clipped_coverage_error} ({data_clipped_coverage:.3f})",
     "classes": "{classes_covered:,}",
     "KL of classes": "{class_kl:.4f}{class_kl_error}",
 }

@@ -93,6 +93,7 @@ def test_real_images_are_within_the_error_of_training_images(digits, network, ge
         errors.append(f.frechet_ratio_standard_error)
         assert 0.01 < f.precision_standard_error < 0.05  # 0.020 over many draws
         assert 0.01 < f.recall_standard_error < 0.05
+        assert 0 < f.clipped_density_standard_error < 0.15  # 0 where all halves read 1
     away = abs(torch.tensor(ratios) - 1)
     assert (away <= 2 * torch.tensor(errors)).all()
     assert 0.03 < min(errors) < max(errors) < 0.3  # 0.05 over many draws

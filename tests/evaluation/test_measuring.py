@@ -16,6 +16,7 @@ FIDELITY = {
     "precision", "recall", "data_precision", "data_recall", "clipped_density", "clipped_coverage",
     "data_clipped_density", "data_clipped_coverage", "blurred_ratio", "feature_version", "fidelity_seconds",
     *(f"{name}_standard_error" for name in ("frechet", "frechet_ratio", "precision", "recall")),
+    "clipped_density_standard_error", "clipped_coverage_standard_error",
 }  # fmt: skip
 CLASSES = {"classifier_accuracy", "classes_covered", "class_kl", "class_kl_standard_error"}
 NAMED = {"run", "model", "step", "data", "split"}
@@ -63,7 +64,9 @@ def test_without_a_likelihood_fidelity_is_what_there_is(home, limner):
     assert "± " in limner("runs").out
     assert "small filters (version 2); a classifier with accuracy 0.9" in said.out
     assert re.search(r"(better|worse) than a blurred copy of the data \(σ = 1\), whose ratio is [0-9.]+\n", said.out)
-    assert re.search(r"clipped density [0-9.]+ \([0-9.]+\), clipped coverage [0-9.]+ \([0-9.]+\)", said.out)
+    assert re.search(
+        r"clipped density [0-9.]+ ± [0-9.]+ \([0-9.]+\), clipped coverage [0-9.]+ ± [0-9.]+ \([0-9.]+\)", said.out
+    )
 
 
 def test_more_neighbours_make_a_wider_manifold(home, limner, refused):
