@@ -40,13 +40,8 @@ __all__ = [
 CONFIG, EVALUATIONS, LOCK = "config.toml", "evaluations.jsonl", ".lock"
 LONGEST_NAME = 200  # bytes: file systems take 255, and a run's temporary files are named after it
 # Figures of samples that have a standard error, and how that is written.
-ERRORS = {
-    "frechet": ".3f",
-    "frechet_ratio": ".2f",
-    "precision": ".3f",
-    "recall": ".3f",
-    "class_kl": ".4f",
-} | dict.fromkeys(("clipped_density", "clipped_coverage"), ".3f")
+ERRORS = dict.fromkeys(("frechet", "precision", "recall", "clipped_density", "clipped_coverage"), ".3f")
+ERRORS |= {"frechet_ratio": ".2f", "class_kl": ".4f"}
 # What a measurement has as text and as a list, all else being numbers; and what it needs to have by what it measures.
 TEXTS, LISTS = {"run", "model", "data", "split", "bound", "inception", "feature_task"}, {"accuracies"}
 NEEDED = {

@@ -310,8 +310,11 @@ def test_the_worse_real_images_are_made_the_larger_their_ratio(digits, network, 
     """python -m benchmarks.corruptions does it for larger sets."""
     x = digits.split("validation").first(250)
 
+    target = network(digits.split("test").first(250))
+    between = frechet_distance(network(digits.split("train").first(250)), target)
+
     def ratio(images):
-        return measure_fidelity(images.round().clamp(0, 255).byte(), digits, network).frechet_ratio
+        return frechet_distance(network(images.round().clamp(0, 255).byte()), target) / between
 
     noise = torch.randn(x.shape, generator=generator)
     real = ratio(x.float())
