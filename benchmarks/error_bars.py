@@ -24,7 +24,7 @@ from limner.evaluation import measure_fidelity, train_features
 from limner.runs import beside_training
 
 SIZE = 250
-FIGURES = ("frechet", "frechet_ratio", "precision", "recall")
+FIGURES = ("frechet", "frechet_ratio", "precision", "recall", "clipped_density", "clipped_coverage")
 
 
 def measure(draws: int) -> dict[str, Any]:

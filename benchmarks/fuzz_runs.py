@@ -47,7 +47,9 @@ EVALUATED: list[dict[str, Any]] = [
               "seconds": 1.0, "importance_samples": 100},
     RECORD | {"samples": 250, "frechet_ratio": 3.0, "frechet": 9.0, "data_frechet": 3.0, "kernel": 0.1,
               "precision": 0.9, "recall": 0.5, "kernel_deviation": 0.01, "data_precision": 0.9,
-              "data_recall": 0.9, "neighbours": 3, "feature_task": "labels", "feature_accuracy": 0.9},
+              "data_recall": 0.9, "neighbours": 3, "feature_version": 2, "classifier_accuracy": 0.9,
+              "clipped_density": 0.8, "clipped_coverage": 0.6, "data_clipped_density": 1.0,
+              "data_clipped_coverage": 1.0, "blurred_ratio": 9.0},
     RECORD | {"n": 250, "mse": 0.01, "mse_standard_error": 0.001, "psnr": 20.0},
     RECORD | {"n": 250, "seeds": 2, "accuracies": [
         {"labels_per_class": n, "method": "frozen", "accuracies": [0.5, 0.6], "mean": 0.55, "deviation": 0.07}
@@ -221,7 +223,7 @@ def run_files(folder: Path | None) -> dict[str, Write]:
         return write
 
     network = FeatureNetwork((1, 8, 8), 10)
-    network.figures = {"task": "labels", "accuracy": 0.9, "steps": 1, "seed": 0, "data": "0" * 16}
+    network.figures = {"version": 2, "accuracy": 0.9, "steps": 1, "seed": 0, "data": "0" * 16}
 
     def features(folder: Path, chance: random.Random) -> Case:
         path = folder / "features.safetensors"

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from msgspec import DecodeError, toml
 
 from limner.errors import LimnerError, command, option, reason_of
 from limner.files import append_line, is_locked, is_number, locked, read_json_lines, write_text
+from limner.records import is_current, same_features
 
 __all__ = [
     "beside_training",
@@ -40,12 +41,13 @@ __all__ = [
 CONFIG, EVALUATIONS, LOCK = "config.toml", "evaluations.jsonl", ".lock"
 LONGEST_NAME = 200  # bytes: file systems take 255, and a run's temporary files are named after it
 # Figures of samples that have a standard error, and how that is written.
-ERRORS = {"frechet": ".3f", "frechet_ratio": ".2f", "precision": ".3f", "recall": ".3f", "class_kl": ".4f"}
+ERRORS = dict.fromkeys(("frechet", "precision", "recall", "clipped_density", "clipped_coverage"), ".3f")
+ERRORS |= {"frechet_ratio": ".2f", "class_kl": ".4f"}
 # What a measurement has as text and as a list, all else being numbers; and what it needs to have by what it measures.
 TEXTS, LISTS = {"run", "model", "data", "split", "bound", "inception", "feature_task"}, {"accuracies"}
 NEEDED = {
     "bound": {"n", "nats_per_image", "bits_per_dim"},
-    "frechet": {"samples", "frechet_ratio", "precision", "recall", "feature_task", "feature_accuracy"},
+    "frechet": {"samples", "frechet_ratio", "precision", "recall"},
     "mse": {"n", "mse"},
     "accuracies": {"n", "seeds"},
 }
@@ -232,7 +234,10 @@ def _figures(folder: Path, data: str) -> dict[str, Any]:
     found = [e for e in read_evaluations(folder) if (e.get("split"), e.get("data"), e.get("step")) == wanted]
     if best := _of_most(found, "n", "nats_per_image"):
         row |= {"test_nats": best["nats_per_image"], "bits_per_dim": best["bits_per_dim"], "bound": best["bound"]}
-    if best := _of_most(found, "samples", "frechet_ratio"):
+    measured = [e for e in found if "frechet_ratio" in e]
+    if measured and not is_current(measured[-1]):
+        row["frechet_ratio_left_out"] = "old features"
+    elif best := _of_most(same_features(measured), "samples", "frechet_ratio"):
         row |= {name: best[name] for name in ("frechet_ratio", "frechet_ratio_standard_error") if name in best}
     return row
 
@@ -259,7 +264,7 @@ def beside_training(record: Mapping[str, Any]) -> str | None:
     return "nearer" if ratio < 1 else "farther"
 
 
-def _of_most(evaluations: list[dict[str, Any]], counted: str, figure: str) -> dict[str, Any] | None:
+def _of_most(evaluations: Sequence[Mapping[str, Any]], counted: str, figure: str) -> Mapping[str, Any] | None:
     """The smallest ``figure`` among those over the most images: one over few does not stand for the split."""
     measured = [e for e in evaluations if figure in e]
     most = max((e[counted] for e in measured), default=0)

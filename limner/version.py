@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 
-__all__ = ["version"]
+__all__ = ["FEATURES", "version"]
+
+# Of the features that samples are looked at with: figures of different versions do not compare. 1, which no record
+# names, was a network that told labels, or how an image was turned.
+FEATURES = 2
 
 
 def version() -> str:

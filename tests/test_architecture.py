@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "limner"
 # From the ground up. A file imports from its own package and from the floors below it.
 FLOORS = (
     {"errors"},
-    {"accelerate", "files", "noise", "ranges", "version"},
+    {"version"},
+    {"accelerate", "files", "noise", "ranges", "records"},
     {"data", "distributions", "nn"},
     {"models"},
     {"sampling", "training", "codec", "evaluation"},

@@ -279,11 +279,18 @@ def test_journal_lines_that_are_none_of_ours_are_left_out(home, limner):
 
 
 @pytest.mark.parametrize(
-    "change", [{"shape": [1, 10**6, 10**6]}, {"classes": "x"}, {"classes": 10**30}, {"figures": []}]
+    "change",
+    [
+        {"shape": [1, 10**6, 10**6]},
+        {"classes": "x"},
+        {"classes": 10**30},
+        {"figures": []},
+        {"figures": {"version": 1, "accuracy": 0.5}},
+    ],
 )
 def test_a_feature_network_of_another_shape(tmp_path, change):
     network = FeatureNetwork((1, 8, 8), 10)
-    network.figures = {"task": "labels", "accuracy": 0.5}
+    network.figures = {"version": 2, "accuracy": 0.5}
     network.save(tmp_path / "a.safetensors")
     tensors, header = read_tensors(tmp_path / "a.safetensors")
     write_tensors(tmp_path / "a.safetensors", tensors, header | change)

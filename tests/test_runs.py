@@ -123,6 +123,7 @@ def test_a_row_without_likelihood_has_what_its_samples_reach(here):
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     for step, samples, ratio in ((5, 900, 2.0), (5, 100, 1.5), (3, 900, 1.0)):  # of few samples; of older weights
         record = {"split": "test", "data": "digits", "step": step, "samples": samples, "frechet_ratio": ratio}
+        record["feature_version"] = 2
         record_evaluation(folder, record)
     (row,) = list_runs()
     assert (row["validation_distance"], row["frechet_ratio"]) == (0.4, 2.0)

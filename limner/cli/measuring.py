@@ -31,7 +31,8 @@ def evaluate(
     The run's report.html shows what was measured.
 
     With --fidelity, and for models without a likelihood, as many samples are drawn and compared with these images:
-    Fréchet and kernel distance, precision, recall, classes. The first time, a feature network is trained on the data.
+    Fréchet and kernel distance, precision, recall, Clipped Density and Coverage, classes. The first time, features are
+    fitted to the data, and a classifier is trained where there are labels.
     Of an autoencoder, which has no likelihood and draws no samples, the errors of reconstructions are measured.
 
     Args:
@@ -114,6 +115,7 @@ def _reconstruction(record: Mapping[str, Any]) -> list[str]:
 
 
 def _fidelity(record: Mapping[str, Any]) -> list[str]:
+    from limner.records import compared_with_blur, features_of
     from limner.runs import beside_training, with_errors
 
     r = with_errors(record)
@@ -121,19 +123,26 @@ def _fidelity(record: Mapping[str, Any]) -> list[str]:
     near = beside_training(r)
     precision = f"precision {r['precision']:.3f}{r['precision_error']} ({r['data_precision']:.3f})"
     recall = f"recall {r['recall']:.3f}{r['recall_error']} ({r['data_recall']:.3f}), k = {r['neighbours']}"
+    density = (
+        f"clipped density {r['clipped_density']:.3f}{r['clipped_density_error']} ({r['data_clipped_density']:.3f})"
+    )
+    coverage = (
+        f"clipped coverage {r['clipped_coverage']:.3f}{r['clipped_coverage_error']} ({r['data_clipped_coverage']:.3f})"
+    )
+    blur = f"{compared_with_blur(r)} than a blurred copy of the data (σ = 1), whose ratio is {r['blurred_ratio']:.2f}"
     lines = [
         f"  {r['samples']:,} samples; in brackets what as many training images reach:",
         f"  {distance}, ratio {r['frechet_ratio']:.2f}{r['frechet_ratio_error']}",
         *([f"  beside training images: {near}, as far as two standard errors tell"] if near else []),
+        f"  {blur}",
         f"  kernel distance {r['kernel']:.4f} ± {r['kernel_deviation']:.4f}",
         f"  {precision}, {recall}",
+        f"  {density}, {coverage}: the share of good samples",
     ]
     if "classes_covered" in r:
         kl = f"KL of their histogram from the data's {r['class_kl']:.4f}{r['class_kl_error']} nats"
         lines.append(f"  {r['classes_covered']:,} classes, {kl}")
-    network = f"a network that tells {r['feature_task']} with accuracy {r['feature_accuracy']:.3f}"
-    inception = f"{r['inception']}; classes of " if "inception" in r else ""
-    return [*lines, f"  features of {inception}{network}"]
+    return [*lines, f"  {features_of(r)}"]
 
 
 def compare(

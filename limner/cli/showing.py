@@ -43,7 +43,9 @@ def _figures(row: Mapping[str, Any]) -> dict[str, str]:
     sign = "≤ " if row.get("bound") == "lower" else ""
     formats = {"validation_nats": sign + "{:.2f}", "test_nats": sign + "{:.2f}", "bits_per_dim": sign + "{:.4f}"}
     formats["frechet_ratio"] = "{:.2f}" + with_errors(row)["frechet_ratio_error"]
-    return {name: text.format(row[name]) if row.get(name) is not None else "" for name, text in formats.items()}
+    figures = {name: text.format(row[name]) if row.get(name) is not None else "" for name, text in formats.items()}
+    figures["frechet_ratio"] = figures["frechet_ratio"] or row.get("frechet_ratio_left_out", "")
+    return figures
 
 
 def show(run: RunName, json: Json = False) -> None:

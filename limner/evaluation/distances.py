@@ -1,4 +1,4 @@
-"""Distances between two sets of images, of their features ``(N, D)``: Fréchet, kernel, precision and recall."""
+"""Distances between two sets of images, of their features ``(N, D)``: Fréchet, kernel, shares within neighbours."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ from torch import Tensor
 from limner.errors import LimnerError
 from limner.noise import seeded
 
-__all__ = ["Moments", "frechet_distance", "kernel_distance", "precision_recall", "precision_recall_of_subsets"]
+__all__ = [
+    "Moments",
+    "clipped_density_coverage",
+    "frechet_distance",
+    "kernel_distance",
+    "precision_recall",
+    "precision_recall_of_subsets",
+]
 
 SUBSETS, SUBSET = 100, 1000  # of the kernel distance
+ROWS = 500  # of a matrix of distances at a time
 ROUNDING = 1e-6  # of distances between features of variance 1: equal images are at a distance of 0
 
 
@@ -133,3 +141,57 @@ def _shares_within(
         working_memory=2,  # MiB: each chunk is read once a subset
     )
     return (np.concatenate(list(within)).T & points_kept).sum(1) / points_kept.sum(1)
+
+
+def clipped_density_coverage(generated: Tensor, reference: Tensor, *, neighbours: int = 5) -> tuple[float, float]:
+    """Clipped Density and Clipped Coverage of features ``(M, D)`` beside ``(N, D)``: which share of them is good.
+
+    Salvy, Talbot and Thirion 2025, https://arxiv.org/abs/2507.01761, k = 5. Both are 1 for data, and fall as the share
+    of samples that are none rises. Density: in how many balls of the reference a sample lies, at most k of them
+    counted, as a part of what the reference's own images reach; a ball reaches to the k-th neighbour, but no farther
+    than the median ball. Coverage: how many of k samples a ball to the k-th neighbour holds, as the share of good
+    samples of which so many are expected.
+
+    Raises:
+        LimnerError: There are not as many neighbours.
+    """
+    k = neighbours
+    if not 1 <= k < min(len(generated), len(reference)):
+        raise LimnerError(f"{k} neighbours: choose at least 1, fewer than there are samples")
+    x, y = generated.double().cpu(), reference.double().cpu()
+    reach = torch.cat([torch.cdist(part, y).topk(k + 1, largest=False).values[:, -1] for part in y.split(ROWS)])
+    reach = reach + ROUNDING  # (N,)
+    short = reach.clamp_max(float(reach.median()))
+    held, real = torch.zeros(len(y), dtype=torch.long), torch.full((len(y),), -1)  # but for each ball's own centre
+    inside = torch.zeros(len(x), dtype=torch.long)
+    for chosen in torch.arange(len(y)).split(ROWS):
+        apart = torch.cdist(y[chosen], x)  # (rows, M)
+        held[chosen] = (apart <= reach[chosen, None]).sum(1)
+        inside += (apart <= short[chosen, None]).sum(0)
+        real += (torch.cdist(y[chosen], y) <= short[chosen, None]).sum(0)
+    ideal = real.clamp_max(k).double().mean().clamp_min(1 / len(y))
+    density = float((inside.clamp_max(k).double().mean() / ideal).clamp_max(1))
+    return density, _good_share(float(held.clamp_max(k).double().mean()) / k, k, len(y), len(x))
+
+
+def _good_share(filled: float, k: int, n: int, m: int) -> float:
+    """Of ``m`` samples the share that are good, where balls to the k-th of ``n`` neighbours are ``filled`` to a part.
+
+    The part of the data in such a ball is Beta(k, n − k), so of g good samples j lie in it with the beta-binomial
+    P(j), and it is filled to 1 − Σ_{j<k} (1 − j/k) P(j), which rises with g.
+    """
+    good, j = np.arange(m + 1.0)[:, None], np.arange(float(k))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        logs = _ln_choose(good, j) + _ln_beta(k + j, n - k + good - j) - _ln_beta(k, n - k)
+    chances = np.where(j <= good, np.exp(logs), 0.0)  # (m + 1, k)
+    expected = 1 - (chances * (1 - j / k)).sum(1)
+    return float(np.interp(filled, expected, good[:, 0] / m))
+
+
+def _ln_choose(n: np.ndarray, k: np.ndarray) -> np.ndarray:
+    return -np.log(n + 1) - _ln_beta(n - k + 1, k + 1)
+
+
+def _ln_beta(a: Any, b: Any) -> np.ndarray:
+    a, b = torch.as_tensor(a, dtype=torch.float64), torch.as_tensor(b, dtype=torch.float64)
+    return (torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)).numpy()

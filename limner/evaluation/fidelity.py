@@ -9,21 +9,31 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from limner.data.imageset import ImageSet, MemoryStore, Split
 from limner.errors import LimnerError
-from limner.evaluation.distances import Moments, kernel_distance, precision_recall, precision_recall_of_subsets
+from limner.evaluation.distances import (
+    Moments,
+    clipped_density_coverage,
+    kernel_distance,
+    precision_recall,
+    precision_recall_of_subsets,
+)
 from limner.evaluation.features import FeatureNetwork
 from limner.evaluation.inception import Inception
 from limner.evaluation.jackknife import all_but_one, halves, standard_errors
+from limner.evaluation.patches import blurred
+from limner.version import FEATURES
 
 __all__ = ["FEWEST", "Fidelity", "class_figures", "measure_fidelity", "set_size"]
 
 FEWEST = 50  # images in a set, below which none of this means anything
+BLUR = 1.0  # σ in pixels of the copy of the data that samples should be better than
+CLIPPED = 4000  # images at most, in halves of which Clipped Density and Coverage are read for their errors
 PARTS = 5  # of the training split, whose distances from the reference are averaged
 
 
@@ -53,16 +63,24 @@ class Fidelity:
         recall: Share of the reference within the samples' manifold.
         data_precision: What real images reach.
         data_recall: What real images reach.
-        feature_task: What the feature network was trained to tell: ``labels`` or ``orientation``.
-        feature_accuracy: How often it is right on held-out images.
+        clipped_density: The share of good samples, by whether they lie where data lie.
+        clipped_coverage: The share of good samples, by how much of the data has some near it.
+        data_clipped_density: What real images reach, the mean over the same sets as ``data_frechet``.
+        data_clipped_coverage: What real images reach.
+        blurred_ratio: The Fréchet ratio of blurred training images: samples with a larger one are worse.
+        feature_version: Of the features: figures of different versions do not compare.
         fidelity_seconds: Time taken, without the sampling.
-        classes_covered: How many classes the network sees among the samples; None without labels, as the next.
+        classifier_accuracy: How often the network's classifier is right on held-out images; None without labels, as the
+            next two.
+        classes_covered: How many classes it sees among the samples.
         class_kl: KL(histogram of these classes ‖ histogram of the training labels), nats.
         inception: The file whose features were taken in place of the network's, for all but the classes.
         frechet_standard_error: Over the choice of all images, as the others.
         frechet_ratio_standard_error: What the choice of the reference does to both distances cancels.
         precision_standard_error: Of ``precision``.
         recall_standard_error: Of ``recall``.
+        clipped_density_standard_error: Of ``clipped_density``.
+        clipped_coverage_standard_error: Of ``clipped_coverage``.
         class_kl_standard_error: None without labels. The training labels are taken as they are.
     """
 
@@ -77,9 +95,14 @@ class Fidelity:
     recall: float
     data_precision: float
     data_recall: float
-    feature_task: str
-    feature_accuracy: float
+    clipped_density: float
+    clipped_coverage: float
+    data_clipped_density: float
+    data_clipped_coverage: float
+    blurred_ratio: float
+    feature_version: int
     fidelity_seconds: float
+    classifier_accuracy: float | None = None
     classes_covered: int | None = None
     class_kl: float | None = None
     inception: str | None = None
@@ -87,6 +110,8 @@ class Fidelity:
     frechet_ratio_standard_error: float | None = None
     precision_standard_error: float | None = None
     recall_standard_error: float | None = None
+    clipped_density_standard_error: float | None = None
+    clipped_coverage_standard_error: float | None = None
     class_kl_standard_error: float | None = None
 
 
@@ -124,7 +149,9 @@ def measure_fidelity(
     order = torch.randperm(len(data.split(split)), generator=generator)
     reference = _features(looks, data.split(split), order[:n])
     others = order[n:] if split == "train" else torch.randperm(len(train), generator=generator)
-    real = [_features(looks, train, part) for part in others.split(n)[:PARTS] if len(part) == n]
+    sets = [part for part in others.split(n)[:PARTS] if len(part) == n]
+    real = [_features(looks, train, part) for part in sets]
+    worse = _features(looks, Split(MemoryStore(blurred(train.take(sets[0]), BLUR))), torch.arange(n))
     ours = _features(looks, Split(MemoryStore(generated)), torch.arange(n))
     labels = train.labels if network.classes else None
     classes = None if labels is None else torch.cat([network.classify(x).cpu() for x in generated[:n].split(500)])
@@ -147,14 +174,45 @@ def measure_fidelity(
     (precision, recall), *shares = precision_recall_of_subsets(ours, reference, neighbours, kept).tolist()
     precision_error, recall_error = standard_errors(shares, kept[1:])
     kernel, deviation = kernel_distance(ours, reference, seed=seed)
-    covered = None if classes is None else len(classes.unique())
-    return Fidelity(
-        n, frechet, between, ratio, kernel, deviation,
-        neighbours, precision, recall, data_precision, data_recall,
-        network.figures["task"], network.figures["accuracy"], time.perf_counter() - start,
-        covered, None if covered is None else kl, None if inception is None else inception.name,
-        frechet_error, ratio_error, precision_error, recall_error, None if covered is None else kl_error,
-    )  # fmt: skip
+    density, coverage = clipped_density_coverage(ours, reference)
+    data_density, data_coverage = torch.tensor([clipped_density_coverage(z, reference) for z in real]).mean(0).tolist()
+    few = min(n, CLIPPED)
+    kept = halves(few, generator)
+    read = [clipped_density_coverage(ours[:few][half], reference[:few][half]) for half in kept]
+    density_error, coverage_error = (error * math.sqrt(few / n) for error in standard_errors(read, kept))
+    found = Fidelity(
+        samples=n,
+        frechet=frechet,
+        data_frechet=between,
+        frechet_ratio=ratio,
+        kernel=kernel,
+        kernel_deviation=deviation,
+        neighbours=neighbours,
+        precision=precision,
+        recall=recall,
+        data_precision=data_precision,
+        data_recall=data_recall,
+        clipped_density=density,
+        clipped_coverage=coverage,
+        data_clipped_density=data_density,
+        data_clipped_coverage=data_coverage,
+        blurred_ratio=Moments.of(reference).distance(Moments.of(worse)) / between,
+        feature_version=FEATURES,
+        fidelity_seconds=time.perf_counter() - start,
+        inception=None if inception is None else inception.name,
+        frechet_standard_error=frechet_error,
+        frechet_ratio_standard_error=ratio_error,
+        precision_standard_error=precision_error,
+        recall_standard_error=recall_error,
+        clipped_density_standard_error=density_error,
+        clipped_coverage_standard_error=coverage_error,
+    )
+    if classes is None:
+        return found
+    accuracy, covered = network.figures["accuracy"], len(classes.unique())
+    return replace(
+        found, classifier_accuracy=accuracy, classes_covered=covered, class_kl=kl, class_kl_standard_error=kl_error
+    )
 
 
 def set_size(data: ImageSet, split: str, limit: int | None = None) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from limner.errors import counted
 from limner.evaluation import bits_per_dim
 from limner.models import Samples, Scores, with_article
+from limner.records import compared_with_blur, features_of, same_features
 from limner.reports.html import Block, Cell, Section, Table, Text
 from limner.reports.run_view import Rows, RunView
 from limner.runs import beside_training, with_errors
@@ -29,11 +30,14 @@ FIDELITY = {
     "samples": "{samples:,}",
     "Fréchet ratio": "{frechet_ratio:.2f}{frechet_ratio_error}",
     "beside training images": "{near}",
+    "blurred copies": "{blurred_ratio:.2f}{blur}",
     "Fréchet distance": "{frechet:.3f}{frechet_error} ({data_frechet:.3f})",
     "kernel distance": "{kernel:.4f} ± {kernel_deviation:.4f}",
     "precision": "{precision:.3f}{precision_error} ({data_precision:.3f})",
     "recall": "{recall:.3f}{recall_error} ({data_recall:.3f})",
     "k": "{neighbours}",
+    "clipped density": "{clipped_density:.3f}{clipped_density_error} ({data_clipped_density:.3f})",
+    "clipped coverage": "{clipped_coverage:.3f}{clipped_coverage_error} ({data_clipped_coverage:.3f})",
     "classes": "{classes_covered:,}",
     "KL of classes": "{class_kl:.4f}{class_kl_error}",
 }
@@ -100,26 +104,27 @@ def likelihood_table(rows: Rows) -> Block:
 def fidelity_sections(rows: Rows) -> list[Section]:
     """A table of the samples' figures, where there are any."""
     old = {"neighbours": 3}  # evaluations of earlier versions do not say it
+    measured = [(run, e) for run, e in rows if "frechet" in e]
+    same = same_features([e for _, e in measured])
     compared = []
-    for run, e in rows:
-        if "frechet" in e:
-            near = beside_training(e)
-            compared.append((run, old | with_errors(e) | ({"near": near} if near else {})))
+    for run, e in measured:
+        if e in same:
+            near, blur = beside_training(e), compared_with_blur(e)
+            words = {"near": near, "blur": ": samples are worse" if blur == "worse" else ""}
+            compared.append((run, old | with_errors(e) | {k: v for k, v in words.items() if v is not None}))
+    left_out = len(measured) - len(compared)
     notes = [
         "In brackets: what as many training images reach. A ratio of 1 is as near to the split as they are; nearer or "
         "farther is said beyond two standard errors.",
         "± is one standard error over the images (jackknife); of the kernel distance the standard deviation over "
         "random subsets. KL in nats, of the classes seen from those of the data.",
+        "Blurred copies: the ratio of training images under a Gaussian of one pixel. Samples should be nearer.",
         "Precision and recall: within the k-th nearest neighbour.",
-        *sorted({_looked_at_with(e) for _, e in compared}),
+        "Clipped density and coverage: the share of good samples, by quality and by variety.",
+        *sorted({f"{features_of(e)}." for _, e in compared}),
+        *([f"{left_out} evaluations with other features are left out: they do not compare."] if left_out else []),
     ]
     return _table("Fidelity of samples", FIDELITY, compared, notes)
-
-
-def _looked_at_with(e: Mapping[str, Any]) -> str:
-    """Whose features they are, in words."""
-    network = f"a network that tells {e['feature_task']} with accuracy {e['feature_accuracy']:.3f}"
-    return f"Features of {e['inception']}; classes of {network}." if "inception" in e else f"Features of {network}."
 
 
 def reconstruction_sections(rows: Rows) -> list[Section]:

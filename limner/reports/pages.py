@@ -14,6 +14,7 @@ from limner import sampling
 from limner.files import write_text
 from limner.models import Samples, family, with_article
 from limner.models.contracts import describe_images
+from limner.records import same_features
 from limner.reports import codes, curves, draw, metrics
 from limner.reports.html import Bitmap, Block, Code, Row, Section, Text, render
 from limner.reports.run_view import SAMPLES, Rows, RunView
@@ -120,6 +121,7 @@ def _model_card(run: RunView, evaluations: Sequence[Mapping[str, Any]]) -> str:
     tables = ""
     for figure, (header, row) in CARD.items():
         found = [e for e in evaluations if figure in e]
+        found = same_features(found) if figure == "frechet" else found
         if found:
             tables += f"| {header} |\n|{'---|' * len(header.split('|'))}\n"
             tables += "".join(f"| {row.format(**with_errors(e), note=_note(e))} |\n" for e in found) + "\n"

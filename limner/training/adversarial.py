@@ -56,7 +56,9 @@ class Adversarial(Objective[GAN]):
         config: The numbers.
         fabric: Device and precision.
         measure: Metrics of the averaged GAN on validation batches, ``distance`` (the smaller the better) among them:
-            it chooses the weights to keep. Without it the last are kept.
+            it chooses the weights to keep. Without it the last are kept. ``blurred_distance``, that of blurred images,
+            is for the doctor.
+        yardstick: What ``measure`` measures with.
     """
 
     config: AdversarialConfig
@@ -64,8 +66,16 @@ class Adversarial(Objective[GAN]):
     # Of the distance of 2,000 samples: at a plateau the later weights are the more precise (docs/notes/gan.md).
     tolerance = 0.2
 
-    def __init__(self, model: GAN, config: AdversarialConfig, fabric: Fabric, measure: Measure | None = None) -> None:
+    def __init__(
+        self,
+        model: GAN,
+        config: AdversarialConfig,
+        fabric: Fabric,
+        measure: Measure | None = None,
+        yardstick: str | None = None,
+    ) -> None:
         model.train()
+        self.yardstick = yardstick
         self.losses, self.measure = OBJECTIVES[config.objective], measure
         self.metric = None if measure is None else "distance"
         other = replace(config, learning_rate=config.discriminator_learning_rate)
@@ -164,7 +174,10 @@ class Adversarial(Objective[GAN]):
         player.train()
         means = (sums / sum(len(batch.images) for batch in kept)).tolist()
         metrics = dict(zip(("real_logit", "fake_logit", "accuracy"), means, strict=True))
-        return metrics | (dict(self.measure(averaged, kept)) if self.measure else {})
+        metrics |= dict(self.measure(averaged, kept)) if self.measure else {}
+        if "blurred_distance" in metrics:
+            self.doctor.compare_with_blur(metrics["distance"], metrics["blurred_distance"])
+        return metrics
 
     def _images(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """x in [-1, 1], ``(B, C, H, W)``, and the classes where the model has some."""

@@ -17,7 +17,17 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["FEWEST_UNSEEN", "Diagnosis", "Doctor", "Nearness", "block", "diagnose", "memorisation", "nearness"]
+__all__ = [
+    "FEWEST_UNSEEN",
+    "Diagnosis",
+    "Doctor",
+    "Nearness",
+    "block",
+    "diagnose",
+    "memorisation",
+    "nearness",
+    "worse_than_blurred",
+]
 
 BLOCK = 25  # steps in a block
 WINDOW = 8  # blocks that a rule looks at
@@ -85,12 +95,18 @@ class Doctor:
             self._steps = []
             names = [d.name for d in self.standing]
             found = diagnose(list(self._window), self.objective, self.batch_size, names)
-            self.standing = (*found, *(d for d in self.standing if d.name == MEMORISATION))
+            self.standing = (*found, *(d for d in self.standing if d.name in EVALUATED))
 
     def compare(self, measured: Nearness) -> None:
         """Take in how near an evaluation's samples were to the training images."""
-        found = memorisation(measured)
-        self.standing = (*(d for d in self.standing if d.name != MEMORISATION), *([found] if found else []))
+        self._replace(MEMORISATION, memorisation(measured))
+
+    def compare_with_blur(self, distance: float, blurred: float) -> None:
+        """Take in an evaluation's Fréchet distances from held-out images: of the samples, and of blurred images."""
+        self._replace(BLURRED, worse_than_blurred(distance, blurred))
+
+    def _replace(self, name: str, found: Diagnosis | None) -> None:
+        self.standing = (*(d for d in self.standing if d.name != name), *([found] if found else []))
 
     def state(self) -> dict[str, Any]:
         """All that it remembers, for JSON."""
@@ -142,6 +158,8 @@ def diagnose(
 
 DIVERGENCE, SATURATION, VANISHING = "divergence", "saturated discriminator", "vanished generator gradient"
 COLLAPSE, INSTABILITY, MEMORISATION = "collapse", "unstable steps", "memorisation"
+BLURRED = "worse than blurred images"
+EVALUATED = (MEMORISATION, BLURRED)  # found at evaluations, not in the metrics of steps
 
 # Each rule is told whether its failure ``was`` named before.
 
@@ -254,3 +272,11 @@ def memorisation(measured: Nearness) -> Diagnosis | None:
         f"(median distance {measured.samples:.2f}, of unseen images {measured.held_out:.2f})"
     )
     return Diagnosis(MEMORISATION, observed, "more images, fewer features, a shorter run, penalty=r1")
+
+
+def worse_than_blurred(distance: float, blurred: float) -> Diagnosis | None:
+    """Whether samples are farther from held-out images than training images under a Gaussian of one pixel are."""
+    if distance <= blurred:
+        return None
+    observed = f"distance {distance:.3g} from unseen images, of a blurred copy of the data (σ = 1) {blurred:.3g}"
+    return Diagnosis(BLURRED, observed, "more steps; if it stands, more features, a lower learning_rate, penalty=r1")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections import deque
 from contextlib import closing, suppress
 from dataclasses import asdict
@@ -17,7 +18,7 @@ import torch
 
 from limner.data.batches import Batches, sequential
 from limner.data.imageset import Split
-from limner.errors import LimnerError, setting
+from limner.errors import LimnerError, LimnerWarning, setting
 from limner.files import sweep
 from limner.training.augmentation import augmented
 from limner.training.checkpoints import MODEL, STATE, read_header, read_tensors, save_model, save_state
@@ -210,8 +211,12 @@ class _Run:
         self.stale = 0 if kept else self.stale + 1
         if kept:
             self.smallest, self.kept = min(value, self.smallest), self.step
-            chosen = {} if metric is None else {f"validation_{metric}": value, "smallest": self.smallest}
-            save_model(self.folder, self.objective.model, average, {"step": self.step} | chosen)
+            said: dict[str, Any] = {"step": self.step}
+            if metric is not None:
+                said |= {f"validation_{metric}": value, "smallest": self.smallest}
+            if self.objective.yardstick:
+                said["yardstick"] = self.objective.yardstick
+            save_model(self.folder, self.objective.model, average, said)
         self.hooks.evaluated(self.step, average)
         now = time.perf_counter()
         self.recent.clear()
@@ -261,6 +266,9 @@ class _Run:
             self.evaluations = min(numbers.evaluations, int(part * self.config.evaluations))
             self.next_log = min(numbers.next_log, part + LOG_PART)
             self.smallest, self.kept = float(best.get("smallest", math.inf)), int(best.get("step", 0))
+            if "smallest" in best and best.get("yardstick") != self.objective.yardstick:
+                warnings.warn("distances so far are of other features: the best is found anew", LimnerWarning, 2)
+                self.smallest = math.inf
             self.stale = 0 if numbers.finished else numbers.stale  # a run that goes on beyond its end has time again
         except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             raise LimnerError(f"{path} lacks a piece of the training state: {error}") from error

@@ -38,6 +38,8 @@ class Objective(ABC, Generic[M]):
 
     Attributes:
         metric: The validation metric that chooses the weights to keep, the smaller the better; None: the last are kept.
+        yardstick: What it is measured with, where that may change from one limner to the next: the values do not
+            compare then.
         tolerance: How far, as a fraction, it may exceed the smallest before it is worse: the later weights are kept up
             to there.
         most_skipped: Steps in a row that are skipped where the loss is finite and its gradient is not.
@@ -48,6 +50,7 @@ class Objective(ABC, Generic[M]):
     """
 
     metric: str | None = None
+    yardstick: str | None = None
     tolerance: float = 0.0
     most_skipped: int = 0
     doctor: Doctor | None = None

@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from lightning_fabric import Fabric
 
-from limner import display, sampling
+from limner import display, sampling, version
 from limner.config.run_config import DataConfig, RunConfig, Source, read_run_config
 from limner.config.settings import Settings, values_of, with_settings
 from limner.data import Batch, Batches, ImageSet
@@ -23,6 +23,8 @@ from limner.data.options import FitMode
 from limner.errors import LimnerError, command, option, setting
 from limner.evaluation import feature_network
 from limner.evaluation.distances import frechet_distance
+from limner.evaluation.fidelity import BLUR
+from limner.evaluation.patches import blurred
 from limner.files import sweep
 from limner.models import Model, Samples, Scores, families, family, with_article
 from limner.models.contracts import ConditionalConfig
@@ -259,13 +261,19 @@ def _objective(run: Run, model: Model, fabric: Fabric, quiet: bool | None) -> Ob
     with display.stages(quiet) as progress:
         network = feature_network(run.data(), run.folder.parent / FEATURES, device=model.device, on_progress=progress)
 
+    known: dict[int, float] = {}  # distances of so many blurred images
+
     def distance(gan: Samples, batches: Sequence[Batch]) -> dict[str, float]:
         reference = torch.cat([network(batch.images) for batch in batches])
+        n = len(reference)
+        if n not in known:
+            images = blurred(run.data().split("train").first(n), BLUR)
+            known[n] = frechet_distance(network(images), reference)
         random = torch.Generator().manual_seed(config.seed)
-        drawn = sampling.sample(gan, len(reference), generator=random)
-        return {"distance": frechet_distance(network(drawn), reference)}
+        drawn = sampling.sample(gan, n, generator=random)
+        return {"distance": frechet_distance(network(drawn), reference), "blurred_distance": known[n]}
 
-    return Adversarial(cast("Any", model), config, fabric, distance)
+    return Adversarial(cast("Any", model), config, fabric, distance, f"features {version.FEATURES}")
 
 
 def _train(

@@ -8,16 +8,17 @@ import pytest
 import torch
 
 from limner import workbench
-from limner.evaluation import features
 from limner.evaluation.features import data_digest
 
 LIKELIHOOD = {"n", "nats_per_image", "nats_standard_error", "bits_per_dim", "bound", "seconds"}
 FIDELITY = {
     "samples", "frechet", "data_frechet", "frechet_ratio", "kernel", "kernel_deviation", "neighbours",
-    "precision", "recall", "data_precision", "data_recall", "feature_task", "feature_accuracy", "fidelity_seconds",
+    "precision", "recall", "data_precision", "data_recall", "clipped_density", "clipped_coverage",
+    "data_clipped_density", "data_clipped_coverage", "blurred_ratio", "feature_version", "fidelity_seconds",
     *(f"{name}_standard_error" for name in ("frechet", "frechet_ratio", "precision", "recall")),
+    "clipped_density_standard_error", "clipped_coverage_standard_error",
 }  # fmt: skip
-CLASSES = {"classes_covered", "class_kl", "class_kl_standard_error"}
+CLASSES = {"classifier_accuracy", "classes_covered", "class_kl", "class_kl_standard_error"}
 NAMED = {"run", "model", "step", "data", "split"}
 
 
@@ -25,7 +26,7 @@ NAMED = {"run", "model", "step", "data", "split"}
 def home(home, digits, network):
     """The trained runs, with the feature network beside them."""
     (home / "runs" / ".features").mkdir()
-    network.save(home / "runs" / ".features" / f"{data_digest(digits)}.safetensors")
+    network.save(home / "runs" / ".features" / f"{data_digest(digits)}-2.safetensors")
     return home
 
 
@@ -61,7 +62,11 @@ def test_without_a_likelihood_fidelity_is_what_there_is(home, limner):
     )
     assert re.search(r"KL of their histogram from the data's [0-9.]+ ± [0-9.]+ nats\n", said.out)
     assert "± " in limner("runs").out
-    assert "tells labels with accuracy 0.9" in said.out
+    assert "small filters (version 2); a classifier with accuracy 0.9" in said.out
+    assert re.search(r"(better|worse) than a blurred copy of the data \(σ = 1\), whose ratio is [0-9.]+\n", said.out)
+    assert re.search(
+        r"clipped density [0-9.]+ ± [0-9.]+ \([0-9.]+\), clipped coverage [0-9.]+ ± [0-9.]+ \([0-9.]+\)", said.out
+    )
 
 
 def test_more_neighbours_make_a_wider_manifold(home, limner, refused):
@@ -106,6 +111,26 @@ def test_figures_of_earlier_versions_have_no_error_and_stay(home, limner):
     assert next(row for row in limner("runs", "--json").record if row["run"] == "gan")["status"] == "finished"
 
 
+def test_figures_of_other_features_are_left_out_with_a_word(home, limner):
+    record = limner("evaluate", "gan", "--json").record
+    path = home / "runs" / "gan" / "evaluations.jsonl"
+    old = {"feature_task": "labels", "feature_accuracy": 0.97, "frechet_ratio": 0.123}
+    old = {k: v for k, v in record.items() if k not in ("feature_version", "blurred_ratio")} | old
+    path.write_text(json.dumps(old) + "\n" + json.dumps(record) + "\n")
+    page = workbench.open_run("gan").report().read_text(encoding="utf-8")
+    assert "0.12 ±" not in page
+    assert "1 evaluations with other features are left out" in page
+    assert "0.12 ±" not in (home / "runs" / "gan" / "README.md").read_text(encoding="utf-8")
+    row = next(row for row in limner("runs", "--json").record if row["run"] == "gan")
+    assert row["frechet_ratio"] == record["frechet_ratio"]  # not the smaller
+    path.write_text(json.dumps(old) + "\n")
+    row = next(row for row in limner("runs", "--json").record if row["run"] == "gan")
+    assert "frechet_ratio" not in row
+    assert "old features" in limner("runs").out
+    page = workbench.open_run("gan").report().read_text(encoding="utf-8")
+    assert "Features of a network that tells labels (version 1)" in page
+
+
 def test_compare_puts_all_families_on_one_page(home, limner):
     said = limner("compare", "pixelcnn", "vae", "gan", "--importance-samples", "2", "--json")
     assert said.err == ""
@@ -139,13 +164,11 @@ def test_too_few_samples_are_refused_before_anything_is_trained(home, refused):
     assert list((home / "runs" / ".features").iterdir()) == []
 
 
-def test_other_data_are_their_own_yardstick(home, digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "MOST_STEPS", 3)
+def test_other_data_are_their_own_yardstick(home, digits, tmp_path):
     images = torch.cat([split.first(9999) for split in digits.splits.values()])
     np.save(tmp_path / "unlabelled.npy", images.squeeze(1).numpy())
     run = workbench.open_run("vae")
     other = workbench.load_data(tmp_path / "unlabelled.npy", levels=17)
     record = run.evaluate(other, importance_samples=1, fidelity=True, features=tmp_path / "elsewhere")
     assert set(record) == NAMED | LIKELIHOOD | FIDELITY  # no labels, no classes
-    assert record["feature_task"] == "orientation"
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1

@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 
 from limner.data import Batch, MemoryStore, Split, load
 from limner.data.batches import Batches
-from limner.errors import LimnerError
+from limner.errors import LimnerError, LimnerWarning
 from limner.files import read_json_lines
 from limner.models import family
 from limner.models.gan import GAN, OBJECTIVES, GANConfig
@@ -296,6 +296,34 @@ def test_kept_are_the_latest_weights_within_the_tolerance_of_the_smallest_distan
     assert [r["kept"] for r in lines] == [True, True, True, False, True, False]
     header = read_header(tmp_path / "model.safetensors")
     assert (header["step"], header["validation_distance"], header["smallest"]) == (lines[4]["step"], 0.58, 0.5)
+
+
+def test_distances_of_other_features_choose_no_weights(tmp_path):
+    split = Split(MemoryStore(batch(32).images))
+
+    def trained(yardstick, epochs, distances, **more):
+        seen = iter(distances)
+        game = players(evaluations=int(epochs), epochs=epochs, sample_images=0)
+        measured = Adversarial(
+            game.model, game.config, game.fabric, lambda gan, batches: {"distance": next(seen)}, yardstick
+        )
+        train(measured, split, split, tmp_path, **more)
+        return read_header(tmp_path / "model.safetensors")
+
+    assert trained("features 1", 2.0, [0.5, 0.6])["smallest"] == 0.5
+    with pytest.warns(LimnerWarning, match="distances so far are of other features"):
+        header = trained("features 2", 4.0, [9.0, 8.0], resume=True)
+    assert (header["smallest"], header["yardstick"]) == (8.0, "features 2")
+    assert trained("features 2", 6.0, [9.8, 9.9], resume=True)["smallest"] == 8.0
+
+
+def test_the_doctor_is_told_of_blurred_images():
+    game = players()
+    measured = Adversarial(
+        game.model, game.config, game.fabric, lambda gan, batches: {"distance": 4.0, "blurred_distance": 3.0}
+    )
+    assert measured.validate([batch()])["blurred_distance"] == 3.0
+    assert [d.name for d in measured.diagnoses] == ["worse than blurred images"]
 
 
 def test_bf16_trains_the_same_game():

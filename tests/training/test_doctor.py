@@ -10,7 +10,17 @@ import torch
 
 from limner.data.neighbours import nearest
 from limner.training import doctor
-from limner.training.doctor import BLOCK, WINDOW, Diagnosis, Doctor, block, diagnose, memorisation, nearness
+from limner.training.doctor import (
+    BLOCK,
+    WINDOW,
+    Diagnosis,
+    Doctor,
+    block,
+    diagnose,
+    memorisation,
+    nearness,
+    worse_than_blurred,
+)
 from limner.training.state import DoctorState
 
 HEALTHY = {
@@ -246,6 +256,20 @@ def test_memorisation_stands_beside_the_others_until_it_is_over():
     assert [d.name for d in watching.standing] == ["collapse", "memorisation"]
     watching.compare(fresh)
     assert [d.name for d in watching.standing] == ["collapse"]
+
+
+def test_samples_worse_than_blurred_images_are_said_until_they_are_better():
+    assert worse_than_blurred(2.0, 3.0) is None
+    watching = treated(FAILURES["collapse"])[0]
+    watching.compare_with_blur(3.5, 3.0)
+    assert [d.name for d in watching.standing] == ["collapse", "worse than blurred images"]
+    assert "distance 3.5 from unseen images, of a blurred copy of the data (σ = 1) 3" in watching.standing[1].observed
+    watching.compare(measured(images(300, 0)))
+    for step in range(501, 501 + BLOCK):
+        watching.see(HEALTHY | FAILURES["collapse"](step), step)
+    assert {d.name for d in watching.standing} == {"collapse", "worse than blurred images", "memorisation"}
+    watching.compare_with_blur(2.0, 3.0)
+    assert {d.name for d in watching.standing} == {"collapse", "memorisation"}
 
 
 def test_a_discriminator_that_is_always_right_though_penalised():
