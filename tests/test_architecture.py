@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "limner"
 # From the ground up. A file imports from its own package and from the floors below it.
 FLOORS = (
     {"errors"},
-    {"accelerate", "files", "noise", "ranges", "version"},
+    {"accelerate", "files", "memory", "noise", "ranges", "version"},
     {"data", "distributions", "nn"},
     {"models"},
     {"sampling", "training", "codec", "evaluation"},

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -14,6 +12,7 @@ import torch
 
 from limner.data.levels import nearest_level
 from limner.errors import LimnerError
+from limner.memory import available_memory, bytes_of
 
 __all__ = ["SLACK", "FitMode", "Options", "Progress", "memory_budget", "too_large"]
 
@@ -73,11 +72,8 @@ def memory_budget() -> int:
     Raises:
         LimnerError: ``$LIMNER_MEMORY`` is not a number of bytes.
     """
-    if wanted := os.environ.get("LIMNER_MEMORY"):
-        if not wanted.isdecimal() or len(wanted) > 18:
-            raise LimnerError(f"LIMNER_MEMORY must be a whole number of bytes, not {wanted!r}")
-        return int(wanted)
-    return _available_memory() // 2
+    chosen = bytes_of("LIMNER_MEMORY")
+    return available_memory() // 2 if chosen is None else chosen
 
 
 def too_large(path: str | os.PathLike[str], what: str, limit: int) -> LimnerError:
@@ -86,19 +82,3 @@ def too_large(path: str | os.PathLike[str], what: str, limit: int) -> LimnerErro
         f"{path}: holds {what}, and may take {limit:,} bytes of memory: set LIMNER_MEMORY to more bytes, or save the "
         "images as one uint8 .npy file, which is read from the disk"
     )
-
-
-def _available_memory() -> int:
-    """Available bytes; MemAvailable counts the page cache, which SC_AVPHYS_PAGES takes for used."""
-    found = [4 << 30]  # where nothing can be asked
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")] or found
-    except (OSError, ValueError, IndexError):
-        with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
-            found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
-    with contextlib.suppress(OSError, ValueError):  # a container may be allowed less than the machine has
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        found.append(max(0, limit - int((group / "memory.current").read_text())))
-    return min(found)
