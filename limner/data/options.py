@@ -14,10 +14,13 @@ from limner.data.levels import nearest_level
 from limner.errors import LimnerError
 from limner.memory import available_memory, bytes_of
 
-__all__ = ["SLACK", "FitMode", "Options", "Progress", "memory_budget", "too_large"]
+__all__ = ["SLACK", "FitMode", "Longest", "Options", "Progress", "memory_budget", "too_large"]
 
 FitMode = Literal["crop", "pad", "stretch"]
 Progress = Callable[[str, int, int], None]  # (stage, done, total)
+
+Longest = Callable[[int], tuple[int, str]]
+"""Of images whose longer side is given, the longest side that suits, and why, in words."""
 
 LARGEST_SIDE = 8192  # of a requested size
 SLACK = 1 << 29  # bytes that reading may take beyond the limit, for a while
@@ -37,6 +40,7 @@ class Options:
     levels: int | None  # to quantize to, None to keep those found
     memory_limit: int  # bytes of pixels up to which a set is kept in memory
     on_progress: Progress | None = None  # told (stage, done, total) now and then
+    longest: Longest | None = None  # asked for large images where no size is; None keeps the size they share
 
     def __post_init__(self) -> None:
         if self.size is not None:

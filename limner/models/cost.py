@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -25,6 +25,9 @@ __all__ = ["LiveBytes", "OnMeta", "images_at_once", "imagined"]
 SCRATCH = 1.6
 """What a pass takes beside its tensors, as a factor: the allocator's gaps and what the libraries' kernels work in
 (docs/notes/memory.md)."""
+
+FEW_VALUES = 50_000
+"""Values of images whose pass takes some hundred megabytes at most: these are not counted."""
 
 
 class LiveBytes(TorchDispatchMode):
@@ -90,7 +93,9 @@ def counting() -> Iterator[LiveBytes]:
 
 
 @lru_cache(maxsize=64)
-def _pass_bytes(kind: type[Model], config: Any, shape: tuple[int, int, int], levels: int) -> tuple[float, float] | None:
+def _pass_bytes(
+    kind: Callable[..., Model], config: Any, shape: tuple[int, int, int], levels: int
+) -> tuple[float, float] | None:
     """Bytes of a pass of no image and of each image more, without a gradient; None where that cannot be counted."""
     found = []
     try:
@@ -112,9 +117,9 @@ def images_at_once(model: Any, most: int, *, part: float = 0.5) -> int:
 
     They take ``part`` of ``limner.memory.network_room()`` at most. ``most`` where their memory cannot be told.
     """
-    if not isinstance(model, Model):
+    if not isinstance(model, Model) or most * model.dimensions <= FEW_VALUES:
         return most
-    found = _pass_bytes(type(model), model.config, model.shape, model.levels)
+    found = _pass_bytes(cast("Any", type(model)), model.config, model.shape, model.levels)
     if found is None:
         return most
     fixed, each = found

@@ -108,8 +108,13 @@ def _samples(run: RunView) -> list[Bitmap]:
         return []
     labels, columns = sampling.class_rows(run.model, SAMPLES)
     n = SAMPLES if labels is None else len(labels)
-    images = sampling.sample(run.model, n, generator=torch.Generator().manual_seed(0), labels=labels)
+    generator = torch.Generator().manual_seed(0)
+    images = sampling.sample_in(run.seconds, run.model, n, generator=generator, labels=labels)
+    if not len(images):
+        return []
     caption = f"{run.name}: samples" if labels is None else f"{run.name}: samples, a class a row"
+    if len(images) < n:
+        caption += f" (those of {n} that could be drawn in {run.seconds:.0f} seconds of the run's time)"
     return [Bitmap(draw.grid(images.cpu(), columns=columns), caption, f"images drawn by {run.name}")]
 
 

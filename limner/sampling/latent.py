@@ -13,6 +13,7 @@ from limner.data.neighbours import nearest
 from limner.errors import LimnerError
 from limner.models.bounded import Bounded
 from limner.models.contracts import Latents, Reconstructs
+from limner.models.cost import images_at_once
 from limner.sampling.rows import chosen
 
 __all__ = [
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 VOTES = 5  # nearest images that must agree before a sample is given their class
-BATCH = 500  # images or latents that go through a network together
+BATCH = 500  # images or latents that go through a network together, at most
 
 
 def _has_normal_prior(model: Latents | Reconstructs) -> bool:
@@ -126,14 +127,16 @@ def traversal(
 
 def encode_all(model: Reconstructs, images: Tensor, labels: Tensor | None = None) -> Tensor:
     """Codes ``(B, D)`` of any number of images uint8 ``(B, C, H, W)``; of their classes, of a conditional model."""
-    parts = [slice(i, i + BATCH) for i in range(0, len(images), BATCH)]
+    size = images_at_once(model, BATCH)
+    parts = [slice(i, i + size) for i in range(0, len(images), size)]
     return torch.cat([model.encode(images[p], chosen(labels, p)) for p in parts]).cpu()
 
 
 def decode_all(model: Latents | Reconstructs, z: Tensor, label: int | None = None) -> Tensor:
     """The images of any number of latents ``(B, D)``, uint8 ``(B, C, H, W)``, all of one class."""
     y = None if label is None else torch.full((len(z),), label)
-    return torch.cat([model.decode(part, None if y is None else y[: len(part)]).cpu() for part in z.split(BATCH)])
+    parts = z.split(images_at_once(model, BATCH))
+    return torch.cat([model.decode(part, None if y is None else y[: len(part)]).cpu() for part in parts])
 
 
 @dataclass(frozen=True)

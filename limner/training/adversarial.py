@@ -105,7 +105,7 @@ class Adversarial(Objective[GAN]):
     def _discriminator_step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
         logits: list[tuple[Tensor, Tensor]] = []
         means: dict[str, float] = {}
-        losses = self._discriminator_losses(batch, logits, means, step)
+        losses = self.discriminator_losses(batch, logits, means, step)
         norm = self.descend(losses, "discriminator_optimizer", factor, step)
         real, fake = (torch.cat(kind) for kind in zip(*logits, strict=True))
         seen = {
@@ -115,7 +115,7 @@ class Adversarial(Objective[GAN]):
         }
         return means | seen | {"discriminator_gradient_norm": norm}
 
-    def _discriminator_losses(
+    def discriminator_losses(
         self, batch: Batch, logits: list[tuple[Tensor, Tensor]], means: dict[str, float], step: int
     ) -> Iterator[Tensor]:
         """The loss of each part; ``logits`` get those of its images and samples, ``means`` loss and penalty."""
@@ -155,14 +155,14 @@ class Adversarial(Objective[GAN]):
     def _generator_step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
         drawn: list[Tensor] = []
         metrics: dict[str, float] = {}
-        norm = self.descend(self._generator_losses(batch, drawn, metrics, step), "generator_optimizer", factor, step)
+        norm = self.descend(self.generator_losses(batch, drawn, metrics, step), "generator_optimizer", factor, step)
         metrics["generator_gradient_norm"] = norm
         both = (torch.cat(drawn), self._images(batch)[0])
         distance, real_distance = (torch.pdist(i.flatten(1).float()).mean().item() for i in both)
         metrics["sample_diversity"] = distance / max(real_distance, 1e-9)
         return metrics
 
-    def _generator_losses(
+    def generator_losses(
         self, batch: Batch, drawn: list[Tensor], means: dict[str, float], step: int
     ) -> Iterator[Tensor]:
         """The loss of each part; ``drawn`` get its samples, ``means`` the loss."""

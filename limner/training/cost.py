@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,34 +29,27 @@ STATE_BYTES = 4 * 4  # a parameter: weight, two moments, moving average in float
 SAVED_BYTES = 2 * STATE_BYTES  # while a checkpoint is written, with copies of all these
 
 
-class _Rehearsal:
-    """An objective without optimizers, whose losses are differentiated and move nothing."""
+def _rehearse(model: Model, config: TrainingConfig, batch: Batch) -> None:
+    """Differentiate the losses of a step; nothing moves."""
 
-    def __init__(self, model: Model, config: TrainingConfig) -> None:
-        self.model, self.config = model.train(), config
-        self.random = self.dropout = None
-        self.fabric = SimpleNamespace(autocast=contextlib.nullcontext)
-
-    def descend(self, losses: Iterable[Tensor], optimizer: str, factor: float, step: int) -> float:
-        self.model.zero_grad(set_to_none=True)
+    def differentiate(losses: Iterable[Tensor]) -> None:
+        model.zero_grad(set_to_none=True)
         for loss in losses:
             loss.backward()
             del loss
-        return 1.0
 
-
-class _OneLoss(_Rehearsal, SingleLoss):
-    def once(self, batch: Batch) -> None:
-        self.descend(self._losses(batch, {}, 0), "", 1.0, 0)
-
-
-class _TwoPlayers(_Rehearsal, Adversarial):
-    config: AdversarialConfig
-
-    def once(self, batch: Batch) -> None:
-        self.losses = OBJECTIVES[self.config.objective]
-        self._discriminator_step(batch, 1.0, 0)
-        self.descend(self._generator_losses(batch, [], {}, 0), "", 1.0, 0)
+    # What the losses ask of an objective; its optimizers and its generators have no place on the meta device.
+    parts: dict[str, Any] = {"model": model.train(), "config": config, "random": None, "dropout": None}
+    parts["fabric"] = SimpleNamespace(autocast=contextlib.nullcontext)
+    if isinstance(config, AdversarialConfig):
+        players = Adversarial.__new__(Adversarial)
+        vars(players).update(parts, losses=OBJECTIVES[config.objective])
+        differentiate(players.discriminator_losses(batch, [], {}, 0))
+        differentiate(players.generator_losses(batch, [], {}, 0))
+    else:
+        objective = SingleLoss.__new__(SingleLoss)
+        vars(objective).update(parts)
+        differentiate(objective.losses(batch, {}, 0))
 
 
 def step_bytes(build: Callable[[], Model], config: TrainingConfig, images: int) -> int | None:
@@ -65,18 +59,19 @@ def step_bytes(build: Callable[[], Model], config: TrainingConfig, images: int) 
     """
     try:
         model = imagined(build)
-        kind = _TwoPlayers if isinstance(config, AdversarialConfig) else _OneLoss
         labels = torch.zeros(images, dtype=torch.int64, device="meta") if model.classes else None
         batch = Batch(torch.zeros(images, *model.shape, dtype=torch.uint8, device="meta"), labels)
         with counting() as live:
-            kind(cast("Any", model), cast("Any", config)).once(batch)
+            _rehearse(model, replace(config, accumulate=1), batch)
     except Exception:  # noqa: BLE001 - whatever another package's model does there
         return None
     parameters = sum(p.numel() for p in model.parameters())
     return int(max(parameters * STATE_BYTES + SCRATCH * live.most, parameters * SAVED_BYTES))
 
 
-def parts_that_fit(build: Callable[[], Model], config: TrainingConfig, images: int, room: int) -> tuple[int, int] | None:
+def parts_that_fit(
+    build: Callable[[], Model], config: TrainingConfig, images: int, room: int
+) -> tuple[int, int] | None:
     """The smallest power of two, or ``config.accumulate``, of parts in which a batch of ``images`` fits into ``room``.
 
     And the bytes that it takes then; (0, bytes of one image) where even that is too much. None where they cannot be

@@ -21,13 +21,14 @@ from limner.data.imageset import Split
 from limner.errors import LimnerError
 from limner.files import sweep
 from limner.models.contracts import Model
+from limner.models.cost import images_at_once
 from limner.training.augmentation import augmented
 from limner.training.checkpoints import MODEL, STATE, read_header, read_tensors, save_model, save_state
 from limner.training.doctor import Diagnosis
 from limner.training.interrupts import asked_to_stop
 from limner.training.journal import Journal
 from limner.training.objectives import Objective
-from limner.training.schedules import Schedule, replan
+from limner.training.schedules import Schedule, for_steps, replan
 from limner.training.state import read_numbers
 
 __all__ = ["Hooks", "Outcome", "Progress", "train"]
@@ -79,6 +80,7 @@ def train(
     *,
     resume: bool = False,
     hooks: Hooks | None = None,
+    began: float | None = None,
 ) -> Outcome:
     """Train until the budget is spent; everything is kept in ``folder`` on the way.
 
@@ -90,11 +92,12 @@ def train(
         folder: The run folder, which exists.
         resume: Go on from the state in ``folder``.
         hooks: Progress and images.
+        began: When a time budget began, by ``time.perf_counter()``; by default now.
 
     Raises:
         LimnerError: A loss is not finite (the checkpoints stay), or the state to resume from does not fit.
     """
-    return _Run(objective, training, validation, folder, hooks or Hooks()).run(resume)
+    return _Run(objective, training, validation, folder, hooks or Hooks()).run(resume, began)
 
 
 class _Run:
@@ -112,7 +115,8 @@ class _Run:
         else:
             steps = max(1, round(self.config.epochs * self.batches.steps_per_epoch))
             self.schedule = Schedule.of_steps(steps, self.config.warmup_steps, self.config.cooldown)
-        self.step, self.seconds_before, self.evaluations, self.evaluating = 0, 0.0, 0, 0.0
+        self.step, self.seconds_before, self.evaluations = 0, 0.0, 0
+        self.evaluating = self.longest = 0.0  # seconds of all evaluations, and of one
         self.smallest, self.saved_step = math.inf, -1  # the smallest of the metrics that choose the weights
         self.validated: dict[str, float] | None = None
         self.log: dict[str, tuple[float, int]] = {}  # metrics since the last line in the journal: sum, how many
@@ -120,8 +124,9 @@ class _Run:
         self.smoothed: dict[str, float] = {}
         self.recent: deque[tuple[float, int]] = deque(maxlen=50)  # (time, step)
 
-    def run(self, resume: bool) -> Outcome:
-        self.started = self.saved = self.shown = self.planned = time.perf_counter()
+    def run(self, resume: bool, began: float | None) -> Outcome:
+        self.saved = self.shown = self.planned = time.perf_counter()
+        self.started = self.saved if began is None else began
         sweep(self.folder)
         if resume:
             self._restore()
@@ -158,7 +163,8 @@ class _Run:
         now = time.perf_counter()
         if self.budget and now - self.planned > self.budget / 100:
             self.planned = now
-            self.schedule = replan(self.schedule, self.step, self._elapsed(), self.budget, self.config.cooldown)
+            seconds = for_steps(self.budget, self.longest)
+            self.schedule = replan(self.schedule, self.step, self._elapsed(), seconds, self.config.cooldown)
 
     def _part(self) -> float:
         """What is done of the run: of its time where that is the budget, else of its steps."""
@@ -218,7 +224,7 @@ class _Run:
         before = time.perf_counter()
         self.evaluations = max(self.evaluations + 1, int(self._part() * self.config.evaluations))
         limit = self.config.validation_images or None
-        self.validated = self.objective.validate(sequential(self.validation, max(self.config.batch_size, 100), limit))
+        self.validated = self.objective.validate(sequential(self.validation, self._at_once(), limit))
         bad = [name for name, value in self.validated.items() if not math.isfinite(value)]
         if bad:
             raise LimnerError(
@@ -241,6 +247,11 @@ class _Run:
         self.recent.append((now, self.step))
         self._show()
         self.evaluating += now - before
+        self.longest = max(self.longest, now - before)
+
+    def _at_once(self) -> int:
+        """Validation images that go through the model together."""
+        return images_at_once(self.objective.model, max(self.config.batch_size, 100))
 
     def _checkpoint(self) -> None:
         numbers = {

@@ -185,12 +185,12 @@ class SingleLoss(Objective[Model]):
             LimnerError: A term is not finite, or the gradient of too many steps; no weight has been changed then.
         """
         means: dict[str, float] = {}
-        norm = self.descend(self._losses(batch, means, step), "optimizer", factor, step)
+        norm = self.descend(self.losses(batch, means, step), "optimizer", factor, step)
         self.average.update(step)
         size = {"gradient_norm": norm} if math.isfinite(norm) else {"skipped": 1.0}
         return {self.metric: sum(means.values())} | means | size
 
-    def _losses(self, batch: Batch, means: dict[str, float], step: int) -> Iterator[Tensor]:
+    def losses(self, batch: Batch, means: dict[str, float], step: int) -> Iterator[Tensor]:
         """The loss of each part of the batch; ``means`` get the terms of all."""
         for part, share in self.parts(batch):
             loss, terms = self.loss(part)

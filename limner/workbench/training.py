@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -17,7 +18,7 @@ from lightning_fabric import Fabric
 from limner import display, sampling
 from limner.config.run_config import DataConfig, RunConfig, read_run_config
 from limner.config.settings import with_settings
-from limner.data import Batch, Batches, ImageSet
+from limner.data import Batch, Batches, ImageSet, load
 from limner.data.imageset import Split
 from limner.data.options import FitMode
 from limner.errors import LimnerError
@@ -40,7 +41,8 @@ from limner.training.precision import FABRIC_PRECISION, choose_precision
 from limner.training.state import read_numbers
 from limner.workbench import latent
 from limner.workbench.measuring import FEATURES
-from limner.workbench.run import Run, device, load_data
+from limner.workbench.planning import evaluation_seconds, fitting, suiting_side, timed
+from limner.workbench.run import Run, device
 
 __all__ = ["resume", "train"]
 
@@ -93,25 +95,34 @@ def train(
     complete((1, 28, 28), 1)  # bad settings and names are said before a large set is read
     parent = Path(runs or runs_folder())
     check_name(name, parent)
-    images = data if isinstance(data, ImageSet) else load_data(data, size=size, fit=fit, levels=levels, quiet=quiet)
+    if isinstance(data, ImageSet):
+        images = data
+    else:
+        longest = suiting_side(model, lambda shape: complete(shape, 1), [minutes])
+        with display.stages(quiet) as progress:
+            images = load(data, size=size, fit=fit, levels=levels, on_progress=progress, longest=longest)
+    began = time.perf_counter()
     images.split("train")
     config = RunConfig(family(model).name, DataConfig.of(images, fit), complete(images.shape, len(images.label_names)))
     if conditional and not images.label_names:
         raise LimnerError(f"--conditional: {images.source} has no labels; sub-folders or a labels array make them")
     _check_classes(config, images)
     check_fits(config.build)
-    built = config.build()
-    config = _of_precision(config, built, images.split("train"))
+    plan = fitting(config, len(images.split("train")), lambda shape: complete(shape, len(images.label_names)))
+    keep_freed_memory()
+    built = config.build().to(device())
+    plan = timed(plan, built, images)
+    config = plan.config
     short = "".join(c if c.isalnum() else "-" for c in Path(images.source).stem)[:50] or "data"
     folder = new_run(name, f"{config.model}-{short}", parent)
     skipped = [f"skipped {b.path}: {b.reason}" for b in images.broken]
     more = [f"skipped {len(skipped) - 10} more files; `limner data` names them"] if len(skipped) > 10 else []
-    for note in (*images.notes, *skipped[:10], *more):
+    for note in (*images.notes, *skipped[:10], *more, *plan.notes):
         display.console(quiet).print(note, style="dim", markup=False, soft_wrap=True)
     with locked_run(folder):
         check_name(folder.name, parent)
         config.write(folder)
-        return _train(Run(folder, config, images), built, resume=False, quiet=quiet)
+        return _train(Run(folder, config, images), built, began, resume=False, quiet=quiet)
 
 
 def resume(
@@ -155,11 +166,15 @@ def _resume(folder: Path, minutes: float | None, epochs: float | None, settings:
     if started:
         _check_unfinished(opened, before.training, Batches(images, recipe.training.batch_size, 0).steps_per_epoch)
     check_fits(opened.config.build)
+    began = time.perf_counter()
+    plan = fitting(opened.config, len(images), lambda shape: recipe)
+    for note in plan.notes:
+        display.console(quiet).print(note, style="dim", markup=False, soft_wrap=True)
     model = opened.config.build()
-    opened.config = _of_precision(opened.config, model, images)
+    opened.config = _of_precision(plan.config, model, images)
     unchanged = opened.config.recipe == before
     begun = (lambda: None) if unchanged else (lambda: opened.config.write(folder))
-    return _train(opened, model, resume=started, quiet=quiet, begun=begun)
+    return _train(opened, model, began, resume=started, quiet=quiet, begun=begun)
 
 
 def _check_unfinished(run: Run, before: TrainingConfig, steps_per_epoch: int) -> None:
@@ -186,7 +201,7 @@ def _of_precision(config: RunConfig, model: Model, images: Split) -> RunConfig:
     """``config`` with the precision that ``auto`` stands for on this machine; ``model`` is moved to the device."""
     keep_freed_memory()
     training = config.recipe.training
-    first = Batches(images, training.batch_size, training.seed).at(0)
+    first = Batches(images, -(-training.batch_size // training.accumulate), training.seed).at(0)
     return config.with_training(precision=choose_precision(training.precision, model.to(device()), first))
 
 
@@ -229,7 +244,9 @@ def _objective(run: Run, model: Model, fabric: Fabric, quiet: bool) -> Objective
     return Adversarial(cast("Any", model), config, fabric, distance)
 
 
-def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable[[], None] = lambda: None) -> Run:
+def _train(
+    run: Run, model: Model, began: float, *, resume: bool, quiet: bool, begun: Callable[[], None] = lambda: None
+) -> Run:
     config, data = run.config.recipe.training, run.data()
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
     fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION[config.precision])
@@ -240,21 +257,26 @@ def _train(run: Run, model: Model, *, resume: bool, quiet: bool, begun: Callable
     sweep(samples)
     compare_with_held_out = cache(lambda: latent.compare_with_held_out(data))  # only where there is a doctor, and once
     n, bound = config.sample_images, model.bound if isinstance(model, Scores) else None
+    allowed = evaluation_seconds(config.minutes * 60)
 
     def evaluated(step: int, averaged: Model) -> None:
         if n and isinstance(averaged, Samples):
             labels, columns = sampling.class_rows(averaged, n)
             count, generator = n if labels is None else len(labels), torch.Generator().manual_seed(config.seed)
-            images = sampling.sample(averaged, count, generator=generator, labels=labels)
-            draw.save_png(draw.grid(images.cpu(), columns=columns), samples / f"{step:06d}.png")
+            images = sampling.sample_in(allowed, averaged, count, generator=generator, labels=labels)
+            if len(images):
+                draw.save_png(draw.grid(images.cpu(), columns=columns), samples / f"{step:06d}.png")
         if objective.doctor and isinstance(averaged, Samples) and (compare := compare_with_held_out()):
-            drawn = averaged.sample(200, generator=torch.Generator().manual_seed(config.seed))
-            objective.doctor.compare(compare(drawn.cpu()))
+            drawn = sampling.sample_in(allowed, averaged, 200, generator=torch.Generator().manual_seed(config.seed))
+            if len(drawn):
+                objective.doctor.compare(compare(drawn.cpu()))
 
     with display.training(run.name, model.dimensions, bound, quiet, model.loss_note) as show:
         hooks = Hooks(begun, show, evaluated)
-        run.outcome = run_loop(objective, data.split("train"), validation, run.folder, resume=resume, hooks=hooks)
+        run.outcome = run_loop(
+            objective, data.split("train"), validation, run.folder, resume=resume, hooks=hooks, began=began
+        )
     run.__dict__.pop("model", None)  # the best weights may be new
     if not run.outcome.interrupted:
-        run.report()
+        run.report(allowed)
     return run

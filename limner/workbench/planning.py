@@ -1,0 +1,273 @@
+"""Before a training begins: what it will need, and what is changed so that memory and time suffice."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import torch
+from lightning_fabric import Fabric
+
+from limner import display
+from limner.config.run_config import RunConfig
+from limner.data import Batch, Batches, ImageSet
+from limner.data.fitting import LONGEST_SIDE, scaled_to
+from limner.errors import LimnerError
+from limner.memory import network_room
+from limner.models import Model, family
+from limner.models.recipes import AdversarialConfig, Recipe
+from limner.noise import seeded
+from limner.training.cost import parts_that_fit, step_bytes
+from limner.training.precision import FABRIC_PRECISION, choose_precision
+from limner.training.timing import first_images, time_step
+
+__all__ = ["Plan", "evaluation_seconds", "fitting", "suiting_side", "timed"]
+
+SIDES = (512, 384, 256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8)  # that an image's longer side may be brought to
+PROBE = 32  # longer side of the images whose steps are timed to choose one
+STEPS_OF_LARGE, STEPS_OF_SMALL = 2000, 200  # that a size above LONGEST_SIDE, or not above it, must allow
+UNLIMITED = 1800.0  # seconds that a training without a time budget is taken to have, to choose a size
+FEWEST_STEPS = 20  # in a time budget: a batch that allows fewer is made smaller
+HOPELESS = 4  # steps of one image in the budget, below which it is refused
+TRIALS = 0.04  # of the budget, for the trials of a precision, and of a step
+LONGEST_TRIAL = 20.0  # seconds
+EVALUATION = 0.04  # of the budget that validation may take each time, and that the samples may
+FEATURE_STEPS, FEATURE_BATCH, FEATURE_MAPS = 600, 128, 8  # of a feature network, about
+
+RecipeFor = Callable[[tuple[int, int, int]], Recipe]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's configuration, changed so that it fits, and what is to be said of it.
+
+    Attributes:
+        config: With ``accumulate`` and whatever else was chosen.
+        needed: Bytes that a step takes; None where that is not known.
+        notes: What was changed, and why.
+    """
+
+    config: RunConfig
+    needed: int | None
+    notes: tuple[str, ...] = field(default=())
+
+    def noting(self, note: str, **changes: object) -> Plan:
+        """With other values of the training configuration."""
+        return replace(self, config=self.config.with_training(**changes), notes=(*self.notes, note))
+
+
+def fitting(config: RunConfig, images: int, recipe_for: RecipeFor) -> Plan:
+    """A plan whose batches, of ``images`` at most, fit into memory: in parts if need be.
+
+    Raises:
+        LimnerError: One image of this size does not fit; a size that does is named.
+    """
+    training, room = config.recipe.training, network_room()
+    batch = min(training.batch_size, images)
+    found = parts_that_fit(config.build, training, batch, room)
+    if found is None:
+        return Plan(config, None)
+    parts, needed = found
+    if parts == 0:
+        raise _too_large(config, needed, room, recipe_for)
+    plan = Plan(config, needed)
+    if parts > training.accumulate:
+        whole = step_bytes(config.build, training, -(-batch // training.accumulate)) or 0
+        plan = plan.noting(
+            f"accumulate={parts}: {batch // training.accumulate} images at once would take {_gb(whole)}, and training "
+            f"may take {_gb(room)}; in {parts} parts the gradient is the same",
+            accumulate=parts,
+        )
+    return plan
+
+
+def _too_large(config: RunConfig, needed: int, room: int, recipe_for: RecipeFor) -> LimnerError:
+    """What is said where one image is too large, with the largest size that is not."""
+    channels, *native = config.data.shape
+    height, width = native
+    family_ = family(config.model)
+
+    def fits(side: int) -> bool:
+        h, w = scaled_to((height, width), side)
+        try:
+            recipe = recipe_for((channels, h, w))
+            build = lambda: family_.model(recipe.network, (channels, h, w), config.data.levels)  # noqa: E731
+            bytes_ = step_bytes(build, recipe.training, 1)
+        except LimnerError:
+            return False
+        return bytes_ is not None and bytes_ <= 0.95 * room
+
+    low, high = 0, max(height, width)  # low fits, high does not
+    while high - low > max(1, low // 32):
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    h, w = scaled_to((height, width), max(low, 1))
+    smaller = f"--size {w}x{h} is the largest that does" if low else "choose a smaller network, with --set"
+    return LimnerError(
+        f"one image of {width}×{height} takes a {config.model} {_gb(needed)} to learn from, and training may take "
+        f"{_gb(room)} here: {smaller}"
+    )
+
+
+def timed(plan: Plan, model: Model, data: ImageSet) -> Plan:
+    """The plan with a precision, and with batches and evaluations that go into a time budget; its last note says all.
+
+    ``model`` is where it will be trained, and is left as it was.
+
+    Raises:
+        LimnerError: The budget is too short for a few steps of one image.
+    """
+    training, split = plan.config.recipe.training, data.split("train")
+    budget = training.minutes * 60
+    batch = Batches(split, training.batch_size, training.seed).at(0)
+    part = -(-len(batch.images) // training.accumulate)
+    trial = min(LONGEST_TRIAL, max(1.0, TRIALS * budget)) if budget else LONGEST_TRIAL
+    if training.precision == "auto":
+        exact = replace(plan, config=plan.config.with_training(precision="float32"))
+        ten = 10 * _seconds(model, exact, batch, part, 0.0) * part / len(batch.images)  # trials on a part
+        few = first_images(batch, part if ten <= trial else max(1, int(part * trial / ten)))
+        plan = replace(plan, config=plan.config.with_training(precision=choose_precision("auto", model, few, trial)))
+    seconds = _seconds(model, plan, batch, part, trial)
+    if budget:
+        plan, seconds = _in_time(plan, seconds, len(batch.images), budget)
+        plan = _evaluated_in_time(plan, seconds, data, budget)
+    if (parts := plan.config.recipe.training.accumulate) > 1 and (names := model.statistics_of_batch):
+        size = min(plan.config.recipe.training.batch_size, len(split))
+        plan = plan.noting(f"{' and '.join(names)}: of {-(-size // parts)} images each, not of {size}")
+    return replace(plan, notes=(*plan.notes, _summary(plan, seconds, budget, len(split))))
+
+
+def _seconds(model: Model, plan: Plan, batch: Batch, most: int, seconds: float) -> float:
+    training = plan.config.recipe.training
+    fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION[training.precision])
+    return time_step(model, training, fabric, batch, most, seconds)
+
+
+def _in_time(plan: Plan, seconds: float, images: int, budget: float) -> tuple[Plan, float]:
+    """A smaller batch where the budget has no time for ``FEWEST_STEPS``; and the seconds of its step."""
+    fewest = 2 if isinstance(plan.config.recipe.training, AdversarialConfig) else 1
+    each, batch = seconds / images, images
+    if each * fewest * HOPELESS > budget:
+        raise LimnerError(
+            f"a step on {fewest} image{'s' * (fewest > 1)} of this size takes a {plan.config.model} "
+            f"{display.duration(each * fewest)} here, and the budget is {display.duration(budget)}: give --minutes "
+            f"{math.ceil(each * images * FEWEST_STEPS / 60)}, or a smaller --size"
+        )
+    while batch > fewest and each * batch * FEWEST_STEPS > budget:
+        batch = max(fewest, batch // 2)
+    if batch == images:
+        return plan, seconds
+    parts = plan.config.recipe.training.accumulate
+    note = (
+        f"batch_size={batch}: a step on {images} images takes {display.duration(seconds)} here, and the budget is "
+        f"{display.duration(budget)}"
+    )
+    return plan.noting(note, batch_size=batch, accumulate=min(parts, batch)), each * batch
+
+
+def _evaluated_in_time(plan: Plan, seconds: float, data: ImageSet, budget: float) -> Plan:
+    """Fewer validation images, and a GAN without a feature network, where these would take too much of the budget."""
+    training = plan.config.recipe.training
+    split = data.splits["validation"] if len(data.splits["validation"]) else data.split("train")
+    there = min(len(split), training.validation_images or len(split))
+    each = seconds / min(training.batch_size, len(data.split("train"))) / 3  # of a step, forward is about a third
+    most = max(1, int(EVALUATION * budget / max(each, 1e-9)))
+    if most < there:
+        note = f"validation_images={most}: {there} would take {display.duration(there * each)} each time"
+        plan = plan.noting(note, validation_images=most)
+    if isinstance(training, AdversarialConfig) and training.keep == "best":
+        h, w = data.shape[1:]
+        memory = FEATURE_BATCH * FEATURE_MAPS * h * w * 4 * 16
+        took = feature_seconds(data.shape) * min(FEATURE_STEPS, 30 * max(1, len(data.split("train")) // FEATURE_BATCH))
+        if memory > network_room() or took > 0.1 * budget or min(most, there) < 2:
+            note = f"keep=last: a network that measures images of {w}×{h} would take {display.duration(took)} to train"
+            plan = plan.noting(note, keep="last")
+    return plan
+
+
+def feature_seconds(shape: tuple[int, int, int]) -> float:
+    """Seconds that a step of a feature network takes, about: from one convolution on one image, timed."""
+    h, w = shape[1:]
+    x = torch.zeros(1, FEATURE_MAPS, h, w)
+    weight = torch.zeros(FEATURE_MAPS, FEATURE_MAPS, 3, 3)
+    start = time.perf_counter()
+    for _ in range(2):
+        torch.nn.functional.conv2d(x, weight, padding=1)
+    return (time.perf_counter() - start) / 2 * FEATURE_BATCH * 15
+
+
+def evaluation_seconds(budget: float) -> float:
+    """Seconds that the samples of an evaluation, or of the report, may take; infinite without a time budget."""
+    return max(1.0, EVALUATION * budget) if budget else math.inf
+
+
+def _summary(plan: Plan, seconds: float, budget: float, images: int) -> str:
+    training = plan.config.recipe.training
+    memory = "" if plan.needed is None else f"{_gb(plan.needed)} beside the images, "
+    if budget:
+        steps, length = int(budget / seconds), f"in {display.duration(budget)}"
+    else:
+        steps = max(1, round(training.epochs * max(1, images // min(training.batch_size, images))))
+        length = f"in about {display.duration(steps * seconds)}"
+    return f"needs {memory}{_short(seconds)} a step: about {steps:,} steps {length}"
+
+
+def suiting_side(
+    model: str, recipe_for: RecipeFor, minutes: Sequence[float | None]
+) -> Callable[[int], tuple[int, str]]:
+    """A function that gives the longest side, up to that of the images, that suits the model, the machine, the budget.
+
+    For images whose channels and levels are not known yet: of three channels and 256 levels, square.
+    """
+
+    def longest(native: int) -> tuple[int, str]:
+        room, family_ = network_room(), family(model)
+        sides = [native, *(s for s in SIDES if s < native)]
+        recipes: dict[int, Recipe] = {}
+
+        def build(side: int) -> Model:
+            with seeded(0):
+                return family_.model(recipes[side].network, (3, side, side), 256)
+
+        for side in reversed(sides):  # the smallest first: some cannot be made large
+            try:
+                recipes[side] = recipe_for((3, side, side))
+                training = recipes[side].training
+                found = parts_that_fit(partial(build, side), training, training.batch_size, room)
+            except LimnerError:
+                break
+            if found is not None and (found[0] == 0 or found[0] > 4):
+                recipes.pop(side)
+                break
+        able = sorted(recipes)
+        if not able:
+            return min(native, LONGEST_SIDE), "the size that limner chooses"
+        probe = max((s for s in able if s <= PROBE), default=able[0])
+        training = recipes[probe].training
+        budget = next((60 * m for m in minutes if m), training.minutes * 60) or UNLIMITED
+        images = torch.randint(0, 256, (training.batch_size, 3, probe, probe), dtype=torch.uint8)
+        fabric = Fabric(accelerator="auto", devices=1, precision="32-true")
+        labels = torch.zeros(len(images), dtype=torch.int64)
+        each = time_step(build(probe), training, fabric, Batch(images, labels), len(images), 1.0) / len(images)
+
+        def steps(side: int) -> int:
+            return int(budget / (each * recipes[side].training.batch_size * (side / probe) ** 2))
+
+        def suits(side: int) -> bool:
+            return steps(side) >= (STEPS_OF_LARGE if side > LONGEST_SIDE else STEPS_OF_SMALL)
+
+        chosen = max((s for s in able if suits(s)), default=max(s for s in able if s <= max(PROBE, able[0])))
+        return chosen, f"which suits a {model} here (about {steps(chosen):,} steps in {display.duration(budget)})"
+
+    return longest
+
+
+def _gb(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds < 10 else display.duration(seconds)
