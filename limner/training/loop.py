@@ -127,6 +127,7 @@ class _Run:
     def run(self, resume: bool, began: float | None) -> Outcome:
         self.saved = self.shown = self.planned = time.perf_counter()
         self.started = self.saved if began is None else began
+        self.before = self.saved - self.started  # of what the budget has, spent before the first step
         sweep(self.folder)
         if resume:
             self._restore()
@@ -163,8 +164,8 @@ class _Run:
         now = time.perf_counter()
         if self.budget and now - self.planned > self.budget / 100:
             self.planned = now
-            seconds = for_steps(self.budget, self.longest)
-            self.schedule = replan(self.schedule, self.step, self._elapsed(), seconds, self.config.cooldown)
+            planned = self.schedule, self.step, self._elapsed(), for_steps(self.budget, self.longest)
+            self.schedule = replan(*planned, self.config.cooldown, self.before)
 
     def _part(self) -> float:
         """What is done of the run: of its time where that is the budget, else of its steps."""

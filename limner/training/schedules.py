@@ -38,15 +38,18 @@ class Schedule:
         return min(rise, self.cooldown_from * max(0.0, left))
 
 
-def replan(schedule: Schedule, step: int, elapsed: float, budget: float, cooldown: float) -> Schedule:
+def replan(
+    schedule: Schedule, step: int, elapsed: float, budget: float, cooldown: float, before: float = 0.0
+) -> Schedule:
     """The plan after ``step`` steps in ``elapsed`` of ``budget`` seconds: the cooldown bends to end in time.
 
     Before the cooldown's share of the budget begins nothing is planned; after that the factor goes on from where
-    it is, straight to zero over the steps that the time left allows at the rate seen so far.
+    it is, straight to zero over the steps that the time left allows at the rate seen so far, ``before`` seconds of
+    ``elapsed`` having been over before the first step.
     """
     if step == 0 or elapsed < budget * (1 - cooldown):
         return schedule
-    left = max(0, int((budget - elapsed) * step / elapsed))
+    left = max(0, int((budget - elapsed) * step / max(elapsed - before, 1e-9)))
     return replace(schedule, cooldown_start=step, cooldown_from=schedule.factor(step), end=step + left)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import torch
 from lightning_fabric import Fabric
@@ -24,12 +23,8 @@ from limner.training.cost import parts_that_fit, step_bytes
 from limner.training.precision import FABRIC_PRECISION, choose_precision
 from limner.training.timing import first_images, time_step
 
-__all__ = ["Plan", "evaluation_seconds", "fitting", "suiting_side", "timed"]
+__all__ = ["Plan", "evaluation_seconds", "fitting", "timed"]
 
-SIDES = (512, 384, 256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8)  # that an image's longer side may be brought to
-PROBE = 32  # longer side of the images whose steps are timed to choose one
-STEPS_OF_LARGE, STEPS_OF_SMALL = 2000, 200  # that a size above LONGEST_SIDE, or not above it, must allow
-UNLIMITED = 1800.0  # seconds that a training without a time budget is taken to have, to choose a size
 FEWEST_STEPS = 20  # in a time budget: a batch that allows fewer is made smaller
 HOPELESS = 4  # steps of one image in the budget, below which it is refused
 TRIALS = 0.04  # of the budget, for the trials of a precision, and of a step
@@ -123,14 +118,20 @@ def timed(plan: Plan, model: Model, data: ImageSet) -> Plan:
     training, split = plan.config.recipe.training, data.split("train")
     budget = training.minutes * 60
     batch = Batches(split, training.batch_size, training.seed).at(0)
-    part = -(-len(batch.images) // training.accumulate)
     trial = min(LONGEST_TRIAL, max(1.0, TRIALS * budget)) if budget else LONGEST_TRIAL
+    looked_at, ratio = model, 1.0
+    if max(data.shape[1:]) > LONGEST_SIDE and (small := _smaller(plan.config, data.shape)) is not None:
+        crop = replace(batch, images=batch.images[:, :, : small.shape[1], : small.shape[2]])
+        enlarged = data.shape[1] * data.shape[2] / (small.shape[1] * small.shape[2])
+        if enlarged * _seconds(small, plan, crop, 2, 0.0) * 4 / len(batch.images) > trial:  # of two steps on two images
+            looked_at, batch, ratio = small.to(model.device), crop, enlarged
+    part = -(-len(batch.images) // training.accumulate)
     if training.precision == "auto":
-        exact = replace(plan, config=plan.config.with_training(precision="float32"))
-        ten = 10 * _seconds(model, exact, batch, part, 0.0) * part / len(batch.images)  # trials on a part
+        ten = 10 * _seconds(looked_at, plan, batch, 2, 0.0) * part / len(batch.images)  # trials on a part
         few = first_images(batch, part if ten <= trial else max(1, int(part * trial / ten)))
-        plan = replace(plan, config=plan.config.with_training(precision=choose_precision("auto", model, few, trial)))
-    seconds = _seconds(model, plan, batch, part, trial)
+        chosen = choose_precision("auto", looked_at, few, trial)
+        plan = replace(plan, config=plan.config.with_training(precision=chosen))
+    seconds = ratio * _seconds(looked_at, plan, batch, part, trial)
     if budget:
         plan, seconds = _in_time(plan, seconds, len(batch.images), budget)
         plan = _evaluated_in_time(plan, seconds, data, budget)
@@ -140,9 +141,20 @@ def timed(plan: Plan, model: Model, data: ImageSet) -> Plan:
     return replace(plan, notes=(*plan.notes, _summary(plan, seconds, budget, len(split))))
 
 
+def _smaller(config: RunConfig, shape: tuple[int, int, int]) -> Model | None:
+    """The same network for smaller images, whose steps are the quicker to time; None where there is none."""
+    channels, h, w = shape
+    try:
+        with seeded(0):
+            small = (channels, *scaled_to((h, w), LONGEST_SIDE))
+            return family(config.model).model(config.recipe.network, small, config.data.levels)
+    except LimnerError:
+        return None
+
+
 def _seconds(model: Model, plan: Plan, batch: Batch, most: int, seconds: float) -> float:
     training = plan.config.recipe.training
-    fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION[training.precision])
+    fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION.get(training.precision, "32-true"))
     return time_step(model, training, fabric, batch, most, seconds)
 
 
@@ -151,10 +163,12 @@ def _in_time(plan: Plan, seconds: float, images: int, budget: float) -> tuple[Pl
     fewest = 2 if isinstance(plan.config.recipe.training, AdversarialConfig) else 1
     each, batch = seconds / images, images
     if each * fewest * HOPELESS > budget:
+        _, h, w = plan.config.data.shape
+        smaller = scaled_to((h, w), max(1, int(max(h, w) * math.sqrt(budget / (each * images * FEWEST_STEPS)))))
         raise LimnerError(
-            f"a step on {fewest} image{'s' * (fewest > 1)} of this size takes a {plan.config.model} "
-            f"{display.duration(each * fewest)} here, and the budget is {display.duration(budget)}: give --minutes "
-            f"{math.ceil(each * images * FEWEST_STEPS / 60)}, or a smaller --size"
+            f"a step on {'two images' if fewest == 2 else 'one image'} of {w}×{h} takes a {plan.config.model} "
+            f"{_short(each * fewest)} here, and the budget is {display.duration(budget)}: give "
+            f"--size {smaller[1]}x{smaller[0]} or --minutes {math.ceil(each * images * FEWEST_STEPS / 60)}"
         )
     while batch > fewest and each * batch * FEWEST_STEPS > budget:
         batch = max(fewest, batch // 2)
@@ -165,7 +179,11 @@ def _in_time(plan: Plan, seconds: float, images: int, budget: float) -> tuple[Pl
         f"batch_size={batch}: a step on {images} images takes {display.duration(seconds)} here, and the budget is "
         f"{display.duration(budget)}"
     )
-    return plan.noting(note, batch_size=batch, accumulate=min(parts, batch)), each * batch
+    at_once = -(-images // parts)
+    plan = plan.noting(note, batch_size=batch, accumulate=-(-batch // at_once))
+    return replace(
+        plan, needed=step_bytes(plan.config.build, plan.config.recipe.training, min(at_once, batch))
+    ), each * batch
 
 
 def _evaluated_in_time(plan: Plan, seconds: float, data: ImageSet, budget: float) -> Plan:
@@ -213,56 +231,6 @@ def _summary(plan: Plan, seconds: float, budget: float, images: int) -> str:
         steps = max(1, round(training.epochs * max(1, images // min(training.batch_size, images))))
         length = f"in about {display.duration(steps * seconds)}"
     return f"needs {memory}{_short(seconds)} a step: about {steps:,} steps {length}"
-
-
-def suiting_side(
-    model: str, recipe_for: RecipeFor, minutes: Sequence[float | None]
-) -> Callable[[int], tuple[int, str]]:
-    """A function that gives the longest side, up to that of the images, that suits the model, the machine, the budget.
-
-    For images whose channels and levels are not known yet: of three channels and 256 levels, square.
-    """
-
-    def longest(native: int) -> tuple[int, str]:
-        room, family_ = network_room(), family(model)
-        sides = [native, *(s for s in SIDES if s < native)]
-        recipes: dict[int, Recipe] = {}
-
-        def build(side: int) -> Model:
-            with seeded(0):
-                return family_.model(recipes[side].network, (3, side, side), 256)
-
-        for side in reversed(sides):  # the smallest first: some cannot be made large
-            try:
-                recipes[side] = recipe_for((3, side, side))
-                training = recipes[side].training
-                found = parts_that_fit(partial(build, side), training, training.batch_size, room)
-            except LimnerError:
-                break
-            if found is not None and (found[0] == 0 or found[0] > 4):
-                recipes.pop(side)
-                break
-        able = sorted(recipes)
-        if not able:
-            return min(native, LONGEST_SIDE), "the size that limner chooses"
-        probe = max((s for s in able if s <= PROBE), default=able[0])
-        training = recipes[probe].training
-        budget = next((60 * m for m in minutes if m), training.minutes * 60) or UNLIMITED
-        images = torch.randint(0, 256, (training.batch_size, 3, probe, probe), dtype=torch.uint8)
-        fabric = Fabric(accelerator="auto", devices=1, precision="32-true")
-        labels = torch.zeros(len(images), dtype=torch.int64)
-        each = time_step(build(probe), training, fabric, Batch(images, labels), len(images), 1.0) / len(images)
-
-        def steps(side: int) -> int:
-            return int(budget / (each * recipes[side].training.batch_size * (side / probe) ** 2))
-
-        def suits(side: int) -> bool:
-            return steps(side) >= (STEPS_OF_LARGE if side > LONGEST_SIDE else STEPS_OF_SMALL)
-
-        chosen = max((s for s in able if suits(s)), default=max(s for s in able if s <= max(PROBE, able[0])))
-        return chosen, f"which suits a {model} here (about {steps(chosen):,} steps in {display.duration(budget)})"
-
-    return longest
 
 
 def _gb(count: float) -> str:

@@ -41,8 +41,9 @@ from limner.training.precision import FABRIC_PRECISION, choose_precision
 from limner.training.state import read_numbers
 from limner.workbench import latent
 from limner.workbench.measuring import FEATURES
-from limner.workbench.planning import evaluation_seconds, fitting, suiting_side, timed
+from limner.workbench.planning import evaluation_seconds, fitting, timed
 from limner.workbench.run import Run, device
+from limner.workbench.sizes import suiting_side
 
 __all__ = ["resume", "train"]
 
@@ -98,7 +99,7 @@ def train(
     if isinstance(data, ImageSet):
         images = data
     else:
-        longest = suiting_side(model, lambda shape: complete(shape, 1), [minutes])
+        longest = suiting_side(model, lambda shape: complete(shape, 1), minutes)
         with display.stages(quiet) as progress:
             images = load(data, size=size, fit=fit, levels=levels, on_progress=progress, longest=longest)
     began = time.perf_counter()
