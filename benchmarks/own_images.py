@@ -2,8 +2,8 @@
 
     python -m benchmarks.own_images [--json] [--only FAMILY] [--match TEXT] [--minutes-each 0.5]
 
-A cell is a training in a process of its own, on images cut from the two photographs that scikit-learn bundles (of 28 pixels and
-fewer: in grey). Its peak memory is the kernel's (VmHWM), with what it started; its seconds are those of the
+A cell is a training in a process of its own, on images cut from the two photographs that scikit-learn bundles (in grey
+where they are 28 pixels wide or less). Its peak memory is the kernel's (VmHWM), with what it started; its seconds are those of the
 training, from when the images are loaded to the end, report included. Each cell is printed as it is done. A cell that
 takes more than 14 GiB is ended, so that the machine is not lost, and so is one that does not end by itself.
 """
@@ -59,7 +59,7 @@ class Cell:
 
 def cells(names: Sequence[str]) -> list[Cell]:
     """Every family at three sizes with 200 images; some at all sizes, with 12 and 5,000, and with no size given."""
-    found = []
+    found: list[Cell] = []
     for name in names:
         sizes = SIZES if name in QUICK else [s for s in SIZES if s[0] in (28, 128, 800)]
         found += [Cell(name, *size, 200, True) for size in sizes]

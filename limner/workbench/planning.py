@@ -153,9 +153,13 @@ def _smaller(config: RunConfig, shape: tuple[int, int, int]) -> Model | None:
 
 
 def _seconds(model: Model, plan: Plan, batch: Batch, most: int, seconds: float) -> float:
+    """Of a step on ``batch``; 0 where it fails, which the training itself will say."""
     training = plan.config.recipe.training
     fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION.get(training.precision, "32-true"))
-    return time_step(model, training, fabric, batch, most, seconds)
+    try:
+        return time_step(model, training, fabric, batch, most, seconds)
+    except LimnerError:
+        return 0.0
 
 
 def _in_time(plan: Plan, seconds: float, images: int, budget: float) -> tuple[Plan, float]:
@@ -225,6 +229,7 @@ def evaluation_seconds(budget: float) -> float:
 def _summary(plan: Plan, seconds: float, budget: float, images: int) -> str:
     training = plan.config.recipe.training
     memory = "" if plan.needed is None else f"{_gb(plan.needed)} beside the images, "
+    seconds = max(seconds, 1e-6)
     if budget:
         steps, length = int(budget / seconds), f"in {display.duration(budget)}"
     else:

@@ -102,6 +102,7 @@ def train(
         longest = suiting_side(model, lambda shape: complete(shape, 1), minutes)
         with display.stages(quiet) as progress:
             images = load(data, size=size, fit=fit, levels=levels, on_progress=progress, longest=longest)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
     began = time.perf_counter()
     images.split("train")
     config = RunConfig(family(model).name, DataConfig.of(images, fit), complete(images.shape, len(images.label_names)))
@@ -147,6 +148,7 @@ def resume(
         LimnerError: There is no such run, its data changed, it has reached its end already, or another process trains
             it.
     """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
     folder = find_run(run)
     with locked_run(folder):
         return _resume(folder, minutes, epochs, settings, quiet)
@@ -249,7 +251,6 @@ def _train(
     run: Run, model: Model, began: float, *, resume: bool, quiet: bool, begun: Callable[[], None] = lambda: None
 ) -> Run:
     config, data = run.config.recipe.training, run.data()
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
     fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION[config.precision])
     objective = _objective(run, model.to(fabric.device), fabric, quiet)
     validation = data.splits["validation"] if len(data.splits["validation"]) else data.split("train")
