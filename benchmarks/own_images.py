@@ -3,8 +3,8 @@
     python -m benchmarks.own_images [--json] [--only FAMILY] [--match TEXT] [--minutes-each 0.5]
 
 A cell is a training in a process of its own, on images cut from the two photographs that scikit-learn bundles (in grey
-where they are 28 pixels wide or less). Its peak memory is the kernel's (VmHWM), with what it started; its seconds are those of the
-training, from when the images are loaded to the end, report included. Each cell is printed as it is done. A cell that
+where they are 28 pixels wide or less). Its peak memory is the kernel's (VmHWM); its seconds are those of the training,
+from when the images are loaded to the end, report included. Each cell is printed as it is done. A cell that
 takes more than 14 GiB is ended, so that the machine is not lost, and so is one that does not end by itself.
 """
 
@@ -142,7 +142,8 @@ def run_cell(cell: Cell, images: Path, minutes: float, folder: Path) -> dict[str
             time.sleep(0.1)
         out = process.stdout.read() if process.stdout else ""
     told = log.read_text(encoding="utf-8", errors="replace")
-    found = next((json.loads(line.removeprefix(RESULT)) for line in out.splitlines() if line.startswith(RESULT)), {})
+    results = [json.loads(line.removeprefix(RESULT)) for line in out.splitlines() if line.startswith(RESULT)]
+    found: dict[str, Any] = results[0] if results else {}
     budget = 60 * minutes
     seconds = found.get("seconds")
     return {

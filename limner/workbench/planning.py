@@ -29,6 +29,7 @@ FEWEST_STEPS = 20  # in a time budget: a batch that allows fewer is made smaller
 HOPELESS = 4  # steps of one image in the budget, below which it is refused
 TRIALS = 0.04  # of the budget, for the trials of a precision, and of a step
 LONGEST_TRIAL = 20.0  # seconds
+SHORT = 0.5  # seconds that make no run late
 EVALUATION = 0.04  # of the budget that validation may take each time, and that the samples may
 FEATURE_STEPS, FEATURE_BATCH, FEATURE_MAPS = 600, 128, 8  # of a feature network, about
 
@@ -166,7 +167,7 @@ def _in_time(plan: Plan, seconds: float, images: int, budget: float) -> tuple[Pl
     """A smaller batch where the budget has no time for ``FEWEST_STEPS``; and the seconds of its step."""
     fewest = 2 if isinstance(plan.config.recipe.training, AdversarialConfig) else 1
     each, batch = seconds / images, images
-    if each * fewest * HOPELESS > budget:
+    if each * fewest > max(budget / HOPELESS, SHORT):
         _, h, w = plan.config.data.shape
         smaller = scaled_to((h, w), max(1, int(max(h, w) * math.sqrt(budget / (each * images * FEWEST_STEPS)))))
         raise LimnerError(
@@ -174,7 +175,7 @@ def _in_time(plan: Plan, seconds: float, images: int, budget: float) -> tuple[Pl
             f"{_short(each * fewest)} here, and the budget is {display.duration(budget)}: give "
             f"--size {smaller[1]}x{smaller[0]} or --minutes {math.ceil(each * images * FEWEST_STEPS / 60)}"
         )
-    while batch > fewest and each * batch * FEWEST_STEPS > budget:
+    while batch > fewest and each * batch > max(budget / FEWEST_STEPS, SHORT):
         batch = max(fewest, batch // 2)
     if batch == images:
         return plan, seconds
@@ -196,7 +197,7 @@ def _evaluated_in_time(plan: Plan, seconds: float, data: ImageSet, budget: float
     split = data.splits["validation"] if len(data.splits["validation"]) else data.split("train")
     there = min(len(split), training.validation_images or len(split))
     each = seconds / min(training.batch_size, len(data.split("train"))) / 3  # of a step, forward is about a third
-    most = max(1, int(EVALUATION * budget / max(each, 1e-9)))
+    most = max(1, int(max(EVALUATION * budget, SHORT) / max(each, 1e-9)))
     if most < there:
         note = f"validation_images={most}: {there} would take {display.duration(there * each)} each time"
         plan = plan.noting(note, validation_images=most)
@@ -204,7 +205,7 @@ def _evaluated_in_time(plan: Plan, seconds: float, data: ImageSet, budget: float
         h, w = data.shape[1:]
         memory = FEATURE_BATCH * FEATURE_MAPS * h * w * 4 * 16
         took = feature_seconds(data.shape) * min(FEATURE_STEPS, 30 * max(1, len(data.split("train")) // FEATURE_BATCH))
-        if memory > network_room() or took > 0.1 * budget or min(most, there) < 2:
+        if memory > network_room() or took > max(0.1 * budget, 4 * SHORT) or min(most, there) < 2:
             note = f"keep=last: a network that measures images of {w}×{h} would take {display.duration(took)} to train"
             plan = plan.noting(note, keep="last")
     return plan
