@@ -39,40 +39,38 @@ def suiting_side(model: str, recipe_for: RecipeFor, minutes: float | None) -> Ca
     def longest(native: int) -> tuple[int, str]:
         room, family_ = network_room(), family(model)
         sides = [native, *(s for s in SIDES if s < native)]
-        recipes: dict[int, Recipe] = {}
 
         def build(side: int) -> Model:
             with seeded(0):
-                return family_.model(recipes[side].network, (3, side, side), 256)
+                return family_.model(recipe_for((3, side, side)).network, (3, side, side), 256)
 
-        for side in reversed(sides):  # the smallest first: some cannot be made large
+        def fits(side: int) -> bool:
+            training = recipe_for((3, side, side)).training
             try:
-                recipes[side] = recipe_for((3, side, side))
-                training = recipes[side].training
                 found = parts_that_fit(partial(build, side), training, training.batch_size, room)
-            except LimnerError:
-                break
-            if found is not None and (found[0] == 0 or found[0] > MOST_PARTS):
-                recipes.pop(side)
-                break
-        able = sorted(recipes)
-        if not able:
+            except LimnerError:  # of a model that is for small images
+                return False
+            return found is None or 0 < found[0] <= MOST_PARTS
+
+        probe = next((side for side in sides if side <= PROBE and fits(side)), None)
+        if probe is None:
             return min(native, LONGEST_SIDE), "the size that limner chooses"
-        probe = max((s for s in able if s <= PROBE), default=able[0])
-        training = recipes[probe].training
+        training = recipe_for((3, probe, probe)).training
         budget = 60 * (minutes or training.minutes) or UNLIMITED
-        images = torch.randint(0, 256, (training.batch_size, 3, probe, probe), dtype=torch.uint8)
+        n = training.batch_size
+        random = torch.Generator().manual_seed(0)
+        images = torch.randint(0, 256, (n, 3, probe, probe), dtype=torch.uint8, generator=random)
         fabric = Fabric(accelerator="auto", devices=1, precision="32-true")
-        labels = torch.zeros(len(images), dtype=torch.int64)
-        each = time_step(build(probe), training, fabric, Batch(images, labels), len(images), 1.0) / len(images)
+        batch = Batch(images, torch.zeros(n, dtype=torch.int64))
+        each = time_step(build(probe).to(fabric.device), training, fabric, batch, n, 1.0) / n
 
         def steps(side: int) -> int:
-            return int(budget / (each * recipes[side].training.batch_size * (side / probe) ** 2))
+            return int(budget / (each * recipe_for((3, side, side)).training.batch_size * (side / probe) ** 2))
 
         def suits(side: int) -> bool:
-            return steps(side) >= (STEPS_OF_LARGE if side > LONGEST_SIDE else STEPS_OF_SMALL)
+            return steps(side) >= (STEPS_OF_LARGE if side > LONGEST_SIDE else STEPS_OF_SMALL) and fits(side)
 
-        chosen = max((s for s in able if suits(s)), default=max(s for s in able if s <= max(PROBE, able[0])))
+        chosen = next((side for side in sides if side > probe and suits(side)), probe)
         return chosen, f"which suits a {model} here (about {steps(chosen):,} steps in {display.duration(budget)})"
 
     return longest
