@@ -116,7 +116,7 @@ class _Run:
             steps = max(1, round(self.config.epochs * self.batches.steps_per_epoch))
             self.schedule = Schedule.of_steps(steps, self.config.warmup_steps, self.config.cooldown)
         self.step, self.seconds_before, self.evaluations = 0, 0.0, 0
-        self.evaluating = self.longest = 0.0  # seconds of all evaluations, and of one
+        self.evaluating = self.longest = self.saving = 0.0  # seconds of all evaluations, of one, of a checkpoint
         self.smallest, self.saved_step = math.inf, -1  # the smallest of the metrics that choose the weights
         self.validated: dict[str, float] | None = None
         self.log: dict[str, tuple[float, int]] = {}  # metrics since the last line in the journal: sum, how many
@@ -137,11 +137,11 @@ class _Run:
             if not resume:
                 self._checkpoint()  # from here on weights without a state are a fault, not a young run
             while not self._finished() and not stop.is_set():
-                self._plan()
                 factor = self.schedule.factor(self.step)
                 batch = augmented(next(images), self.config, factor, self.step)
                 metrics = self.objective.step(batch, factor, self.step)
                 self.step += 1
+                self._plan()
                 self._log(metrics, factor)
                 if self._evaluation_due():
                     self._evaluate()
@@ -164,7 +164,7 @@ class _Run:
         now = time.perf_counter()
         if self.budget and now - self.planned > self.budget / 100:
             self.planned = now
-            planned = self.schedule, self.step, self._elapsed(), for_steps(self.budget, self.longest)
+            planned = self.schedule, self.step, self._elapsed(), for_steps(self.budget, self.longest + self.saving)
             self.schedule = replan(*planned, self.config.cooldown, self.before)
 
     def _part(self) -> float:
@@ -225,7 +225,8 @@ class _Run:
         before = time.perf_counter()
         self.evaluations = max(self.evaluations + 1, int(self._part() * self.config.evaluations))
         limit = self.config.validation_images or None
-        self.validated = self.objective.validate(sequential(self.validation, self._at_once(), limit))
+        together = images_at_once(self.objective.model, max(self.config.batch_size, 100))
+        self.validated = self.objective.validate(sequential(self.validation, together, limit))
         bad = [name for name, value in self.validated.items() if not math.isfinite(value)]
         if bad:
             raise LimnerError(
@@ -250,11 +251,8 @@ class _Run:
         self.evaluating += now - before
         self.longest = max(self.longest, now - before)
 
-    def _at_once(self) -> int:
-        """Validation images that go through the model together."""
-        return images_at_once(self.objective.model, max(self.config.batch_size, 100))
-
     def _checkpoint(self) -> None:
+        before = time.perf_counter()
         numbers = {
             "step": self.step,
             "seconds": self._elapsed(),
@@ -271,6 +269,7 @@ class _Run:
         self.objective.check_weights(self.step)
         save_state(self.folder, self.objective.state(), numbers)
         self.saved, self.saved_step = time.perf_counter(), self.step
+        self.saving = self.saved - before
 
     def _restore(self) -> None:
         path = self.folder / STATE

@@ -120,19 +120,23 @@ def timed(plan: Plan, model: Model, data: ImageSet) -> Plan:
     budget = training.minutes * 60
     batch = Batches(split, training.batch_size, training.seed).at(0)
     trial = min(LONGEST_TRIAL, max(1.0, TRIALS * budget)) if budget else LONGEST_TRIAL
-    looked_at, ratio = model, 1.0
+    looked_at, ratio, seconds = model, 1.0, math.nan
     if max(data.shape[1:]) > LONGEST_SIDE and (small := _smaller(plan.config, data.shape)) is not None:
         crop = replace(batch, images=batch.images[:, :, : small.shape[1], : small.shape[2]])
         enlarged = data.shape[1] * data.shape[2] / (small.shape[1] * small.shape[2])
-        if enlarged * _seconds(small, plan, crop, 2, 0.0) * 4 / len(batch.images) > trial:  # of two steps on two images
-            looked_at, batch, ratio = small.to(model.device), crop, enlarged
+        found = _seconds(small.to(model.device), plan, crop, 2, 0.0)
+        if enlarged * found * 4 / len(batch.images) > trial:  # of two steps on two images
+            looked_at, batch, ratio, seconds = small, crop, enlarged, found
     part = -(-len(batch.images) // training.accumulate)
     if training.precision == "auto":
-        ten = 10 * _seconds(looked_at, plan, batch, 2, 0.0) * part / len(batch.images)  # trials on a part
+        once = _seconds(looked_at, plan, batch, 2, 0.0) if math.isnan(seconds) else seconds
+        ten = 10 * once * part / len(batch.images)  # trials on a part
         few = first_images(batch, part if ten <= trial else max(1, int(part * trial / ten)))
         chosen = choose_precision("auto", looked_at, few, trial)
         plan = replace(plan, config=plan.config.with_training(precision=chosen))
-    seconds = ratio * _seconds(looked_at, plan, batch, part, trial)
+    if math.isnan(seconds) or plan.config.recipe.training.precision == "bf16" or seconds < trial:
+        seconds = _seconds(looked_at, plan, batch, part, trial)
+    seconds *= ratio
     if budget:
         plan, seconds = _in_time(plan, seconds, len(batch.images), budget)
         plan = _evaluated_in_time(plan, seconds, data, budget)
