@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
+from torch import Tensor
 
-__all__ = ["named_generator", "seeded"]
+__all__ = ["drawn_whole", "named_generator", "part_of_batch", "seeded"]
+
+_part: ContextVar[tuple[int, int, int] | None] = ContextVar("part", default=None)
 
 _global_generator = threading.RLock()
 
@@ -29,3 +33,26 @@ def named_generator(name: str) -> torch.Generator:
     """Of the noise called ``name``, on the CPU; neighbours, such as ``0/1`` and ``0/2``, are not alike."""
     digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+@contextmanager
+def part_of_batch(start: int, stop: int, n: int) -> Iterator[None]:
+    """What is drawn is that of images ``start`` to ``stop`` of a batch of ``n``: its noise is drawn whole, then cut."""
+    before = _part.set((start, stop, n))
+    try:
+        yield
+    finally:
+        _part.reset(before)
+
+
+def drawn_whole(draw: Callable[[tuple[int, ...]], Tensor], shape: tuple[int, ...], images: int = 0) -> Tensor:
+    """What ``draw(shape)`` draws; within ``part_of_batch`` the part's share of the whole batch's.
+
+    The dimension of ``shape`` that counts the images is ``images``.
+    """
+    part = _part.get()
+    if part is None or shape[images] != part[1] - part[0]:
+        return draw(shape)
+    start, stop, n = part
+    whole = draw((*shape[:images], n, *shape[images + 1 :]))
+    return whole.narrow(images, start, stop - start)

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "limner"
 FLOORS = (
     {"errors"},
     {"version"},
-    {"accelerate", "files", "noise", "ranges", "records"},
+    {"accelerate", "files", "memory", "noise", "ranges", "records"},
     {"data", "distributions", "nn"},
     {"models"},
     {"sampling", "training", "codec", "evaluation"},

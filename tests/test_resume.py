@@ -288,6 +288,8 @@ def test_a_nan_stops_and_keeps_the_last_good_state(
     def poisoned(self, *words):
         nonlocal calls
         result = terms(self, *words)
+        if words[0].is_meta:  # a rehearsal, of which the memory is counted
+            return result
         if game:
             calls += 1
             return result * float("nan") if calls == 4 * number + 1 else result  # four passes of D in a step
@@ -300,6 +302,7 @@ def test_a_nan_stops_and_keeps_the_last_good_state(
 
     with monkeypatch.context() as patched:
         patched.setattr(owner, name, poisoned)
+        patched.setattr("limner.workbench.planning.time_step", lambda *words: 1.0)  # whose steps are none of the run
         line = refused(*words)
     assert f"step {number}:" in line
     term = {"vae": "kl", "patch-pixelcnn": "nll", "gan": "discriminator"}[reference.name]

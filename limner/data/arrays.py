@@ -149,7 +149,7 @@ def assemble(
     """
     channels, *native = _common_shape(parts, options.source)
     check_room(options.source, {name: rows.array.shape for name, rows in parts.items()}, options.memory_limit)
-    size, fitting_notes = choose_size([(native[0], native[1])], options.size, options.fit)
+    size, fitting_notes = choose_size([(native[0], native[1])], options.size, options.fit, options.longest)
     said = [*notes, *fitting_notes]
     members = _divide(parts, options, said, given=levels is None)
     shape, resized = (channels, *size), list(size) != native

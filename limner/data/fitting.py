@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from limner.data.options import FitMode
+from limner.data.options import FitMode, Longest
 from limner.errors import option
 
-__all__ = ["choose_size", "fit_array", "fit_image"]
+__all__ = ["choose_size", "fit_array", "fit_image", "scaled_to"]
 
 LONGEST_SIDE = 64  # of the size that limner chooses for images of different sizes
 MANNER = {"crop": "by centre crop", "pad": "with black borders", "stretch": "by stretching"}
@@ -50,19 +50,26 @@ def fit_array(images: np.ndarray, size: tuple[int, int], how: FitMode) -> np.nda
 
 
 def choose_size(
-    sizes: Sequence[tuple[int, int]], asked: tuple[int, int] | None, how: FitMode
+    sizes: Sequence[tuple[int, int]], asked: tuple[int, int] | None, how: FitMode, longest: Longest | None = None
 ) -> tuple[tuple[int, int], list[str]]:
     """One size ``(H, W)`` for images of ``sizes``, and notes that state the choice.
 
     Without ``asked`` it is the size they share, or else the most common one (the smaller of equally common
-    ones) scaled down until its longer side is at most 64.
+    ones) scaled down until its longer side is at most 64. Where that size is longer than 64, ``longest()`` gives the
+    longest side that suits, and why, in words.
     """
     counts = Counter(sizes)
     native = min(counts, key=lambda hw: (-counts[hw], hw[0] * hw[1], hw))
+    if asked is None and longest is not None and max(native) > LONGEST_SIDE:
+        side, why = longest(max(native))
+        size = scaled_to(native, side)
+        found = f"images of {_text(native)} pixels" if len(counts) == 1 else f"images of {len(counts)} sizes"
+        return size, [
+            f"{found}: fitted to {_text(size)} {MANNER[how]}, {why}; choose with {option('size')} and {option('fit')}"
+        ]
     if len(counts) > 1:
         smallest, largest = (choice(counts, key=lambda hw: (hw[0] * hw[1], hw)) for choice in (min, max))
-        shrink = max(1.0, max(native) / LONGEST_SIDE)
-        size = asked or (max(1, round(native[0] / shrink)), max(1, round(native[1] / shrink)))
+        size = asked or scaled_to(native, LONGEST_SIDE)
         found = f"sizes differ ({len(counts)} sizes, {_text(smallest)} … {_text(largest)})"
         choose = f"choose with {option('size')} and {option('fit')}"
         return size, [f"{found}: fitted to {_text(size)} {MANNER[how]}; {choose}"]
@@ -75,6 +82,12 @@ def choose_size(
     change = f"from {_text(native)} to {_text(asked)}"
     scaled = native[0] * asked[1] == native[1] * asked[0]
     return asked, [f"every image scaled {change}" if scaled else f"every image fitted {change} {MANNER[how]}"]
+
+
+def scaled_to(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """``size`` ``(H, W)`` scaled down until its longer side is at most ``longest``."""
+    shrink = max(1.0, max(size) / longest)
+    return max(1, round(size[0] / shrink)), max(1, round(size[1] / shrink))
 
 
 def _text(size: tuple[int, int]) -> str:

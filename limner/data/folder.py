@@ -121,7 +121,7 @@ def read_images(files: Files, options: Options, layout: Layout | None = None) ->
     with quiet():
         sizes = dict(reader.each("looking", header_size, range(len(layout.names))))
         _insist(sizes, reader)
-        reader.size, notes = choose_size(list(sizes.values()), options.size, options.fit)
+        reader.size, notes = choose_size(list(sizes.values()), options.size, options.fit, options.longest)
         for position, (pixels, facts) in reader.each("reading", reader.see, list(sizes)):
             seen[position], kept[position] = facts, pixels
             held += pixels.nbytes

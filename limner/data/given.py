@@ -23,7 +23,7 @@ from limner.data.folder import read_images
 from limner.data.imageset import ImageSet, Split
 from limner.data.layout import Layout
 from limner.data.numpy_files import whole_numbers
-from limner.data.options import FitMode, Options, Progress, memory_budget, too_large
+from limner.data.options import FitMode, Longest, Options, Progress, memory_budget, too_large
 from limner.data.splitting import ALL
 from limner.errors import LimnerError
 
@@ -69,6 +69,7 @@ def from_arrays(
     name: str = "arrays",
     memory_limit: int | None = None,
     on_progress: Progress | None = None,
+    longest: Longest | None = None,
 ) -> ImageSet:
     """A data set of images that a program has.
 
@@ -88,6 +89,7 @@ def from_arrays(
         name: What the set is called in messages and runs.
         memory_limit: As of ``load``.
         on_progress: As of ``load``.
+        longest: As of ``load``.
 
     Returns:
         The set; its ``content`` is a hash of all images.
@@ -96,7 +98,7 @@ def from_arrays(
         LimnerError: What was given are no images, their shape can be read in two ways, or there are none.
     """
     limit = memory_budget() if memory_limit is None else memory_limit
-    options = Options(name, size, fit, levels, limit, on_progress)
+    options = Options(name, size, fit, levels, limit, on_progress, longest)
     given = {ALL: images, "validation": validation, "test": test}
     reader = _Reading(options, channels)
     parts = {

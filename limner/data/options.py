@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -14,11 +12,15 @@ import torch
 
 from limner.data.levels import nearest_level
 from limner.errors import LimnerError
+from limner.memory import available_memory, bytes_of
 
-__all__ = ["SLACK", "FitMode", "Options", "Progress", "memory_budget", "too_large"]
+__all__ = ["SLACK", "FitMode", "Longest", "Options", "Progress", "memory_budget", "too_large"]
 
 FitMode = Literal["crop", "pad", "stretch"]
 Progress = Callable[[str, int, int], None]  # (stage, done, total)
+
+Longest = Callable[[int], tuple[int, str]]
+"""Of images whose longer side is given, the longest side that suits, and why, in words."""
 
 LARGEST_SIDE = 8192  # of a requested size
 SLACK = 1 << 29  # bytes that reading may take beyond the limit, for a while
@@ -38,6 +40,7 @@ class Options:
     levels: int | None  # to quantize to, None to keep those found
     memory_limit: int  # bytes of pixels up to which a set is kept in memory
     on_progress: Progress | None = None  # told (stage, done, total) now and then
+    longest: Longest | None = None  # asked for large images where no size is; None keeps the size they share
 
     def __post_init__(self) -> None:
         if self.size is not None:
@@ -73,11 +76,8 @@ def memory_budget() -> int:
     Raises:
         LimnerError: ``$LIMNER_MEMORY`` is not a number of bytes.
     """
-    if wanted := os.environ.get("LIMNER_MEMORY"):
-        if not wanted.isdecimal() or len(wanted) > 18:
-            raise LimnerError(f"LIMNER_MEMORY must be a whole number of bytes, not {wanted!r}")
-        return int(wanted)
-    return _available_memory() // 2
+    chosen = bytes_of("LIMNER_MEMORY")
+    return available_memory() // 2 if chosen is None else chosen
 
 
 def too_large(path: str | os.PathLike[str], what: str, limit: int) -> LimnerError:
@@ -86,19 +86,3 @@ def too_large(path: str | os.PathLike[str], what: str, limit: int) -> LimnerErro
         f"{path}: holds {what}, and may take {limit:,} bytes of memory: set LIMNER_MEMORY to more bytes, or save the "
         "images as one uint8 .npy file, which is read from the disk"
     )
-
-
-def _available_memory() -> int:
-    """Available bytes; MemAvailable counts the page cache, which SC_AVPHYS_PAGES takes for used."""
-    found = [4 << 30]  # where nothing can be asked
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")] or found
-    except (OSError, ValueError, IndexError):
-        with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
-            found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
-    with contextlib.suppress(OSError, ValueError):  # a container may be allowed less than the machine has
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        found.append(max(0, limit - int((group / "memory.current").read_text())))
-    return min(found)

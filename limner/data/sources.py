@@ -13,7 +13,7 @@ from limner.data.idx import is_idx, read_idx
 from limner.data.imageset import ImageSet
 from limner.data.named import SOURCES, read_named
 from limner.data.numpy_files import read_npy, read_npz
-from limner.data.options import FitMode, Options, Progress, memory_budget
+from limner.data.options import FitMode, Longest, Options, Progress, memory_budget
 from limner.errors import LimnerError
 
 __all__ = ["load"]
@@ -28,6 +28,7 @@ def load(
     memory_limit: int | None = None,
     on_progress: Progress | None = None,
     data_dir: str | os.PathLike[str] | None = None,
+    longest: Longest | None = None,
 ) -> ImageSet:
     """Load a data set.
 
@@ -50,6 +51,7 @@ def load(
         on_progress: Called with ``(stage, done, total)`` now and then, in the calling thread.
         data_dir: Where named sets lie or are downloaded to. By default ``$LIMNER_DATA``, else the user's
             cache folder.
+        longest: Asked for the longest side where no ``size`` is given and the images are longer than 64 pixels.
 
     Returns:
         The set, with notes on everything that was decided, and the files that could not be read.
@@ -59,7 +61,7 @@ def load(
     """
     name = os.fspath(source)
     limit = memory_budget() if memory_limit is None else memory_limit
-    options = Options(name, size, fit, levels, limit, on_progress)
+    options = Options(name, size, fit, levels, limit, on_progress, longest)
     if name in SOURCES:
         return read_named(name, _data_dir(data_dir), options)
     path = Path(name).expanduser()

@@ -27,7 +27,7 @@ from limner.noise import seeded
 from limner.training.checkpoints import read_tensors, restore_module, with_prefix, write_tensors
 from limner.version import FEATURES
 
-__all__ = ["FeatureNetwork", "data_digest", "feature_network", "train_features"]
+__all__ = ["FeatureNetwork", "data_digest", "feature_network", "patch_features", "train_features"]
 
 CODES = 64  # of the classifier, before its last layer
 WIDTH = 8  # its maps at full size
@@ -147,6 +147,13 @@ def _spread(n: int, most: int = LOOKED_AT) -> Tensor:
     return torch.arange(n) if n <= most else torch.linspace(0, n - 1, most).round().long()
 
 
+def patch_features(data: ImageSet, *, seed: int = 0, device: torch.device | None = None) -> PatchFeatures:
+    """The features of ``train_features`` alone, without a classifier: seconds."""
+    train, network = data.split("train"), PatchFeatures(data.shape).to(device)
+    network.fit(train.take(_spread(len(train), FIT_IMAGES)), torch.Generator().manual_seed(seed))
+    return network.requires_grad_(False).eval()
+
+
 def train_features(
     data: ImageSet, *, seed: int = 0, device: torch.device | None = None, on_progress: OnProgress | None = None
 ) -> FeatureNetwork:
@@ -162,7 +169,7 @@ def train_features(
     classes = len(data.label_names) if train.labels is not None else 0
     with seeded(seed):
         network = FeatureNetwork(data.shape, classes, channelwise=data.source == STACKED).to(device)
-    network.patches.fit(train.take(_spread(len(train), FIT_IMAGES)), torch.Generator().manual_seed(seed))
+    network.patches = patch_features(data, seed=seed, device=device)
     network.figures = {"version": FEATURES, "seed": seed, "data": data_digest(data)}
     if classes:
         network.figures |= _train_classifier(network, data, seed, on_progress)

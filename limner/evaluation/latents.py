@@ -12,6 +12,7 @@ from limner.data.imageset import Split
 from limner.errors import LimnerError
 from limner.models.bounded import Bounded
 from limner.models.contracts import Reconstructs
+from limner.models.cost import images_at_once
 
 __all__ = ["Codes", "active_units", "encode_split"]
 
@@ -62,7 +63,7 @@ def encode_split(model: Reconstructs, split: Split, limit: int) -> Codes:
     """
     bounded = isinstance(model, Bounded)
     told = isinstance(model, Bounded) and model.classes > 0
-    batches = list(sequential(split, 500, limit))
+    batches = list(sequential(split, images_at_once(model, 500), limit))
     codes = torch.cat([model.encode(b.images, b.labels if told else None).cpu() for b in batches])
     labels = None if split.labels is None else split.labels[: len(codes)]
     return Codes(codes, labels, int(active_units(codes).sum()) if bounded else None)

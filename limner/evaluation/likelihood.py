@@ -19,6 +19,7 @@ from limner.errors import LimnerError
 from limner.models.autoregressive import Tractable
 from limner.models.bounded import Bounded
 from limner.models.contracts import Bound, Model, Scores
+from limner.models.cost import images_at_once
 from limner.models.importance import SAMPLES
 
 __all__ = ["Likelihood", "bits_per_dim", "measure_likelihood"]
@@ -78,7 +79,7 @@ def measure_likelihood(
         model: Any model that ``Scores``.
         split: Its images, in order.
         importance_samples: K of a VAE's bound (1: the ELBO).
-        batch_size: Images scored together.
+        batch_size: Images scored together; fewer where they would take too much memory.
         limit: Only the first so many images.
         seed: Of a bound's noise, which is a function of it and the image's place in the split: the batch size changes
             no figure. Nothing is drawn where the likelihood is exact.
@@ -106,7 +107,7 @@ def measure_likelihood(
     done, total = 0, len(split) if limit is None else min(limit, len(split))
     if isinstance(model, Bounded):
         batch_size = max(batch_size, model.samples_per_pass // SAMPLES)
-    for batch in sequential(split, batch_size, limit):
+    for batch in sequential(split, images_at_once(model, batch_size), limit):
         given_class = None  # ln p(x|y), (B, classes)
         if isinstance(model, Bounded):
             bound = model.importance_bound(batch.images, importance_samples, seed=seed, first=done)

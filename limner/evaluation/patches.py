@@ -22,7 +22,8 @@ FILTERS = 12  # of each scale: many more fit the training images too well (docs/
 PATCH = 5  # pixels; 3 in images below 16
 FILTER_IMAGES, FIT_IMAGES = 500, 5000  # that the filters, and the projection, are made from
 PATCHES = 20_000
-PART = 250  # images at a time
+POSITIONS = 1 << 22  # of patches that are chosen from: more images of large ones would take gigabytes
+VALUES = 1 << 24  # of images at a time
 
 
 class PatchFeatures(nn.Module):
@@ -54,7 +55,7 @@ class PatchFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""
-        return (self._answers(images) - self.mean) @ self.projection
+        return (self._all_answers(images) - self.mean) @ self.projection
 
     @torch.no_grad()
     def fit(self, images: Tensor, generator: torch.Generator) -> None:
@@ -62,10 +63,10 @@ class PatchFeatures(nn.Module):
 
         ``FIT_IMAGES`` are enough; the generator chooses patches.
         """
-        x = self._pixels(images[:FILTER_IMAGES])
+        _, h, w = images.shape[1:]
+        x = self._pixels(images[: min(FILTER_IMAGES, max(1, POSITIONS // (h * w)))])
         for i in range(self.scales):
-            patches = F.unfold(x, self.patch).transpose(1, 2).flatten(0, 1)  # (N·positions, C·P·P)
-            patches = patches[torch.randperm(len(patches), generator=generator)[:PATCHES]]
+            patches = self._patches(x, generator)
             mean = patches.mean(0)
             values, vectors = _principal(patches - mean)
             whiten = vectors * (values + 0.01 * values.mean()).clamp_min(1e-6).rsqrt() @ vectors.T
@@ -74,7 +75,7 @@ class PatchFeatures(nn.Module):
             getattr(self, f"weight_{i}").copy_(filters.view(FILTERS, -1, self.patch, self.patch))
             getattr(self, f"bias_{i}").copy_(-filters @ mean)
             x = F.avg_pool2d(x, 2) if i + 1 < self.scales else x
-        answers = torch.cat([self._answers(part) for part in images.split(PART)]).double()
+        answers = self._all_answers(images).double()
         self.mean.copy_(answers.mean(0))
         deviation = answers.std(0, correction=0).clamp_min(1e-6)
         standard = (answers - answers.mean(0)) / deviation
@@ -85,6 +86,18 @@ class PatchFeatures(nn.Module):
 
     def _pixels(self, images: Tensor) -> Tensor:
         return images.to(self.mean.device, torch.float32) / 255
+
+    def _patches(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """At most ``PATCHES`` patches of images ``(N, C, H, W)`` at random places, ``(M, C·P·P)``."""
+        n, _, h, w = x.shape
+        rows, columns, side = h - self.patch + 1, w - self.patch + 1, torch.arange(self.patch)
+        place = torch.randperm(n * rows * columns, generator=generator)[:PATCHES, None, None]
+        image, row, column = place // (rows * columns), place // columns % rows, place % columns
+        return x[image, :, row + side[:, None], column + side].movedim(3, 1).flatten(1)
+
+    def _all_answers(self, images: Tensor) -> Tensor:
+        part = max(1, VALUES // math.prod(images.shape[1:]))
+        return torch.cat([self._answers(some) for some in images.split(part)])
 
     def _answers(self, images: Tensor) -> Tensor:
         """``(B, scales · 2 · FILTERS · 4)``."""
@@ -105,6 +118,9 @@ def _principal(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def blurred(images: Tensor, sigma: float) -> Tensor:
     """Images uint8 ``(B, C, H, W)`` under a Gaussian of ``sigma`` pixels, the border repeated."""
+    part = max(1, VALUES // math.prod(images.shape[1:]))
+    if len(images) > part:
+        return torch.cat([blurred(some, sigma) for some in images.split(part)])
     reach = math.ceil(3 * sigma)
     weights = torch.exp(-torch.arange(-reach, reach + 1).square() / (2 * sigma**2)).to(images.device)
     weights = weights / weights.sum()

@@ -17,6 +17,7 @@ from limner.data.batches import sequential
 from limner.data.imageset import Split
 from limner.errors import LimnerError
 from limner.models.contracts import ReconstructionErrors
+from limner.models.cost import images_at_once
 
 __all__ = ["Reconstruction", "measure_reconstruction", "psnr", "squared_error"]
 
@@ -71,7 +72,7 @@ def measure_reconstruction(
     Args:
         model: The autoencoder.
         split: Its images, in order.
-        batch_size: Images coded together.
+        batch_size: Images coded together; fewer where they would take too much memory.
         limit: Only the first so many images.
         seed: Of the corruption, where it was trained with one.
         on_progress: Called with images done and images in all.
@@ -85,7 +86,7 @@ def measure_reconstruction(
     generator = torch.Generator(model.device).manual_seed(seed)
     found: dict[str, list[Tensor]] = {}
     done, total = 0, len(split) if limit is None else min(limit, len(split))
-    for batch in sequential(split, batch_size, limit):
+    for batch in sequential(split, images_at_once(model, batch_size), limit):
         errors = model.reconstruction_errors(batch.images, generator)
         for name, error in errors.items():
             found.setdefault(name, []).append(error.double().flatten(1).mean(1).cpu())

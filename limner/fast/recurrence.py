@@ -21,14 +21,15 @@ __all__ = ["lstm_backward", "lstm_forward", "panels", "recurrence"]
 def recurrence(inputs: Tensor, weight: Tensor, directions: list[Direction]) -> Tensor | None:
     """The hidden states ``(H, W, B, h)`` of ``limner.nn.recurrent``, summed over the D directions.
 
-    None where there is no loop for the tensors: on another device than the CPU, or in half precision.
+    None where there is no loop for the tensors: on another device than the CPU, or in half precision. On the meta
+    device, where memory is counted before it is taken, they have their shapes.
 
     Args:
         inputs: The input-to-state share, ``(H, W, B, 4h)`` or ``(H, W, B, D, 4h)``.
         weight: State-to-state kernels ``(4h, taps·h)`` or ``(D, 4h, taps·h)``.
         directions: D of them.
     """
-    if inputs.device.type != "cpu" or inputs.dtype not in (torch.float32, torch.float64):
+    if inputs.device.type not in ("cpu", "meta") or inputs.dtype not in (torch.float32, torch.float64):
         return None
     d = len(directions)
     shaped = inputs.reshape(*inputs.shape[:3], d, -1), weight.view(d, -1, weight.shape[-1])
@@ -80,6 +81,8 @@ def lstm_forward(
     gates = torch.empty_like(inputs)
     cells, hidden = (inputs.new_empty(h, w, b, d, width // 4) for _ in range(2))
     total = inputs.new_empty(h, w, b, width // 4)
+    if inputs.is_meta:
+        return total[..., :features], hidden, gates, cells
     arrays = [x.numpy() for x in (inputs.detach(), gates, cells, hidden, total)]
     weights = [panels(x.flatten(0, 1)) for x in _taps(weight, features)]
     zeros = np.zeros(width, arrays[0].dtype)
@@ -98,12 +101,26 @@ def lstm_backward(
     gradient: Tensor, hidden: Tensor, gates: Tensor, cells: Tensor, weight: Tensor, directions: Sequence[Direction]
 ) -> tuple[Tensor, Tensor]:
     """The gradients of ``lstm_forward``'s inputs and weight from that of its sum ``(H, W, B, h)``."""
-    features = weight.shape[1] // 4
-    _, w, b, _, width = gates.shape
+    features, width = weight.shape[1] // 4, gates.shape[-1]
     if width > 4 * features:
         gradient = F.pad(gradient, (0, width // 4 - features))
     d_gates = torch.empty_like(gates)
-    arrays = [x.numpy() for x in (gates, cells, gradient.contiguous(), d_gates)]
+    if not gates.is_meta:
+        _d_gates(gradient.contiguous(), gates, cells, d_gates, weight, directions)
+    products = [
+        torch.stack([_product_of(d_gates[..., n, :], hidden[..., n, :], di, dj) for di, dj in direction.taps], 1)
+        for n, direction in enumerate(directions)
+    ]  # each (4h, taps, h)
+    d_weight = torch.stack(products).unflatten(1, (4, -1))[:, :, :features, :, :features].flatten(3).flatten(1, 2)
+    return d_gates.unflatten(-1, (4, -1))[..., :features].flatten(-2), d_weight
+
+
+def _d_gates(
+    gradient: Tensor, gates: Tensor, cells: Tensor, d_gates: Tensor, weight: Tensor, directions: Sequence[Direction]
+) -> None:
+    """Fill ``d_gates``, the gradient of the gates' sums."""
+    features, (_, w, b, _, width) = weight.shape[1] // 4, gates.shape
+    arrays = [x.numpy() for x in (gates, cells, gradient, d_gates)]
     weights = [panels(x.mT.flatten(0, 1)) for x in _taps(weight, features)]
     zeros = np.zeros(width, arrays[0].dtype)
 
@@ -118,12 +135,6 @@ def lstm_backward(
             )
 
     in_shares(share, b)
-    products = [
-        torch.stack([_product_of(d_gates[..., n, :], hidden[..., n, :], di, dj) for di, dj in direction.taps], 1)
-        for n, direction in enumerate(directions)
-    ]  # each (4h, taps, h)
-    d_weight = torch.stack(products).unflatten(1, (4, -1))[:, :, :features, :, :features].flatten(3).flatten(1, 2)
-    return d_gates.unflatten(-1, (4, -1))[..., :features].flatten(-2), d_weight
 
 
 def _product_of(d_gates: Tensor, hidden: Tensor, di: int, dj: int) -> Tensor:

@@ -117,6 +117,11 @@ class Bounded(Explicit):
         changes = [f"beta={beta:g}"] * (beta != 1) + [f"free_bits={free:g}"] * (free > 0)
         return f"{' and '.join(changes)}: the training loss is no bound of -ln p(x)" if changes else None
 
+    @property
+    def statistics_of_batch(self) -> list[str]:
+        """The mean KL that ``free_bits`` looks at, too."""
+        return super().statistics_of_batch + (["free_bits' mean KL"] if self.config.free_bits else [])
+
     def loss_terms(
         self, images: Tensor, generator: torch.Generator | None = None, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
@@ -237,7 +242,7 @@ class Bounded(Explicit):
         """Of as many samples as the training bound has."""
 
         def draw(s: int, shape: tuple[int, ...]) -> Tensor:
-            return standard_normal((s, len(levels), *shape), generator, levels.device)
+            return standard_normal((s, len(levels), *shape), generator, levels.device, images=1)
 
         return self.weights(levels, self.infer(levels, labels), labels, self.config.importance_samples, draw)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from limner.data.levels import quantize
 from limner.errors import LimnerError
+from limner.noise import drawn_whole
 from limner.ranges import NotNegative
 
 __all__ = [
@@ -153,6 +154,12 @@ class Model(nn.Module):
         return None
 
     @property
+    def statistics_of_batch(self) -> list[str]:
+        """What of the training loss is of all images of a batch together, so that parts of it have others."""
+        normalised = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.modules())
+        return ["BatchNorm's moments"] if normalised else []
+
+    @property
     def dimensions(self) -> int:
         """C × H × W, the "dim" of bits/dim."""
         return math.prod(self.shape)
@@ -272,13 +279,18 @@ def describe_images(shape: tuple[int, int, int]) -> str:
     return f"{w}×{h} (width × height), {'grey' if c == 1 else 'RGB' if c == 3 else f'{c} channels'}"
 
 
-def standard_normal(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
-    """Standard normal numbers; drawn where the generator lives, so that a seed means the same everywhere."""
+def standard_normal(
+    shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device, images: int = 0
+) -> Tensor:
+    """Standard normal numbers; drawn where the generator lives, so that a seed means the same everywhere.
+
+    The dimension of ``shape`` that counts the images is ``images``; see ``limner.noise.drawn_whole``.
+    """
     source = device if generator is None else generator.device
-    return torch.randn(shape, generator=generator, device=source).to(device)
+    return drawn_whole(lambda s: torch.randn(s, generator=generator, device=source), shape, images).to(device)
 
 
 def uniform(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
-    """Numbers from [0, 1); drawn as in ``standard_normal``."""
+    """Numbers from [0, 1) of each image, the first dimension; drawn as in ``standard_normal``."""
     source = device if generator is None else generator.device
-    return torch.rand(shape, generator=generator, device=source).to(device)
+    return drawn_whole(lambda s: torch.rand(s, generator=generator, device=source), shape).to(device)

@@ -55,6 +55,9 @@ class TrainingConfig:
 
     batch_size: Positive = 64
     """Images in a step."""
+    accumulate: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    """Parts of a batch that go through the network one after the other: less memory, the same gradient; chosen by
+    itself where a batch does not fit."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """adamw, or muon: Muon for the inner weight matrices and AdamW for the rest."""
     learning_rate: PositiveReal = 1e-3

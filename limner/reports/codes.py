@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from limner import sampling
 from limner.evaluation import encode_split
 from limner.evaluation.probe import METHODS
 from limner.models import Reconstructs, Scores
+from limner.models.cost import images_at_once
 from limner.reports import draw
 from limner.reports.html import Bitmap, Block, Section, Svg, Table, Text
 from limner.reports.run_view import RunView
@@ -26,13 +29,15 @@ def latent_sections(runs: Sequence[RunView]) -> list[Section]:
     planes: list[Bitmap] = []
     for run in runs:
         if isinstance(run.model, Reconstructs):
-            originals = run.held_out[:30]
-            again = run.model.reconstruct(originals).cpu()
+            originals = run.held_out[: run.affordable(30)]
+            again = torch.cat(
+                [run.model.reconstruct(part).cpu() for part in originals.split(images_at_once(run.model, 30))]
+            )
             what = "the mean of p(x|z)" if isinstance(run.model, Scores) else "its code, decoded"
             caption = f"{run.name}: {_kind(run)} images, each above its reconstruction ({what})"
             rebuilt.append(Bitmap(draw.pairs(originals, again), caption, "originals and reconstructions"))
             codes += _codes(run, run.model)
-        if not run.model.classes and sampling.has_plane(run.model):
+        if not run.model.classes and sampling.has_plane(run.model) and run.affordable(400) == 400:
             image = draw.grid(sampling.manifold(run.model), columns=20, gap=0)
             caption = f"{run.name}: what the latent plane decodes to, equal prior mass a cell"
             planes.append(Bitmap(image, caption, "a plane of images that turn into each other"))
@@ -44,7 +49,9 @@ def _codes(run: RunView, model: Reconstructs) -> list[Block]:
     """How many latents are active, and a map of the codes."""
     if len(run.held_out_split) < 2:
         return []
-    found = encode_split(model, run.held_out_split, MAPPED)
+    if (most := run.affordable(MAPPED)) < 2:
+        return []
+    found = encode_split(model, run.held_out_split, most)
     blocks: list[Block] = [Text(f"{run.name}: {found.collapse}.")] if found.collapse else []
     if found.codes.shape[1] > 1:
         where = sampling.latent_map(found.codes)

@@ -111,8 +111,14 @@ def _beside_data(run: RunView, data: Bitmap) -> list[Block]:
         return [Row([data])]
     labels, _ = sampling.class_rows(run.model, SAMPLES if not run.model.classes else SAMPLES_OF_CLASSES)
     n = SAMPLES if labels is None else len(labels)
-    images = sampling.sample(run.model, n, generator=torch.Generator().manual_seed(0), labels=labels).cpu()
+    generator = torch.Generator().manual_seed(0)
+    images = sampling.sample_in(run.seconds, run.model, n, generator=generator, labels=labels).cpu()
+    if not len(images):
+        return [Row([data])]
     caption = f"{run.name}: samples" if labels is None else f"{run.name}: samples, class by class"
+    if len(images) < n:
+        caption += f" (those of {n} that could be drawn in {run.seconds:.0f} seconds of the run's time)"
+    labels = None if labels is None else labels[: len(images)]
     sheet = Bitmap(draw.class_sheet(images, labels, run.data.label_names), caption, f"images drawn by {run.name}")
     return [Row([data, sheet])] if labels is None else [sheet, data]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ import torch
 
 from limner.config.run_config import RunConfig
 from limner.data import ImageSet, Split
+from limner.data.batches import sequential
 from limner.models import Model
 
 __all__ = ["SAMPLES", "Rows", "RunView"]
@@ -28,6 +31,7 @@ class RunView:
         config: Its configuration.
         model: With the weights to show.
         data: What it was trained on.
+        seconds: That each thing may take which the model draws or reads for a page.
     """
 
     name: str
@@ -35,6 +39,17 @@ class RunView:
     config: RunConfig
     model: Model
     data: ImageSet
+    seconds: float = math.inf
+
+    def affordable(self, n: int) -> int:
+        """How many of ``n`` images, 1 at least, can go through the model in the ``seconds``; one is timed."""
+        if math.isinf(self.seconds):
+            return n
+        batch = next(sequential(self.held_out_split, 1))
+        start = time.perf_counter()
+        with torch.no_grad():
+            self.model(batch.images, torch.Generator(self.model.device).manual_seed(0), batch.labels)
+        return max(1, min(n, int(self.seconds / (time.perf_counter() - start))))
 
     @property
     def has_validation(self) -> bool:

@@ -1,6 +1,6 @@
 """Drawing images from models."""
 
-from limner.sampling.ancestral import class_rows, sample
+from limner.sampling.ancestral import class_rows, sample, sample_in
 from limner.sampling.completion import Completions, complete, is_suffix
 from limner.sampling.latent import (
     Analogy,
@@ -37,6 +37,7 @@ __all__ = [
     "latent_map",
     "manifold",
     "sample",
+    "sample_in",
     "slerp",
     "traversal",
 ]

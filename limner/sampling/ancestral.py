@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
@@ -12,11 +15,12 @@ from torch import Tensor
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import Model, Samples, SamplesInScales
+from limner.models.cost import images_at_once
 from limner.sampling.jacobi import jacobi
 from limner.sampling.methods import row_methods, row_sampler
 from limner.sampling.rows import Known, OnRow, chosen
 
-__all__ = ["Method", "class_rows", "sample"]
+__all__ = ["Method", "class_rows", "sample", "sample_in"]
 
 Method = Literal["auto", "compiled", "streaming", "naive", "jacobi"]
 
@@ -32,6 +36,7 @@ def sample(
     on_row: OnRow | None = None,
     batch_size: int = 256,
     method: Method = "auto",
+    until: float = math.inf,
 ) -> Tensor:
     """``n`` images of any model that samples, uint8 ``(n, C, H, W)``.
 
@@ -46,15 +51,20 @@ def sample(
         context: What else is known of each pixel, ``(n, ·, H, W)``, where the model's ``logits`` take a context.
         on_row: Called after each finished row of an autoregressive model (of a multi-scale one: of its
             largest images), with the row and the batch so far.
-        batch_size: Images drawn together, which bounds the memory.
+        batch_size: Images drawn together; fewer where they would take too much memory.
         method: Of an autoregressive model: each activation once, in a compiled loop (``compiled``) or a pixel at a
             time in PyTorch (``streaming``); a pass a value (``naive``); passes until nothing changes (``jacobi``).
             ``auto``: the fastest.
+        until: When to give up, by ``time.monotonic()``; looked at after each row.
 
     Raises:
         LimnerError: The model cannot do what was asked.
+        TimeoutError: ``until`` has passed.
     """
     draw: Callable[..., Tensor]
+    batch_size = images_at_once(model, min(batch_size, max(n, 1)))
+    if not math.isinf(until):
+        on_row = _Watch(on_row, until)
     if isinstance(model, SamplesInScales):
         if known is not None:
             raise LimnerError("a multi-scale model draws the small image first: no pixels of the large one are known")
@@ -76,6 +86,49 @@ def sample(
             options["known"] = known[0][part], known[1] if known[1].dim() == 2 else known[1][part]
         parts.append(draw(part.stop - start, **options))
     return torch.cat(parts)
+
+
+def sample_in(
+    seconds: float,
+    model: Samples,
+    n: int,
+    *,
+    generator: torch.Generator | None = None,
+    labels: Tensor | None = None,
+) -> Tensor:
+    """As many of the ``n`` images of ``sample`` as can be drawn in about ``seconds``, ``(m, C, H, W)``; maybe none.
+
+    The first is drawn alone, to learn what one takes, unless ``seconds`` is infinite.
+    """
+    if math.isinf(seconds):
+        return sample(model, n, generator=generator, labels=labels)
+    until = time.monotonic() + seconds
+    drawn: list[Tensor] = []
+    done, more = 0, 1
+    with contextlib.suppress(TimeoutError):
+        while 0 < more <= n - done:
+            start = time.monotonic()
+            part = chosen(labels, slice(done, done + more))
+            drawn.append(sample(model, more, generator=generator, labels=part, until=until))
+            now, done = time.monotonic(), done + more
+            more = min(n - done, int((until - now) / max((now - start) / more, 1e-9)))
+    return torch.cat(drawn) if drawn else torch.zeros(0, *model.shape, dtype=torch.uint8)  # type: ignore[attr-defined]
+
+
+class _Watch:
+    """``on_row`` that also looks at the time."""
+
+    def __init__(self, on_row: OnRow | None, until: float) -> None:
+        self.on_row, self.until = on_row, until
+
+    def __call__(self, row: int, images: Tensor) -> None:
+        self.of_time(row, images)
+        if self.on_row is not None:
+            self.on_row(row, images)
+
+    def of_time(self, row: int, images: Tensor) -> None:
+        if time.monotonic() > self.until:
+            raise TimeoutError(f"the time to draw in was over at row {row}")
 
 
 def _row_by_row(model: Autoregressive, on_row: OnRow | None, method: Method, n: int, **options: Any) -> Tensor:
@@ -102,10 +155,11 @@ def _from_small_to_large(
 ) -> Tensor:
     """The small images, and then the large ones, of which they are the known pixels."""
     *smaller, own = uniforms
+    on_small = on_row.of_time if isinstance(on_row, _Watch) else None
     if isinstance(model.small, SamplesInScales):
-        small = _from_small_to_large(model.small, None, method, n, smaller, labels)
+        small = _from_small_to_large(model.small, on_small, method, n, smaller, labels)
     else:
-        small = _row_by_row(model.small, None, method, n, uniforms=smaller[0], labels=labels)
+        small = _row_by_row(model.small, on_small, method, n, uniforms=smaller[0], labels=labels)
     images = small.new_zeros(n, *model.shape)
     model.smaller(images).copy_(small)
     known = {"known": (images, model.given), "context": model.context(model.small.checked_levels(small))}

@@ -13,6 +13,7 @@ from limner.data.neighbours import nearest
 from limner.errors import LimnerError, setting
 from limner.models.bounded import Bounded
 from limner.models.contracts import Latents, Reconstructs
+from limner.models.cost import images_at_once
 from limner.sampling.rows import chosen
 
 __all__ = [
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 VOTES = 5  # nearest images that must agree before a sample is given their class
-BATCH = 500  # images or latents that go through a network together
+BATCH = 500  # images or latents that go through a network together, at most
 
 
 def _has_normal_prior(model: Latents | Reconstructs) -> bool:
@@ -129,14 +130,16 @@ def traversal(
 
 def encode_all(model: Reconstructs, images: Tensor, labels: Tensor | None = None) -> Tensor:
     """Codes ``(B, D)`` of any number of images uint8 ``(B, C, H, W)``; of their classes, of a conditional model."""
-    parts = [slice(i, i + BATCH) for i in range(0, len(images), BATCH)]
+    size = images_at_once(model, BATCH)
+    parts = [slice(i, i + size) for i in range(0, len(images), size)]
     return torch.cat([model.encode(images[p], chosen(labels, p)) for p in parts]).cpu()
 
 
 def decode_all(model: Latents | Reconstructs, z: Tensor, label: int | Tensor | None = None) -> Tensor:
     """The images of any number of latents ``(B, D)``, uint8 ``(B, C, H, W)``, all of one class or of ``(B,)``."""
     labels = torch.full((len(z),), label) if isinstance(label, int) else label
-    parts = [slice(i, i + BATCH) for i in range(0, len(z), BATCH)]
+    n = images_at_once(model, BATCH)
+    parts = [slice(i, i + n) for i in range(0, len(z), n)]
     return torch.cat([model.decode(z[p], chosen(labels, p)).cpu() for p in parts])
 
 

@@ -6,7 +6,7 @@ The two players and the losses of their game are in ``limner/models/gan.py``; he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from limner.data.batches import Batch
 from limner.errors import LimnerError
+from limner.models.contracts import uniform
 from limner.models.gan import GAN, OBJECTIVES, relativistic
 from limner.models.recipes import AdversarialConfig
 from limner.training.diffaugment import changed
@@ -41,6 +42,12 @@ def zero_centred_penalty(logits: Tensor, x: Tensor) -> Tensor:
     Mescheder et al. 2018 (arXiv 1801.04406), equations 9 and 10.
     """
     return 0.5 * _slopes(logits, x).square().sum(1)
+
+
+def _add(means: dict[str, float], found: Mapping[str, float], share: float) -> None:
+    """Add a part's ``found`` to the batch's means."""
+    for name, value in found.items():
+        means[name] = means.get(name, 0.0) + share * value
 
 
 def _slopes(logits: Tensor, x: Tensor) -> Tensor:
@@ -98,40 +105,57 @@ class Adversarial(Objective[GAN]):
         Raises:
             LimnerError: A loss or a gradient is not finite; no weight has been changed by it then.
         """
-        x, y = self._images(batch)
-        metrics = self._discriminator_step(x, y, factor, step)
+        metrics = self._discriminator_step(batch, factor, step)
         if (step + 1) % self.config.discriminator_steps == 0:
-            metrics |= self._generator_step(x, y, factor, step)
+            metrics |= self._generator_step(batch, factor, step)
             self.average.update(step // self.config.discriminator_steps)
-        self.doctor.see(metrics, step + 1)
+        if self.doctor:
+            self.doctor.see(metrics, step + 1)
         return metrics
 
-    def _discriminator_step(self, x: Tensor, y: Tensor | None, factor: float, step: int) -> dict[str, float]:
-        every = self.config.penalty_every
-        penalty = self.config.chosen_penalty if step % every == 0 else "none"
-        with torch.no_grad():
-            samples = self._samples(len(x), y)
-        x.requires_grad_(penalty in ("r1", "r1+r2"))
-        samples.requires_grad_(penalty == "r1+r2")
-        real, fake = self._logits(x, y), self._logits(samples, y)
-        loss = self.losses(real, fake)[0].mean()
-        metrics = {
-            "discriminator": loss.item(),
+    def _discriminator_step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
+        logits: list[tuple[Tensor, Tensor]] = []
+        means: dict[str, float] = {}
+        losses = self.discriminator_losses(batch, logits, means, step)
+        norm = self.descend(losses, "discriminator_optimizer", factor, step)
+        real, fake = (torch.cat(kind) for kind in zip(*logits, strict=True))
+        seen = {
             "real_logit": real.mean().item(),
             "fake_logit": fake.mean().item(),
             "accuracy": (real > fake).double().mean().item(),
         }
-        if penalty != "none":
-            weighted = self._penalty(real, x, fake, samples, y).mean()
-            metrics["penalty"] = weighted.item()
-            loss = loss + every * weighted
-        check_finite(metrics, step)
-        return metrics | {"discriminator_gradient_norm": self.descend(loss, "discriminator_optimizer", factor, step)}
+        return means | seen | {"discriminator_gradient_norm": norm}
+
+    def discriminator_losses(
+        self, batch: Batch, logits: list[tuple[Tensor, Tensor]], means: dict[str, float], step: int
+    ) -> Iterator[Tensor]:
+        """The loss of each part; ``logits`` get those of its images and samples, ``means`` loss and penalty."""
+        every = self.config.penalty_every
+        penalty = self.config.chosen_penalty if step % every == 0 else "none"
+        for part, share in self.parts(batch):
+            x, y = self._images(part)
+            with torch.no_grad():
+                samples = self._samples(len(x), y)
+            x.requires_grad_(penalty in ("r1", "r1+r2"))
+            samples.requires_grad_(penalty == "r1+r2")
+            real, fake = self._logits(x, y), self._logits(samples, y)
+            loss = self.losses(real, fake)[0].mean()
+            found = {"discriminator": loss.item()}
+            if penalty != "none":
+                weighted = self._penalty(real, x, fake, samples, y).mean()
+                found["penalty"] = weighted.item()
+                loss = loss + every * weighted
+            check_finite(found | {"real_logit": real.mean().item(), "fake_logit": fake.mean().item()}, step)
+            _add(means, found, share)
+            logits.append((real.detach(), fake.detach()))
+            del real, fake
+            yield share * loss if share < 1 else loss
+            del loss
 
     def _penalty(self, real: Tensor, x: Tensor, fake: Tensor, samples: Tensor, y: Tensor | None) -> Tensor:
         """The weighted penalty of each pair, ``(B,)``."""
         if self.config.chosen_penalty == "gradient":
-            share = torch.rand((len(x), 1, 1, 1), generator=self.random, device=x.device)
+            share = uniform((len(x), 1, 1, 1), self.random, x.device)
             between = (samples + share * (x - samples)).requires_grad_()
             return self.config.gradient_penalty * gradient_penalty(self._logits(between, y), between)
         penalty = zero_centred_penalty(real, x)
@@ -139,21 +163,37 @@ class Adversarial(Objective[GAN]):
             penalty = penalty + zero_centred_penalty(fake, samples)
         return self.config.zero_penalty * penalty
 
-    def _generator_step(self, x: Tensor, y: Tensor | None, factor: float, step: int) -> dict[str, float]:
-        samples = self._samples(len(x), y)
-        real = torch.zeros_like(x[:, 0, 0, 0])
-        if self.losses is relativistic:  # the only one whose generator looks at the data
-            with torch.no_grad():
-                real = self._logits(x, y)
-        self.model.discriminator.requires_grad_(False)
-        loss = self.losses(real, self._logits(samples, y))[1].mean()
-        self.model.discriminator.requires_grad_(True)
-        metrics = {"generator": loss.item()}
-        check_finite(metrics, step)
-        metrics["generator_gradient_norm"] = self.descend(loss, "generator_optimizer", factor, step)
-        distance, real_distance = (torch.pdist(i.detach().flatten(1).float()).mean().item() for i in (samples, x))
+    def _generator_step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
+        drawn: list[Tensor] = []
+        metrics: dict[str, float] = {}
+        norm = self.descend(self.generator_losses(batch, drawn, metrics, step), "generator_optimizer", factor, step)
+        metrics["generator_gradient_norm"] = norm
+        both = (torch.cat(drawn), self._images(batch)[0])
+        distance, real_distance = (torch.pdist(i.flatten(1).float()).mean().item() for i in both)
         metrics["sample_diversity"] = distance / max(real_distance, 1e-9)
         return metrics
+
+    def generator_losses(
+        self, batch: Batch, drawn: list[Tensor], means: dict[str, float], step: int
+    ) -> Iterator[Tensor]:
+        """The loss of each part; ``drawn`` get its samples, ``means`` the loss."""
+        for part, share in self.parts(batch):
+            x, y = self._images(part)
+            samples = self._samples(len(x), y)
+            real = torch.zeros_like(x[:, 0, 0, 0])
+            if self.losses is relativistic:  # the only one whose generator looks at the data
+                with torch.no_grad():
+                    real = self._logits(x, y)
+            self.model.discriminator.requires_grad_(False)
+            loss = self.losses(real, self._logits(samples, y))[1].mean()
+            self.model.discriminator.requires_grad_(True)
+            found = {"generator": loss.item()}
+            check_finite(found, step)
+            _add(means, found, share)
+            drawn.append(samples.detach())
+            del samples
+            yield share * loss if share < 1 else loss
+            del loss
 
     @torch.no_grad()
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:

@@ -5,8 +5,12 @@ What else draws from that one, in another thread say, would change the weights.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
+
+from limner.noise import drawn_whole
 
 __all__ = ["draw_dropout_from"]
 
@@ -21,8 +25,20 @@ class _Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        kept = x.new_empty((*x.shape[:2], *[1] * (x.dim() - 2))) if self.whole_maps else torch.empty_like(x)
-        return x * kept.bernoulli_(1 - self.p, generator=self.generator).div_(1 - self.p or 1)
+        kept = drawn_whole(partial(self._kept, x), tuple(x.shape))
+        return x * kept.div_(1 - self.p or 1)
+
+    def _kept(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """1 where a value of maps like ``x``, of this shape, is kept."""
+        if self.whole_maps:
+            kept = x.new_empty((*shape[:2], *[1] * (x.dim() - 2)))
+        elif shape == x.shape:
+            kept = torch.empty_like(x)
+        else:  # drawn in their order in memory
+            last = x.dim() == 4 and not x.is_contiguous()
+            order = torch.channels_last if last else torch.contiguous_format
+            kept = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=order)
+        return kept.bernoulli_(1 - self.p, generator=self.generator)
 
 
 def draw_dropout_from(generator: torch.Generator, model: nn.Module) -> None:

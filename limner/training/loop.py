@@ -20,13 +20,14 @@ from limner.data.batches import Batches, sequential
 from limner.data.imageset import Split
 from limner.errors import LimnerError, LimnerWarning, setting
 from limner.files import sweep
+from limner.models.cost import images_at_once
 from limner.training.augmentation import augmented
 from limner.training.checkpoints import MODEL, STATE, read_header, read_tensors, save_model, save_state
 from limner.training.hooks import Hooks, Outcome, Progress
 from limner.training.interrupts import asked_to_stop
 from limner.training.journal import Journal
 from limner.training.objectives import Objective
-from limner.training.schedules import Schedule, replan
+from limner.training.schedules import Schedule, for_steps, replan
 from limner.training.state import read_numbers
 
 __all__ = ["Hooks", "Outcome", "Progress", "train"]
@@ -43,6 +44,7 @@ def train(
     *,
     resume: bool = False,
     hooks: Hooks | None = None,
+    began: float | None = None,
 ) -> Outcome:
     """Train until the budget is spent; everything is kept in ``folder`` on the way.
 
@@ -54,11 +56,12 @@ def train(
         folder: The run folder, which exists.
         resume: Go on from the state in ``folder``.
         hooks: Progress and images.
+        began: When a time budget began, by ``time.perf_counter()``; by default now.
 
     Raises:
         LimnerError: A loss is not finite (the checkpoints stay), or the state to resume from does not fit.
     """
-    return _Run(objective, training, validation, folder, hooks or Hooks()).run(resume)
+    return _Run(objective, training, validation, folder, hooks or Hooks()).run(resume, began)
 
 
 class _Run:
@@ -78,7 +81,8 @@ class _Run:
         else:
             steps = max(1, round(self.config.epochs * self.batches.steps_per_epoch))
             self.schedule = Schedule.of_steps(steps, self.config.warmup_steps, self.config.cooldown)
-        self.step, self.seconds_before, self.evaluations, self.evaluating = 0, 0.0, 0, 0.0
+        self.step, self.seconds_before, self.evaluations = 0, 0.0, 0
+        self.evaluating = self.longest = self.saving = 0.0  # seconds of all evaluations, of one, of a checkpoint
         self.smallest, self.saved_step = math.inf, -1  # the smallest of the metrics that choose the weights
         self.kept, self.stale = 0, 0  # the step of the weights that are kept; evaluations since that were no better
         self.validated: dict[str, float] | None = None
@@ -87,8 +91,10 @@ class _Run:
         self.smoothed: dict[str, float] = {}
         self.recent: deque[tuple[float, int]] = deque(maxlen=50)  # (time, step)
 
-    def run(self, resume: bool) -> Outcome:
-        self.started = self.saved = self.shown = self.planned = time.perf_counter()
+    def run(self, resume: bool, began: float | None) -> Outcome:
+        self.saved = self.shown = self.planned = time.perf_counter()
+        self.started = self.saved if began is None else began
+        self.before = self.saved - self.started  # of what the budget has, spent before the first step
         sweep(self.folder)
         if resume:
             self._restore()
@@ -98,11 +104,11 @@ class _Run:
             if not resume:
                 self._checkpoint()  # from here on weights without a state are a fault, not a young run
             while not self._finished() and not stop.is_set():
-                self._plan()
                 factor = self.schedule.factor(self.step)
                 batch = augmented(next(images), self.config, factor, self.step)
                 metrics = self.objective.step(batch, factor, self.step)
                 self.step += 1
+                self._plan()
                 self._log(metrics, factor)
                 if self._evaluation_due():
                     self._evaluate()
@@ -133,7 +139,8 @@ class _Run:
         now = time.perf_counter()
         if self.budget and now - self.planned > self.budget / 100:
             self.planned = now
-            self.schedule = replan(self.schedule, self.step, self._elapsed(), self.budget, self.config.cooldown)
+            planned = self.schedule, self.step, self._elapsed(), for_steps(self.budget, self.longest + self.saving)
+            self.schedule = replan(*planned, self.config.cooldown, self.before)
 
     def _part(self) -> float:
         """What is done of the run: of its time where that is the budget, else of its steps."""
@@ -194,7 +201,8 @@ class _Run:
         before = time.perf_counter()
         self.evaluations = max(self.evaluations + 1, int(self._part() * self.config.evaluations))
         limit = self.config.validation_images or None
-        self.validated = self.objective.validate(sequential(self.watched, max(self.config.batch_size, 100), limit))
+        together = images_at_once(self.objective.model, max(self.config.batch_size, 100))
+        self.validated = self.objective.validate(sequential(self.watched, together, limit))
         bad = [name for name, value in self.validated.items() if not math.isfinite(value)]
         if bad:
             raise LimnerError(
@@ -223,8 +231,10 @@ class _Run:
         self.recent.append((now, self.step))
         self._show()
         self.evaluating += now - before
+        self.longest = max(self.longest, now - before)
 
     def _checkpoint(self) -> None:
+        before = time.perf_counter()
         numbers = {
             "step": self.step,
             "seconds": self._elapsed(),
@@ -243,6 +253,7 @@ class _Run:
         self.objective.check_weights(self.step)
         save_state(self.folder, self.objective.state(), numbers)
         self.saved, self.saved_step = time.perf_counter(), self.step
+        self.saving = self.saved - before
 
     def _restore(self) -> None:
         path = self.folder / STATE

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -21,6 +21,7 @@ from limner.distributions import at_least_float32
 from limner.errors import LimnerError, setting
 from limner.models.contracts import Model, Scores
 from limner.models.recipes import TrainingConfig
+from limner.noise import part_of_batch
 from limner.training.checkpoints import restore_module, with_prefix
 from limner.training.doctor import Diagnosis, Doctor
 from limner.training.dropout import draw_dropout_from
@@ -80,16 +81,38 @@ class Objective(ABC, Generic[M]):
         """What is wrong with the run now."""
         return self.doctor.standing if self.doctor else ()
 
-    def descend(self, loss: Tensor, optimizer: str, factor: float, step: int) -> float:
-        """Move the parameters of the ``optimizer`` of that name against the gradient of ``loss``; gives its norm.
+    def parts(self, batch: Batch) -> Iterator[tuple[Batch, float]]:
+        """The batch in ``accumulate`` parts, one after the other, each with its share of the images.
 
-        Where that is not finite nothing moves.
+        While a part is at work what is drawn is its share of the whole batch's noise.
+        """
+        n, parts = len(batch.images), min(self.config.accumulate, len(batch.images))
+        if parts == 1:
+            yield batch, 1.0
+            return
+        generators = (self.random, self.dropout)
+        states = [g.get_state() for g in generators]
+        for i in range(parts):
+            start, stop = n * i // parts, n * (i + 1) // parts
+            for generator, state in zip(generators, states, strict=True):
+                generator.set_state(state)
+            labels = None if batch.labels is None else batch.labels[start:stop]
+            with part_of_batch(start, stop, n):
+                yield Batch(batch.images[start:stop], labels), (stop - start) / n
+
+    def descend(self, losses: Iterable[Tensor], optimizer: str, factor: float, step: int) -> float:
+        """Move the parameters of the ``optimizer`` of that name against the gradient of the sum of ``losses``.
+
+        Each is forgotten before the next is asked for. Gives the gradient's norm; where that is not finite nothing
+        moves.
 
         Raises:
             LimnerError: It has not been for more than ``most_skipped`` steps.
         """
         self.clear_gradients()
-        self.fabric.backward(loss)
+        for loss in losses:
+            self.fabric.backward(loss)
+            del loss
         norm = self.optimizers[optimizer].clipped_step(factor, self.config.clip_norm)
         self.skipped = 0 if math.isfinite(norm) else self.skipped + 1
         if self.skipped > self.most_skipped:
@@ -164,12 +187,21 @@ class SingleLoss(Objective[Model]):
         Raises:
             LimnerError: A term is not finite, or the gradient of too many steps; no weight has been changed then.
         """
-        loss, means = self.loss(batch)
-        check_finite(means, step)
-        norm = self.descend(loss, "optimizer", factor, step)
+        means: dict[str, float] = {}
+        norm = self.descend(self.losses(batch, means, step), "optimizer", factor, step)
         self.average.update(step)
         size = {"gradient_norm": norm} if math.isfinite(norm) else {"skipped": 1.0}
         return {self.metric: sum(means.values())} | means | size
+
+    def losses(self, batch: Batch, means: dict[str, float], step: int) -> Iterator[Tensor]:
+        """The loss of each part of the batch; ``means`` get the terms of all."""
+        for part, share in self.parts(batch):
+            loss, terms = self.loss(part)
+            check_finite(terms, step)
+            for name, value in terms.items():
+                means[name] = means.get(name, 0.0) + share * value
+            yield share * loss if share < 1 else loss
+            del loss
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The mean over the batch of the sum of all terms, and each term's mean."""

@@ -19,11 +19,12 @@ __all__ = ["FABRIC_PRECISION", "choose_precision"]
 FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bf16": "bf16-mixed"}
 
 
-def choose_precision(wanted: Precision, model: Model, batch: Batch) -> Precision:
+def choose_precision(wanted: Precision, model: Model, batch: Batch, seconds: float = math.inf) -> Precision:
     """``wanted``, or for ``auto`` whichever of float32 and bf16 takes less time forward and backward on ``batch``.
 
-    bf16 must win by a tenth to be taken: near a tie the exact arithmetic is the better choice. The model and the
-    random state are left as they were.
+    bf16 must win by a tenth to be taken: near a tie the exact arithmetic is the better choice. After about ``seconds``
+    no further trial is made; where not even one of each was, it is float32. The model and the random state are left as
+    they were.
     """
     if wanted != "auto":
         return wanted
@@ -31,8 +32,11 @@ def choose_precision(wanted: Precision, model: Model, batch: Batch) -> Precision
     fastest = {False: math.inf, True: math.inf}  # the least disturbed time of each, on a shared machine
     random = torch.Generator(model.device).manual_seed(0)
     draw_dropout_from(random, trial)
+    end = time.perf_counter() + seconds
     for i in range(5):
         for bf16 in fastest:
+            if time.perf_counter() > end:
+                return "bf16" if fastest[True] < 0.9 * fastest[False] < math.inf else "float32"
             start = time.perf_counter()
             with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
                 terms = trial(batch.images.to(model.device), random, batch.labels)

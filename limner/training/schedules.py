@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ["Schedule", "replan"]
+__all__ = ["Schedule", "for_steps", "replan"]
+
+REPORT_PART = 0.1  # of a time budget that the report may take
+SLACK_PART, SLACK_SECONDS = 0.1, 10.0  # of a time budget, the larger of which a run may be late
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,25 @@ class Schedule:
         return min(rise, self.cooldown_from * max(0.0, left))
 
 
-def replan(schedule: Schedule, step: int, elapsed: float, budget: float, cooldown: float) -> Schedule:
+def replan(
+    schedule: Schedule, step: int, elapsed: float, budget: float, cooldown: float, before: float = 0.0
+) -> Schedule:
     """The plan after ``step`` steps in ``elapsed`` of ``budget`` seconds: the cooldown bends to end in time.
 
     Before the cooldown's share of the budget begins nothing is planned; after that the factor goes on from where
-    it is, straight to zero over the steps that the time left allows at the rate seen so far.
+    it is, straight to zero over the steps that the time left allows at the rate seen so far, ``before`` seconds of
+    ``elapsed`` having been over before the first step.
     """
     if step == 0 or elapsed < budget * (1 - cooldown):
         return schedule
-    left = max(0, int((budget - elapsed) * step / elapsed))
+    left = max(0, int((budget - elapsed) * step / max(elapsed - before, 1e-9)))
     return replace(schedule, cooldown_start=step, cooldown_from=schedule.factor(step), end=step + left)
+
+
+def for_steps(budget: float, evaluation: float) -> float:
+    """The seconds of a ``budget`` that are for steps, where an evaluation takes as long as ``evaluation``.
+
+    An evaluation and the report come after the last step; half of the time that a run may be late is for them.
+    """
+    late = max(SLACK_SECONDS, SLACK_PART * budget) / 2
+    return budget - max(0.0, min(evaluation + REPORT_PART * budget - late, budget / 2))

@@ -1,58 +1,54 @@
-"""How long a training step takes on this machine: real steps on real images, few and bounded."""
+"""How long a step takes on this machine: real steps of a copy of the model, on few images first."""
 
 from __future__ import annotations
 
-import math
+import copy
 import time
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
-import torch
+from lightning_fabric import Fabric
 
-from limner.data.batches import Batches
-from limner.data.imageset import Split
-from limner.training.objectives import Objective
+from limner.data.batches import Batch
+from limner.models.contracts import Model
+from limner.models.recipes import AdversarialConfig, TrainingConfig
+from limner.training.adversarial import Adversarial
+from limner.training.objectives import Objective, SingleLoss
 
-__all__ = ["seconds_a_step"]
+__all__ = ["first_images", "time_step"]
 
-PIXELS = 50_000  # of all images of a step that is measured, which bounds its memory
-MOST_STEPS = 4  # whose mean it is: a penalty every fourth counts
+FEWEST = 2  # images of a trial: of one, BatchNorm has no variance
+GROWTH = 4
 
 
-def seconds_a_step(objective: Objective[Any], images: Split, *, limit: float) -> float:
-    """Seconds of one step of ``objective`` with its batch size; its weights are changed.
+def first_images(batch: Batch, n: int) -> Batch:
+    """The first ``n`` images of a batch."""
+    return Batch(batch.images[:n], None if batch.labels is None else batch.labels[:n])
 
-    Where a whole batch would take too long or too much memory, a smaller one is measured, and what each further image
-    costs is added.
 
-    Args:
-        objective: Makes the steps.
-        images: What it learns from.
-        limit: Seconds that measuring may take, but for two steps of the smallest batch at least.
+def time_step(model: Model, config: TrainingConfig, fabric: Fabric, batch: Batch, most: int, seconds: float) -> float:
+    """Seconds of a step on ``batch``, measured on ``most`` of its images at most, in about ``seconds``.
+
+    Ever more images are tried as long as there is time; what a step on all of them takes is in proportion. The
+    model and the random state are left as they were.
     """
-    config = objective.config
-    started = time.perf_counter()
+    end, n, whole = time.perf_counter() + seconds, min(FEWEST, len(batch.images)), len(batch.images)
+    trial = _objective(copy.deepcopy(model), replace(config, accumulate=1), fabric)
+    trial.step(first_images(batch, n), 0.0, 0)  # the first makes what the others use
+    while True:
+        few, start = first_images(batch, n), time.perf_counter()
+        steps = 1
+        trial.step(few, 0.0, 0)  # with the penalty on a discriminator's gradient
+        if isinstance(config, AdversarialConfig) and time.perf_counter() < end:
+            for steps in range(2, 1 + max(config.penalty_every, config.discriminator_steps)):
+                trial.step(few, 0.0, steps - 1)
+        each = (time.perf_counter() - start) / steps
+        more = min(n * GROWTH, most, whole)
+        if more <= n or time.perf_counter() + steps * each * more / n > end:
+            return each * whole / n
+        n = more
 
-    def measured(batch_size: int, steps: int) -> float:
-        batches = Batches(images, batch_size, config.seed)
-        begun, done = time.perf_counter(), 0
-        while done < steps and (done == 0 or (time.perf_counter() - started) * (done + 1) / done < limit):
-            objective.step(batches.at(done), 1.0, done)
-            done += 1
-        if objective.model.device.type == "cuda":
-            torch.cuda.synchronize()
-        return (time.perf_counter() - begun) / done
 
-    whole = min(config.batch_size, len(images))
-    small = min(2, whole)
-    measured(small, 1)  # compiles, and takes memory for the first time
-    of_small = measured(small, 1)
-    left = limit - (time.perf_counter() - started)
-    _, h, w = images.store.shape
-    room = min(PIXELS // (h * w), math.floor(small * max(0.0, left) / 2 / of_small))
-    large = max(small, min(whole, room))
-    if large == small:
-        return of_small * whole / small
-    measured(large, 1)
-    of_large = measured(large, MOST_STEPS)
-    each = max(of_large - of_small, 0.0) / (large - small)
-    return of_large + each * (whole - large)
+def _objective(model: Model, config: TrainingConfig, fabric: Fabric) -> Objective[Any]:
+    kind = Adversarial if isinstance(config, AdversarialConfig) else SingleLoss
+    return kind(cast("Any", model), cast("Any", config), fabric)

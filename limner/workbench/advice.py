@@ -25,17 +25,17 @@ from lightning_fabric import Fabric
 from limner import display
 from limner.config.run_config import RunConfig
 from limner.data import Batches, ImageSet
-from limner.errors import LimnerError
+from limner.errors import LimnerError, option
 from limner.files import is_number, write_text
+from limner.memory import network_room
 from limner.models import Family, Reconstructs, families
 from limner.models.contracts import describe_shape
-from limner.models.recipes import AdversarialConfig, Recipe
+from limner.models.recipes import Recipe
 from limner.noise import seeded
-from limner.training.adversarial import Adversarial
+from limner.training.cost import parts_that_fit
 from limner.training.loop import EVALUATIONS_PART
 from limner.training.memory import check_fits
-from limner.training.objectives import Objective, SingleLoss
-from limner.training.timing import seconds_a_step
+from limner.training.timing import time_step
 from limner.version import version
 from limner.workbench.run import device
 
@@ -50,7 +50,7 @@ MINUTES = 10.0
 HOPELESS = 10  # steps of a whole training
 SECONDS = 30.0  # that measuring all families may take, but for two steps of two images each
 FEWEST_STEPS = 1_000  # that a recipe needs, however few the images
-VALUES, ROOM = 3 * 128 * 128, 2e9  # values of an image, and bytes for a network, beyond which nothing is measured
+VALUES = 3 * 128 * 128  # of an image, beyond which nothing is measured
 
 
 @dataclass(frozen=True)
@@ -149,17 +149,11 @@ def kept_advice(data: ImageSet, *, minutes: float = MINUTES, options: str = "") 
     return _ranked(data, len(data.split("train")), minutes, options, seconds, {}) if seconds else None
 
 
-def say_if_hopeless(config: RunConfig, data: ImageSet, quiet: bool | None, steps: float | None = None) -> bool:
-    """Warn where a time budget allows ``HOPELESS`` steps at most, with what would do better; says whether it did.
-
-    The ``steps`` are those that the training itself expects; by default those of kept measurements, if there are any.
-    """
+def say_if_hopeless(config: RunConfig, data: ImageSet, quiet: bool | None, steps: float) -> None:
+    """Warn where a time budget allows ``HOPELESS`` ``steps`` at most, with what would do better."""
     minutes = config.recipe.training.minutes
-    if minutes and steps is None:
-        seconds = _read().get(_key(config.model, config.recipe, data))
-        steps = None if seconds is None else minutes * 60 * (1 - EVALUATIONS_PART) / seconds
-    if not minutes or steps is None or steps > HOPELESS:
-        return False
+    if not minutes or steps > HOPELESS:
+        return
     kept = kept_advice(data, minutes=minutes)
     served = [p for p, serves in PURPOSES.items() if serves(families()[config.model])]
     better = {c.model: c.steps for p in served if kept for c in kept.purposes[p] if c.steps > 10 * HOPELESS}
@@ -168,7 +162,6 @@ def say_if_hopeless(config: RunConfig, data: ImageSet, quiet: bool | None, steps
     hint = f"in that time {named}" if named else f"{command} measures which families would"
     text = f"{max(1, int(steps))} steps in {minutes:g} minutes: {config.model} learns nothing in so few; {hint}"
     display.console(quiet).print(text, style="yellow", markup=False, soft_wrap=True)
-    return True
 
 
 def _ranked(
@@ -204,26 +197,17 @@ def _measured(family: Family, recipe: Recipe, data: ImageSet, limit: float) -> f
         with seeded(training.seed):
             return family.model(recipe.network, data.shape, data.levels)
 
-    _check_small(data.shape, build)
+    c, h, w = data.shape
+    if c * h * w > VALUES:
+        raise LimnerError(f"images of {w}×{h} are too large to be measured: give {option('size', (64, 64))}")
+    check_fits(build)
+    batch = Batches(data.split("train"), training.batch_size, training.seed).at(0)
+    parts, needed = parts_that_fit(build, training, len(batch.images), network_room()) or (1, 0)
+    if not parts:
+        raise LimnerError(f"one image takes {needed / 1e9:.1f} GB: give a smaller {option('size')}")
     model = build().to(memory_format=torch.channels_last).to(device())
     fabric = Fabric(accelerator="auto", devices=1, precision="32-true")
-    objective: Objective[Any]
-    if isinstance(training, AdversarialConfig):
-        objective = Adversarial(model, training, fabric)
-    else:
-        objective = SingleLoss(model, training, fabric)
-    return seconds_a_step(objective, data.split("train"), limit=limit)
-
-
-def _check_small(shape: tuple[int, int, int], build: Callable[[], Any]) -> None:
-    """Refuse to measure what would take long, or gigabytes, for two images."""
-    c, h, w = shape
-    if c * h * w > VALUES:
-        raise LimnerError(f"images of {w}×{h} are too large to be measured: give --size 64")
-    try:
-        check_fits(build, room=ROOM)
-    except LimnerError as error:
-        raise LimnerError("its network is too large for such images to be measured: give a smaller --size") from error
+    return time_step(model, training, fabric, batch, -(-len(batch.images) // parts), limit)
 
 
 def _key(name: str, recipe: Recipe, data: ImageSet) -> str:

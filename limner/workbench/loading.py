@@ -7,7 +7,7 @@ import os
 from limner import display
 from limner.config.run_config import Source
 from limner.data import ImageSet, from_arrays, load
-from limner.data.options import FitMode
+from limner.data.options import FitMode, Longest
 
 __all__ = ["load_data"]
 
@@ -18,6 +18,7 @@ def load_data(
     size: tuple[int, int] | None = None,
     fit: FitMode = "crop",
     levels: int | None = None,
+    longest: Longest | None = None,
     quiet: bool | None = None,
 ) -> ImageSet:
     """Load a SOURCE, with progress, see ``limner.data.load``; or make a set of images, see ``limner.from_arrays``.
@@ -28,6 +29,7 @@ def load_data(
         size: ``(H, W)`` of every image.
         fit: How images get that size: crop, pad, stretch.
         levels: Values of a pixel; by default as found.
+        longest: Asked for the longest side where no ``size`` is given and the images are longer than 64 pixels.
         quiet: No progress; by default it shows where a person watches, in a terminal or a notebook.
 
     Raises:
@@ -37,5 +39,5 @@ def load_data(
         return source
     with display.stages(quiet) as progress:
         if isinstance(source, str | os.PathLike):
-            return load(source, size=size, fit=fit, levels=levels, on_progress=progress)
-        return from_arrays(source, size=size, fit=fit, levels=levels, on_progress=progress)
+            return load(source, size=size, fit=fit, levels=levels, on_progress=progress, longest=longest)
+        return from_arrays(source, size=size, fit=fit, levels=levels, on_progress=progress, longest=longest)

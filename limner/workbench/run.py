@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from functools import cached_property, partial
@@ -235,9 +236,12 @@ class Run(TrainedModel):
                 display.warn(f"{error}: what was measured is shown, but not kept there")
         return record | figures
 
-    def report(self) -> Path:
-        """Write ``report.html`` and the model card ``README.md`` anew; gives the report's path."""
-        return write_run_pages(self.view())
+    def report(self, seconds: float = math.inf) -> Path:
+        """Write ``report.html`` and the model card ``README.md`` anew; gives the report's path.
+
+        Each thing that the model draws or reads for it may take about ``seconds``.
+        """
+        return write_run_pages(replace(self.view(), seconds=seconds))
 
     def view(self) -> RunView:
         """The run as the pages show it."""

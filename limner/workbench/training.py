@@ -5,48 +5,35 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Sequence
+import time
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
-from lightning_fabric import Fabric
-
-from limner import display, sampling, version
+from limner import display
 from limner.config.run_config import DataConfig, RunConfig, Source, read_run_config
 from limner.config.settings import Settings, values_of, with_settings
-from limner.data import Batch, Batches, ImageSet
+from limner.data import Batches, ImageSet
 from limner.data.imageset import Split
 from limner.data.options import FitMode
 from limner.errors import LimnerError, command, option, setting
-from limner.evaluation import feature_network
-from limner.evaluation.distances import frechet_distance
-from limner.evaluation.fidelity import BLUR
-from limner.evaluation.patches import blurred
-from limner.files import sweep
-from limner.models import Model, Samples, Scores, families, family, with_article
+from limner.models import Model, families, family, with_article
 from limner.models.contracts import ConditionalConfig
-from limner.models.recipes import AdversarialConfig, Recipe, TrainingConfig
-from limner.reports import draw
+from limner.models.recipes import Recipe, TrainingConfig
 from limner.reports.pages import README, REPORT
 from limner.runs import check_name, find_run, locked_run, new_run, runs_folder
-from limner.training.adversarial import Adversarial
 from limner.training.checkpoints import MODEL, STATE, read_header
-from limner.training.hooks import Hooks, Progress
-from limner.training.loop import train as run_loop
 from limner.training.memory import check_fits, keep_freed_memory
-from limner.training.objectives import Objective, SingleLoss
-from limner.training.precision import FABRIC_PRECISION, choose_precision
+from limner.training.precision import choose_precision
 from limner.training.state import read_numbers
-from limner.workbench import latent
-from limner.workbench.advice import HOPELESS, say_if_hopeless
+from limner.workbench.advice import say_if_hopeless
 from limner.workbench.device import device
-from limner.workbench.few_images import has_distance, of_few_images, say_if_short, say_which_are_kept
+from limner.workbench.few_images import of_few_images, say_if_short
 from limner.workbench.loading import load_data
-from limner.workbench.measuring import FEATURES
+from limner.workbench.planning import fitting, timed
 from limner.workbench.run import Run
+from limner.workbench.running import train_run
+from limner.workbench.sizes import suiting_side
 from limner.workbench.starting import begin_again, network_of, source_of, take_over
 
 __all__ = ["resume", "train"]
@@ -113,7 +100,13 @@ def train(
     complete((1, 28, 28), 1)  # bad settings and names are said before a large set is read
     parent = Path(runs or runs_folder())
     check_name(name, parent)
-    images = data if isinstance(data, ImageSet) else load_data(data, size=size, fit=fit, levels=levels, quiet=quiet)
+    if isinstance(data, ImageSet):
+        images = data
+    else:
+        longest = suiting_side(model, lambda shape: complete(shape, 1), minutes)
+        images = load_data(data, size=size, fit=fit, levels=levels, longest=longest, quiet=quiet)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
+    began = time.perf_counter()
     images.split("train")
     config = RunConfig(family(model).name, DataConfig.of(images, fit), complete(images.shape, len(images.label_names)))
     if conditional and not images.label_names:
@@ -122,23 +115,26 @@ def train(
     _check_classes(config, images)
     config = of_few_images(config, len(images.split("train")), quiet)
     check_fits(config.build)
-    hopeless = say_if_hopeless(config, images, quiet)
     if minutes is None and epochs is None and not {"epochs", "minutes"} & values_of(settings).keys():
         say_if_short(config, len(images.split("train")), quiet)
-    built = config.build()
+    plan = fitting(config, len(images.split("train")), lambda shape: complete(shape, len(images.label_names)))
+    keep_freed_memory()
+    built = config.build().to(device())
+    plan = timed(plan, built, images)
+    config = plan.config
+    say_if_hopeless(config, images, quiet, plan.steps)
     if source is not None:
         config = replace(config, start=take_over(source, built, config, quiet))
-    config = _of_precision(config, built, images.split("train"))
     short = "".join(c if c.isalnum() else "-" for c in Path(images.source).stem)[:50] or "data"
     folder = new_run(name, f"{config.model}-{short}", parent)
     skipped = [f"skipped {b.path}: {b.reason}" for b in images.broken]
     more = [f"skipped {len(skipped) - 10} more files; `limner data` names them"] if len(skipped) > 10 else []
-    for note in (*images.notes, *skipped[:10], *more):
+    for note in (*images.notes, *skipped[:10], *more, *plan.notes):
         display.console(quiet).print(note, style="dim", markup=False, soft_wrap=True)
     with locked_run(folder):
         check_name(folder.name, parent)
         config.write(folder)
-        return _train(Run(folder, config, images), built, resume=False, quiet=quiet, warned=hopeless)
+        return train_run(Run(folder, config, images), built, began, resume=False, quiet=quiet)
 
 
 def resume(
@@ -164,6 +160,7 @@ def resume(
         LimnerError: There is no such run, its data changed, it has reached its end already, or another process trains
             it.
     """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
     folder = find_run(run)
     with locked_run(folder):
         return _resume(folder, minutes, epochs, settings, data, quiet)
@@ -191,13 +188,17 @@ def _resume(
     if started:
         _check_unfinished(opened, before.training, Batches(images, recipe.training.batch_size, 0).steps_per_epoch)
     check_fits(opened.config.build)
+    began = time.perf_counter()
+    plan = fitting(opened.config, len(images), lambda shape: recipe)
+    for note in plan.notes:
+        display.console(quiet).print(note, style="dim", markup=False, soft_wrap=True)
     model = opened.config.build()
     if not (started and read_header(folder / STATE).get("step")):
         begin_again(opened, model, quiet)
-    opened.config = _of_precision(opened.config, model, images)
+    opened.config = _of_precision(plan.config, model, images)
     unchanged = opened.config.recipe == before
     begun = (lambda: None) if unchanged else (lambda: opened.config.write(folder))
-    return _train(opened, model, resume=started, quiet=quiet, begun=begun)
+    return train_run(opened, model, began, resume=started, quiet=quiet, begun=begun)
 
 
 def _check_unfinished(run: Run, before: TrainingConfig, steps_per_epoch: int) -> None:
@@ -227,7 +228,7 @@ def _of_precision(config: RunConfig, model: Model, images: Split) -> RunConfig:
     """``config`` with the precision that ``auto`` stands for on this machine; ``model`` is moved to the device."""
     keep_freed_memory()
     training = config.recipe.training
-    first = Batches(images, training.batch_size, training.seed).at(0)
+    first = Batches(images, -(-training.batch_size // training.accumulate), training.seed).at(0)
     return config.with_training(precision=choose_precision(training.precision, model.to(device()), first))
 
 
@@ -249,77 +250,3 @@ def _of_length(recipe: Recipe, minutes: float | None, epochs: float | None) -> R
     if minutes is not None:
         budget = {"minutes": minutes}
     return replace(recipe, training=replace(recipe.training, **budget))
-
-
-def _objective(run: Run, model: Model, fabric: Fabric, quiet: bool | None) -> Objective[Any]:
-    """What trains ``model``: two players, of which the validation images' features choose the best, or one loss."""
-    config = run.config.recipe.training
-    if not isinstance(config, AdversarialConfig):
-        return SingleLoss(model, config, fabric)
-    if config.keep == "last" or not has_distance(run.data(), quiet):
-        return Adversarial(cast("Any", model), config, fabric)
-    with display.stages(quiet) as progress:
-        network = feature_network(run.data(), run.folder.parent / FEATURES, device=model.device, on_progress=progress)
-
-    known: dict[int, float] = {}  # distances of so many blurred images
-
-    def distance(gan: Samples, batches: Sequence[Batch]) -> dict[str, float]:
-        reference = torch.cat([network(batch.images) for batch in batches])
-        n = len(reference)
-        if n not in known:
-            images = blurred(run.data().split("train").first(n), BLUR)
-            known[n] = frechet_distance(network(images), reference)
-        random = torch.Generator().manual_seed(config.seed)
-        drawn = sampling.sample(gan, n, generator=random)
-        return {"distance": frechet_distance(network(drawn), reference), "blurred_distance": known[n]}
-
-    return Adversarial(cast("Any", model), config, fabric, distance, f"features {version.FEATURES}")
-
-
-def _train(
-    run: Run,
-    model: Model,
-    *,
-    resume: bool,
-    quiet: bool | None,
-    begun: Callable[[], None] = lambda: None,
-    warned: bool = True,
-) -> Run:
-    """Train, and write the report; of few steps one is warned, unless ``warned`` before."""
-    config, data = run.config.recipe.training, run.data()
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
-    fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION[config.precision])
-    objective = _objective(run, model.to(fabric.device), fabric, quiet)
-    samples = run.folder / "samples"
-    samples.mkdir(exist_ok=True)
-    sweep(samples)
-    compare_with_held_out = cache(lambda: latent.compare_with_held_out(data))  # only where there is a doctor, and once
-    n, bound = config.sample_images, model.bound if isinstance(model, Scores) else None
-
-    def evaluated(step: int, averaged: Model) -> None:
-        if n and isinstance(averaged, Samples):
-            labels, _ = sampling.class_rows(averaged, n)
-            count, generator = n if labels is None else len(labels), torch.Generator().manual_seed(config.seed)
-            images = sampling.sample(averaged, count, generator=generator, labels=labels)
-            draw.save_png(draw.class_sheet(images.cpu(), labels, data.label_names), samples / f"{step:06d}.png")
-        if objective.doctor and isinstance(averaged, Samples) and (compare := compare_with_held_out()):
-            drawn = averaged.sample(200, generator=torch.Generator().manual_seed(config.seed))
-            objective.doctor.compare(compare(drawn.cpu()))
-
-    def progress(p: Progress) -> None:
-        nonlocal warned
-        show(p)
-        if not warned and p.images_per_second:
-            batch_size = min(config.batch_size, len(data.split("train")))
-            expected = p.images_per_second / batch_size * config.minutes * 60
-            warned = say_if_hopeless(run.config, data, quiet, expected) or p.step > HOPELESS
-
-    with display.training(run.name, model.dimensions, bound, quiet, model.loss_note, samples) as show:
-        hooks = Hooks(begun, progress, evaluated)
-        train, validation = data.split("train"), data.splits["validation"]
-        run.outcome = run_loop(objective, train, validation, run.folder, resume=resume, hooks=hooks)
-    run.__dict__.pop("model", None)  # the best weights may be new
-    say_which_are_kept(run, run.outcome, quiet)
-    if not run.outcome.interrupted:
-        run.report()
-    return run
