@@ -92,13 +92,16 @@ def test_a_gan_without_two_held_out_images_keeps_its_last_weights(photos, tmp_pa
 
 def test_few_images_of_a_gan_are_changed_unless_one_says_no(photos, tmp_path, monkeypatch, limner):
     monkeypatch.chdir(tmp_path)
-    words = ("--data", photos[12], "--epochs", 1, "--set", "network=dense", "hidden=16", *COMMON)
+    words = ("--data", photos[12], "--minutes", 0.003, "--set", "network=dense", "hidden=16", *COMMON)
     said = limner("train", "gan", "--name", "x", *words)
     assert "augment=color,translation,cutout: the discriminator sees the 10 training images" in said.err
     assert workbench.open_run("x").config.recipe.training.augment == "color,translation,cutout"
     said = limner("train", "gan", "--name", "y", "--augment", "none", *words)
     assert "augment" not in said.err
     assert workbench.open_run("y").config.recipe.training.augment == "none"
+    said = limner("train", "gan", "--name", "z", *words, "epochs=2")  # the discriminator knows none by heart so soon
+    assert "augment" not in said.err
+    assert workbench.open_run("z").config.recipe.training.augment == "none"
 
 
 def test_augmentations_are_named(refused, limner, tmp_path, monkeypatch):
