@@ -144,3 +144,12 @@ def test_training_stops_where_validation_gets_worse_and_says_which_weights_are_k
     assert "--set patience=0 goes on" in line
     said = limner("resume", "x", "--set", "patience=0")
     assert (said.code, json.loads((tmp_path / "runs/x/state.json").read_text())["step"]) == (0, 120)
+
+
+def test_memorisation_is_not_denied_where_it_cannot_be_told(photos, tmp_path, monkeypatch, limner):
+    monkeypatch.chdir(tmp_path)
+    settings = [*family("vae").tiny, *COMMON]
+    workbench.train("vae", photos[12], name="x", runs="runs", epochs=1, settings=settings)
+    said = limner("latent", "x", "neighbours", "--quiet")
+    assert "too few unseen images to tell" in said.out + said.err
+    assert "no sign" not in said.out + said.err
