@@ -94,13 +94,16 @@ def test_a_gan_without_two_held_out_images_keeps_its_last_weights(photos, tmp_pa
 
 def test_few_images_of_a_gan_are_changed_unless_one_says_no(photos, tmp_path, monkeypatch, limner):
     monkeypatch.chdir(tmp_path)
-    words = ("--data", photos[12], "--epochs", 1, "--set", "network=dense", "hidden=16", *COMMON)
+    words = ("--data", photos[12], "--minutes", 0.003, "--set", "network=dense", "hidden=16", *COMMON)
     said = limner("train", "gan", "--name", "x", *words)
     assert "augment=color,translation,cutout: the discriminator sees the 10 training images" in said.err
     assert workbench.open_run("x").config.recipe.training.augment == "color,translation,cutout"
     said = limner("train", "gan", "--name", "y", "--augment", "none", *words)
     assert "augment" not in said.err
     assert workbench.open_run("y").config.recipe.training.augment == "none"
+    said = limner("train", "gan", "--name", "z", *words, "epochs=2")  # the discriminator knows none by heart so soon
+    assert "augment" not in said.err
+    assert workbench.open_run("z").config.recipe.training.augment == "none"
 
 
 def test_augmentations_are_named(refused, limner, tmp_path, monkeypatch):
@@ -143,3 +146,12 @@ def test_training_stops_where_validation_gets_worse_and_says_which_weights_are_k
     assert "--set patience=0 goes on" in line
     said = limner("resume", "x", "--set", "patience=0")
     assert (said.code, json.loads((tmp_path / "runs/x/state.json").read_text())["step"]) == (0, 120)
+
+
+def test_memorisation_is_not_denied_where_it_cannot_be_told(photos, tmp_path, monkeypatch, limner):
+    monkeypatch.chdir(tmp_path)
+    settings = [*family("vae").tiny, *COMMON]
+    workbench.train("vae", photos[12], name="x", runs="runs", epochs=1, settings=settings)
+    said = limner("latent", "x", "neighbours", "--quiet")
+    assert "too few unseen images to tell" in said.out + said.err
+    assert "no sign" not in said.out + said.err

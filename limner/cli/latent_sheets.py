@@ -100,6 +100,8 @@ def neighbours(run: Run, n: int, label: str | None, seed: int, quiet: bool) -> S
             f"\nmedian distance to the nearest {near.samples:.3f}, of unseen images {near.held_out:.3f}; "
             f"{near.share:.0%} are nearer than 99 % of unseen images"
         )
-    record["memorised"] = found.memorised is not None
-    text += f"\n{'memorised: these are training images' if found.memorised else 'no sign of memorisation'}"
+        record["memorised"] = found.memorised is not None
+        text += f"\n{'memorised: these are training images' if found.memorised else 'no sign of memorisation'}"
+    else:
+        text += "\ntoo few unseen images to tell whether these are learnt by heart"
     return draw.pairs(found.samples, *rows), record, text

@@ -133,7 +133,8 @@ class AdversarialConfig(TrainingConfig):
     """AdamW's decoupled weight decay, on weights of two or more dimensions."""
     augment: str = "auto"
     """As for one loss; and some of color, translation and cutout, by which images and samples alike are changed before
-    the discriminator sees them (DiffAugment, 2006.10738); auto: these three below 5,000 training images, else none."""
+    the discriminator sees them (DiffAugment, 2006.10738); auto: these three below 500 training images in a run of 1,000
+    passes or of minutes, else none."""
     patience: Annotated[int, Meta(ge=0, le=0)] = 0
     """Training does not stop early: two players have no figure that says when."""
     beta1: Decay = 0.0

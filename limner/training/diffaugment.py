@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["FEW_IMAGES", "changed"]
+__all__ = ["FEW_IMAGES", "PASSES", "changed"]
 
-FEW_IMAGES = 5_000  # training images below which `auto` changes them
+# `auto` changes fewer training images than these, if a run sees each as often or has a budget of minutes: where the
+# discriminator has not learnt them by heart the changes only cost steps (docs/notes/gan.md).
+FEW_IMAGES, PASSES = 500, 1_000
 TRANSLATED, CUT = 1 / 8, 1 / 2  # largest move, and side of the grey square, as parts of the image's sides
 
 

@@ -8,7 +8,7 @@ from limner.data import ImageSet
 from limner.errors import LimnerError, option
 from limner.models import with_article
 from limner.models.recipes import DIFFERENTIABLE, AdversarialConfig
-from limner.training.diffaugment import FEW_IMAGES
+from limner.training.diffaugment import FEW_IMAGES, PASSES
 from limner.training.hooks import Outcome
 from limner.workbench.run import Run
 
@@ -30,7 +30,8 @@ def of_few_images(config: RunConfig, n: int, quiet: bool | None) -> RunConfig:
         raise LimnerError(f"{with_article(config.model)} compares images: it needs 2 to train on, and there is {n}")
     if training.augment != "auto":
         return config
-    chosen = ",".join(DIFFERENTIABLE) if n < FEW_IMAGES else "none"
+    often = training.minutes > 0 or training.epochs >= PASSES
+    chosen = ",".join(DIFFERENTIABLE) if n < FEW_IMAGES and often else "none"
     if chosen != "none":
         note = f"augment={chosen}: the discriminator sees the {n:,} training images, and samples, changed at random"
         _note(f"{note}; {option('augment', 'none')} turns it off", quiet)
