@@ -13,7 +13,7 @@ MODELS = {"patch-pixelcnn": ["dropout=0.3"], "ladder-vae": ["dropout=0.3"], "vae
 
 
 def test_four_threads_give_the_weights_of_one(tmp_path, tiny, monkeypatch):
-    monkeypatch.setattr(workbench.Run, "report", lambda run: None)
+    monkeypatch.setattr(workbench.Run, "report", lambda run, seconds: None)
     digits = workbench.load_data("digits")
 
     def weights(model, folder):

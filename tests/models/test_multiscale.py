@@ -188,7 +188,7 @@ def test_any_size(network, shape, small):
 
 
 def test_what_cannot_be_is_said():
-    with pytest.raises(LimnerError, match=r"scales=2: images of 1×1×1 .* are one pixel"):
+    with pytest.raises(LimnerError, match=r"scales=2: images of 1×1 .* are one pixel"):
         tiny("row", (1, 1, 1))
     model = tiny("diagonal", (1, 4, 4))
     with pytest.raises(LimnerError, match="no classes"):
