@@ -96,7 +96,7 @@ def test_what_does_not_fit_is_not_measured(digits, monkeypatch):
         advice._measured(made, made.recipe("default", huge.shape), huge, 1.0)
     assert advice._measured(made, made.recipe("default", digits.shape), digits, 0.1) > 0
     monkeypatch.setenv("LIMNER_NETWORK_MEMORY", "100")
-    with pytest.raises(LimnerError, match="one image takes .* GB: give a smaller size"):
+    with pytest.raises(LimnerError, match=r"one image takes .* GB: give a smaller size"):
         advice._measured(made, made.recipe("default", digits.shape), digits, 0.1)
 
 

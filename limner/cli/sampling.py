@@ -18,6 +18,7 @@ def sample(
     n: Annotated[Count, arg(aliases=("-n",))] = 64,
     label: Label = None,
     seed: Seed = 0,
+    mean: Flag = False,
     over_time: Flag = False,
     out: OutFile = None,
     quiet: Quiet = False,
@@ -29,6 +30,7 @@ def sample(
         label: Only this class, by name or by number from 0 in the order of `limner data`; of runs trained with
             --conditional.
         seed: The same seed gives the same images.
+        mean: Of a VAE, the mean of the p(x|z) that each image is drawn from, in place of the image.
         over_time: Draw nothing: make a GIF of the samples of the training's evaluations.
         out: The sheet, .png, .jpg or .webp; or, without such an ending, a new folder for a PNG a sample (in sub-folders
             by class, of a conditional run); by default samples-SEED.png in the run folder.
@@ -38,14 +40,14 @@ def sample(
 
     opened = open_run(run)
     if over_time:
-        if label is not None:
-            raise LimnerError("--over-time shows what training drew: leave --label out")
+        if label is not None or mean:
+            raise LimnerError(f"--over-time shows what training drew: leave {'--mean' if mean else '--label'} out")
         print(samples.time_lapse(opened, out))
         return
     if out is not None and (out.is_dir() or not out.suffix):
-        files = samples.sample_files(opened, out, n, label=label, seed=seed, quiet=quiet)
+        files = samples.sample_files(opened, out, n, label=label, seed=seed, means=mean, quiet=quiet)
         print(f"{out}: {len(files):,} images, the first {files[0]}")
         return
-    path = place(out, opened.folder, seed, "samples")
-    draw.save_image(samples.sample_sheet(opened, n, label=label, seed=seed, quiet=quiet), path)
+    path = place(out, opened.folder, seed, "means" if mean else "samples")
+    draw.save_image(samples.sample_sheet(opened, n, label=label, seed=seed, means=mean, quiet=quiet), path)
     print(path)

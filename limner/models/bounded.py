@@ -106,9 +106,24 @@ class Bounded(Explicit):
         Raises:
             LimnerError: Labels that the model does not know.
         """
-        labels, (z, uniforms) = self.drawn(n, generator, labels, self.codes(generator), self.uniforms(generator))
-        p = self.likelihood(z, labels)
+        p, uniforms = self._drawn_likelihoods(n, generator, labels)
         return dequantize(p.icdf(uniforms.to(self.device)), self.levels)
+
+    @torch.no_grad()
+    def sample_means(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
+        """The mean of each p(x|z) that ``sample`` draws from with the same generator, uint8 ``(n, C, H, W)``.
+
+        Raises:
+            LimnerError: Labels that the model does not know.
+        """
+        return torch.round(self._drawn_likelihoods(n, generator, labels)[0].mean * 255).to(torch.uint8)
+
+    def _drawn_likelihoods(
+        self, n: int, generator: torch.Generator | None, labels: Tensor | None
+    ) -> tuple[PixelDistribution, Tensor]:
+        """p(x|z) of ``n`` codes z ~ p(z), and the uniforms to draw from it with."""
+        labels, (z, uniforms) = self.drawn(n, generator, labels, self.codes(generator), self.uniforms(generator))
+        return self.likelihood(z, labels), uniforms
 
     @property
     def loss_note(self) -> str | None:

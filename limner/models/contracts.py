@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
@@ -17,8 +16,8 @@ from torch import Tensor, nn
 
 from limner.data.levels import quantize
 from limner.errors import LimnerError
+from limner.models.recipes import ConditionalConfig
 from limner.noise import drawn_whole
-from limner.ranges import NotNegative
 
 __all__ = [
     "Bound",
@@ -30,6 +29,7 @@ __all__ = [
     "Numbers",
     "ReconstructionErrors",
     "Reconstructs",
+    "SampleMeans",
     "Samples",
     "SamplesInScales",
     "Scores",
@@ -50,6 +50,14 @@ class Samples(Protocol):
 
     def sample(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
         """``n`` images, uint8 ``(n, C, H, W)``."""
+
+
+@runtime_checkable
+class SampleMeans(Protocol):
+    """Draws each image from a p(x|z), whose mean can be shown beside it."""
+
+    def sample_means(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:
+        """The mean of each p(x|z) that ``sample`` draws from with the same generator, uint8 ``(n, C, H, W)``."""
 
 
 @runtime_checkable
@@ -121,14 +129,6 @@ class Latents(Protocol):
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The image of each latent (of a class each, where there are classes), uint8 ``(B, C, H, W)``."""
-
-
-@dataclass(frozen=True)
-class ConditionalConfig:
-    """Of a model that can be of p(x|y)."""
-
-    classes: NotNegative = 0
-    """Classes K of p(x|y), as many as the data's labels; 0 is an unconditional model."""
 
 
 class Model(nn.Module):

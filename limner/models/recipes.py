@@ -16,7 +16,17 @@ from msgspec import Meta
 from limner.errors import LimnerError, suggestion
 from limner.ranges import Decay, Fraction, NotNegative, NotNegativeReal, Positive, PositiveReal, Seed
 
-__all__ = ["DEMO", "MUON", "AdversarialConfig", "ChecksTraining", "Precision", "Recipe", "RecipeOf", "TrainingConfig"]
+__all__ = [
+    "DEMO",
+    "MUON",
+    "AdversarialConfig",
+    "ChecksTraining",
+    "ConditionalConfig",
+    "Precision",
+    "Recipe",
+    "RecipeOf",
+    "TrainingConfig",
+]
 
 Precision = Literal["auto", "float32", "bf16"]
 DIFFERENTIABLE = ("color", "translation", "cutout")  # what DiffAugment does to the images of both players
@@ -166,6 +176,14 @@ class AdversarialConfig(TrainingConfig):
         if self.objective == "wasserstein":
             return "gradient"
         return "r1+r2" if self.objective == "relativistic" else "none"
+
+
+@dataclass(frozen=True)
+class ConditionalConfig:
+    """Of a model that can be of p(x|y)."""
+
+    classes: NotNegative = 0
+    """Classes K of p(x|y), as many as the data's labels; 0 is an unconditional model."""
 
 
 @runtime_checkable

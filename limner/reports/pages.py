@@ -13,7 +13,7 @@ import torch
 from limner import sampling
 from limner.files import write_text
 from limner.models import Samples, family, with_article
-from limner.models.contracts import describe_images
+from limner.models.contracts import SampleMeans, describe_images
 from limner.records import same_features
 from limner.reports import codes, curves, draw, metrics
 from limner.reports.html import Bitmap, Block, Code, Row, Section, Text, render
@@ -119,8 +119,14 @@ def _beside_data(run: RunView, data: Bitmap) -> list[Block]:
     if len(images) < n:
         caption += f" (those of {n} that could be drawn in {run.seconds:.0f} seconds of the run's time)"
     labels = None if labels is None else labels[: len(images)]
-    sheet = Bitmap(draw.class_sheet(images, labels, run.data.label_names), caption, f"images drawn by {run.name}")
-    return [Row([data, sheet])] if labels is None else [sheet, data]
+    sheets = [Bitmap(draw.class_sheet(images, labels, run.data.label_names), caption, f"images drawn by {run.name}")]
+    if isinstance(run.model, SampleMeans):
+        generator = torch.Generator().manual_seed(0)
+        means = sampling.sample(run.model, len(images), generator=generator, labels=labels, means=True).cpu()
+        caption = f"{run.name}: means of the p(x|z) that these samples are drawn from; no samples themselves"
+        sheet = draw.class_sheet(means, labels, run.data.label_names)
+        sheets.append(Bitmap(sheet, caption, f"means of decoded codes of {run.name}"))
+    return [Row([data, *sheets])] if labels is None else [*sheets, data]
 
 
 def _model_card(run: RunView, evaluations: Sequence[Mapping[str, Any]]) -> str:

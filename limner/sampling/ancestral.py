@@ -14,7 +14,7 @@ from torch import Tensor
 
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
-from limner.models.contracts import Model, Samples, SamplesInScales
+from limner.models.contracts import Model, SampleMeans, Samples, SamplesInScales
 from limner.models.cost import images_at_once
 from limner.sampling.jacobi import jacobi
 from limner.sampling.methods import row_methods, row_sampler
@@ -37,6 +37,7 @@ def sample(
     batch_size: int = 256,
     method: Method = "auto",
     until: float = math.inf,
+    means: bool = False,
 ) -> Tensor:
     """``n`` images of any model that samples, uint8 ``(n, C, H, W)``.
 
@@ -56,6 +57,7 @@ def sample(
             time in PyTorch (``streaming``); a pass a value (``naive``); passes until nothing changes (``jacobi``).
             ``auto``: the fastest.
         until: When to give up, by ``time.monotonic()``; looked at after each row.
+        means: The mean of the p(x|z) of each image instead of the image, which is a draw from it.
 
     Raises:
         LimnerError: The model cannot do what was asked.
@@ -76,6 +78,10 @@ def sample(
         raise LimnerError(f"{type(model).__name__} draws all pixels at once: no known ones, no context")
     else:
         draw = model.sample
+    if means:
+        if not isinstance(model, SampleMeans):
+            raise LimnerError(f"{type(model).__name__} draws no image from a p(x|z): there is no mean of it to show")
+        draw = model.sample_means
     parts = []
     for start in range(0, max(n, 1), batch_size):  # of no images, an empty batch
         part = slice(start, min(start + batch_size, n))

@@ -100,15 +100,22 @@ class Run(TrainedModel):
         return run_card(self.name, self.folder, self.config)
 
     def sample(
-        self, n: int = 64, *, label: ClassLabel | torch.Tensor | None = None, seed: int = 0, quiet: bool | None = None
+        self,
+        n: int = 64,
+        *,
+        label: ClassLabel | torch.Tensor | None = None,
+        seed: int = 0,
+        means: bool = False,
+        quiet: bool | None = None,
     ) -> torch.Tensor:
         """``n`` new images, uint8 ``(n, C, H, W)``; the same for the same seed.
 
         Of a conditional model they are of class ``label``, a name or a number (or int64 ``(n,)``, one each); by
-        default each one's class is drawn, all alike probable.
+        default each one's class is drawn, all alike probable. With ``means``, of a VAE, the mean of the p(x|z) that
+        each is drawn from: smoother, and no sample of the model.
 
         Raises:
-            LimnerError: The model does not sample, has no such class, or ``n`` is not positive.
+            LimnerError: The model does not sample, has no such class or no such means, or ``n`` is not positive.
         """
         if n < 1:
             raise LimnerError(f"the number of samples must be 1 or more, not {n}")
@@ -128,6 +135,7 @@ class Run(TrainedModel):
                 labels=labels,
                 on_row=lambda row, images: update(next(rows), total),
                 batch_size=batch,
+                means=means,
             ).cpu()
 
     def complete(

@@ -20,7 +20,13 @@ __all__ = ["sample_files", "sample_sheet", "time_lapse"]
 
 
 def sample_sheet(
-    run: Run, n: int = 64, *, label: ClassLabel | None = None, seed: int = 0, quiet: bool | None = None
+    run: Run,
+    n: int = 64,
+    *,
+    label: ClassLabel | None = None,
+    seed: int = 0,
+    means: bool = False,
+    quiet: bool | None = None,
 ) -> Image.Image:
     """``n`` samples on one sheet; of a conditional model class by class with their names, as many of each.
 
@@ -31,8 +37,9 @@ def sample_sheet(
     """
     labels = None if label is not None or n < 1 else sampling.class_rows(run.model, n)[0]
     if labels is None:
-        return draw.grid(run.sample(n, label=label, seed=seed, quiet=quiet))
-    return draw.class_sheet(run.sample(len(labels), label=labels, seed=seed, quiet=quiet), labels, run.label_names)
+        return draw.grid(run.sample(n, label=label, seed=seed, means=means, quiet=quiet))
+    images = run.sample(len(labels), label=labels, seed=seed, means=means, quiet=quiet)
+    return draw.class_sheet(images, labels, run.label_names)
 
 
 def sample_files(
@@ -42,6 +49,7 @@ def sample_files(
     *,
     label: ClassLabel | None = None,
     seed: int = 0,
+    means: bool = False,
     quiet: bool | None = None,
 ) -> list[Path]:
     """``n`` samples as PNG files in a new ``folder``; of a conditional model in a sub-folder for each class.
@@ -60,7 +68,7 @@ def sample_files(
         raise LimnerError(f"cannot write samples to {folder}/: {reason_of(error)}") from error
     classes, y = run.model.classes, run.class_of(label)
     labels = torch.full((n,), y) if y is not None else torch.arange(n) % classes if classes else None
-    images = run.sample(n, label=labels, seed=seed, quiet=quiet)
+    images = run.sample(n, label=labels, seed=seed, means=means, quiet=quiet)
     paths = []
     for i, image in enumerate(images):
         where = folder
