@@ -48,7 +48,7 @@ ROOMS = {  # what is mutated, and the tests of its room, the quickest first
     "limner/sampling": ["tests/sampling", "tests/models/test_multiscale.py", "tests/models/test_conditional.py"],
     "limner/training/checkpoints.py": RUNS,
     "limner/training/state.py": RUNS,
-    "limner/files.py": RUNS,
+    "limner/files.py": ["tests/test_draw.py", *RUNS],
 }
 SWAPS: dict[type, type] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,

@@ -140,7 +140,10 @@ def test_channels_of_a_missing_pixel_are_drawn_together():
     assert distance(frequencies(drawn, images), exact) < 0.05
 
 
-@pytest.mark.parametrize("missing", [BOX, SUFFIX], ids=["box", "suffix"])
+MIDDLE = mask_of("...", ".?.", "?..")  # begins within a row, part of which says something of the class
+
+
+@pytest.mark.parametrize("missing", [BOX, SUFFIX, MIDDLE], ids=["box", "suffix", "middle"])
 def test_the_class_is_inferred_from_all_that_is_given(missing):
     """log_prob without labels is the marginal over classes: so must the completions be."""
     model = model_of(classes=3, seed=6)
@@ -150,7 +153,7 @@ def test_the_class_is_inferred_from_all_that_is_given(missing):
     each = [torch.softmax(model.log_prob(images, labels=torch.full((len(images),), label)), 0) for label in range(3)]
     one = each[1]
     assert distance(one, exact) > 0.1
-    assert distance(sum(each) / 3, exact) > 0.1  # the classes are not equally probable, given what is given
+    assert distance(sum(each) / 3, exact) > 0.06  # the classes are not equally probable, given what is given
     drawn = complete(model, IMAGE, missing, 5000, particles=5000, label=1, generator=seeded()).images
     assert distance(frequencies(drawn, images), one) < 0.05
 
