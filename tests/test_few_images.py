@@ -120,8 +120,10 @@ def test_runs_of_older_versions_open_with_their_moves(home):
     config = home / "runs" / "vae" / "config.toml"
     text = config.read_text("utf-8")
     for moves, augment in (("shift = 0\nelastic = 0.0", "none"), ("shift = 2\nelastic = 0.5", "shift=2,elastic=0.5")):
-        config.write_text(text.replace('augment = "none"', moves), "utf-8")
-        assert workbench.open_run("vae").config.recipe.training.augment == augment
+        older = text.replace('augment = "none"', moves).replace("patience = 5\n", "")
+        config.write_text(older, "utf-8")
+        training = workbench.open_run("vae").config.recipe.training
+        assert (training.augment, training.patience) == (augment, 0)
 
 
 def test_training_stops_where_validation_gets_worse_and_says_which_weights_are_kept(tmp_path, monkeypatch, limner):

@@ -196,9 +196,9 @@ def read_run_config(folder: Path) -> RunConfig:
 
 
 def _of_older(training: Any) -> Any:
-    """The training's table, with the ``shift`` and ``elastic`` of older runs as ``augment`` names them now."""
+    """The training's table; an older run's with ``augment`` for ``shift`` and ``elastic``, and no stop before the end."""
     if not (isinstance(training, dict) and training.keys() & {"shift", "elastic"}):
         return training
     moves = ",".join(f"{name}={training[name]}" for name in ("shift", "elastic") if training.get(name))
     kept = {key: value for key, value in training.items() if key not in ("shift", "elastic")}
-    return {"augment": moves or "none", **kept}
+    return {"augment": moves or "none", "patience": 0, **kept}
