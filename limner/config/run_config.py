@@ -196,7 +196,7 @@ def read_run_config(folder: Path) -> RunConfig:
 
 
 def _of_older(training: Any) -> Any:
-    """The training's table; an older run's with ``augment`` for ``shift`` and ``elastic``, and no stop before the end."""
+    """The training table, an older one with ``augment`` for ``shift`` and ``elastic``, and no stop before the end."""
     if not (isinstance(training, dict) and training.keys() & {"shift", "elastic"}):
         return training
     moves = ",".join(f"{name}={training[name]}" for name in ("shift", "elastic") if training.get(name))
