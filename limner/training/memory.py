@@ -10,14 +10,13 @@ import platform
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
-from torch.overrides import TorchFunctionMode
 
 from limner.errors import LimnerError, option
+from limner.models.cost import OnMeta
 
 __all__ = ["check_fits", "keep_freed_memory"]
 
@@ -38,15 +37,6 @@ def keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(_M_MMAP_MAX, 0)
         library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-class _AllOnes(TorchFunctionMode):
-    """A number that a constructor reads off one of its tensors is 1: no size depends on it."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (Tensor.item, Tensor.__bool__, Tensor.__int__, Tensor.__float__):
-            return 1.0 if func is Tensor.__float__ else func is Tensor.__bool__ or 1
-        return func(*args, **(kwargs or {}))
 
 
 def check_fits(build: Callable[[], object], weights: Path | None = None, room: float | None = None) -> None:
@@ -84,7 +74,7 @@ def check_fits(build: Callable[[], object], weights: Path | None = None, room: f
 
     hook = register_module_parameter_registration_hook(count)
     try:
-        with torch.device("meta"), _AllOnes():
+        with torch.device("meta"), OnMeta():
             build()
     except LimnerError:
         raise

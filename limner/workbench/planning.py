@@ -240,7 +240,7 @@ def _summary(plan: Plan, seconds: float, budget: float, images: int) -> str:
         steps, length = int(budget / seconds), f"in {display.duration(budget)}"
     else:
         steps = max(1, round(training.epochs * max(1, images // min(training.batch_size, images))))
-        length = f"in about {display.duration(steps * seconds)}"
+        length = f"in about {display.duration(max(1.0, steps * seconds))}"
     return f"needs {memory}{_short(seconds)} a step: about {steps:,} steps {length}"
 
 
