@@ -1,11 +1,12 @@
 """How many small faults in the code the tests notice: mutation testing of a random sample.
 
-    python -m benchmarks.mutants [--json] [--mutants 400] [--seed 0] [--minutes M]
+    python -m benchmarks.mutants [--json] [--mutants 400] [--seed 0] [--minutes M] [--skip N] [--again LINE ...]
 
 A mutant is the source with one change: another comparison, operator, constant, ``and`` for ``or``, a condition turned
 round, a minimum for a maximum, a call left out. They are drawn at random from ``ROOMS``, and each runs the tests of its
-room in a copy of the repository until one fails (killed) or all pass (survived); what takes longer than ``SECONDS``
-hangs, which counts as killed. Messages, docstrings, annotations and names are left alone, and so is ``limner/fast``.
+room in a copy of the repository until one fails (killed) or all pass (survived); what takes four times as long as the
+room's tests without it hangs, which counts as killed. Messages, docstrings, annotations and names are left alone, and
+so is ``limner/fast``.
 
 mutmut 3 and cosmic-ray draw no sample, and mutmut passes over what is decorated: every property and classmethod. The
 tests run in a fork of this process, in which torch is imported already, so that most mutants take a second or two.
@@ -32,7 +33,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-SECONDS = 900
 RUNS = [
     "tests/test_runs.py",
     "tests/training/test_objectives.py",
@@ -129,7 +129,7 @@ def mutants_of(path: Path) -> Iterator[Mutant]:
                 here[i] = node
 
 
-def tested(folder: Path, tests: list[str]) -> str:
+def tested(folder: Path, tests: list[str], seconds: float) -> str:
     """How the tests end in ``folder``, in a fork of this process: ``killed``, ``survived``, ``hangs``."""
     child = os.fork()
     if child == 0:
@@ -145,7 +145,7 @@ def tested(folder: Path, tests: list[str]) -> str:
             code = importlib.import_module("pytest").main(["-x", "-q", "-p", "no:cacheprovider", *tests])
         finally:
             os._exit(int(code))
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -163,6 +163,8 @@ def main() -> None:
     parser.add_argument("--mutants", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no new mutant after so long")
+    parser.add_argument("--skip", type=int, default=0, help="leave out the first so many of the sample")
+    parser.add_argument("--again", nargs="+", metavar="LINE", help="only those at FILE:LINE, as survivors are listed")
     arguments = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     sys.dont_write_bytecode = True
@@ -179,10 +181,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "limner"
         shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "runs"))
+        seconds: dict[str, float] = {}
         for room, tests in ROOMS.items():
-            if tested(folder, tests) != "survived":
+            same = next((other for other in seconds if ROOMS[other] == tests), None)
+            begun = time.monotonic()
+            if same is None and tested(folder, tests, float("inf")) != "survived":
                 raise SystemExit(f"the tests of {room} fail without a mutant: {' '.join(tests)}")
+            seconds[room] = 60 + 4 * (time.monotonic() - begun) if same is None else seconds[same]
         for number, (room, mutant) in enumerate(sample):
+            if number < arguments.skip or (arguments.again and f"{mutant.path}:{mutant.line}" not in arguments.again):
+                continue
             if time.monotonic() - start > 60 * arguments.minutes:
                 break
             file = folder / mutant.path
@@ -191,15 +199,16 @@ def main() -> None:
                 stale.unlink()
             file.write_text(mutant.source, encoding="utf-8")
             own = (ROOT / "tests").rglob(f"test_{file.stem}.py")  # first
-            result = tested(folder, [*(str(test.relative_to(ROOT)) for test in own), *ROOMS[room]])
+            result = tested(folder, [*(str(test.relative_to(ROOT)) for test in own), *ROOMS[room]], seconds[room])
             file.write_text(original, encoding="utf-8")
             os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
             counts[result] += 1
             if result == "survived":
                 change = {"line": f"{mutant.path}:{mutant.line}", "before": mutant.before, "after": mutant.after}
                 survivors.append(change)
-                if not arguments.json:
-                    print(number, *change.values(), sep="  ", flush=True)
+            if not arguments.json:
+                words = list(change.values()) if result == "survived" else [f"{mutant.path}:{mutant.line}"]
+                print(number, result, *words, sep="  ", flush=True)
     share = 1 - counts["survived"] / max(1, counts.total())
     summary = {"possible": len(everything), "tried": counts.total(), **counts, "share_killed": round(share, 4)}
     print(json.dumps(summary | {"survivors": survivors}) if arguments.json else summary)
