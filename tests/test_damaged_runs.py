@@ -73,7 +73,7 @@ def test_weights_without_a_state_are_not_overwritten(home, refused, snapshot):
         ("latent = 2", "latent = 2\ncolour = 3", "[network]: unknown key 'colour'; choose one of classes, "),
         ("latent = 2", "latnt = 2", "[network]: unknown key 'latnt'; did you mean 'latent'?"),
         ("latent = 2", 'latent = "x"', "runs/vae/config.toml [network] latent=x: must be a whole number"),
-        ("latent = 2", "latent = 3", "model.safetensors does not fit this model"),
+        ("latent = 2", "latent = 3", "model.safetensors does not fit this model: size mismatch for"),
         ("latent = 2", "latent = 1000000", "model.safetensors does not fit this model: config.toml asks for a larger"),
         ("batch_size = 64", "batch_size = 0", "runs/vae/config.toml [training] batch_size=0: must be a whole number"),
         ("batch_size = 64", "batch_size = nan", "[training] batch_size=nan: must be a whole number"),

@@ -163,6 +163,8 @@ def test_bf16_parameters_are_scored_in_float32():
 def test_sigmoid_head_refuses_more_than_two_levels():
     with pytest.raises(LimnerError, match="17 levels"):
         HEADS["sigmoid"].count(17)
+    with pytest.raises(LimnerError, match="binary"):
+        HEADS["sigmoid"].from_parameters(torch.zeros(1, 1, 1, 2, 2), 17)
 
 
 def test_default_head():

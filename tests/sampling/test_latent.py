@@ -64,6 +64,18 @@ def test_slerp_along_a_line(b):
     torch.testing.assert_close(walk, torch.stack([a, 0.75 * a + 0.25 * b, b]))
 
 
+def test_slerp_of_equal_ends_stays_there_whatever_rounding_makes_of_their_angle():
+    """The product of a unit vector with itself may round to more than 1, which has no arc cosine."""
+    generator = torch.Generator().manual_seed(0)
+    beyond = 0
+    for _ in range(200):
+        a = torch.randn(40, generator=generator)
+        beyond += float((a / a.norm()) @ (a / a.norm())) > 1
+        walk = sampling.slerp(a, a.clone(), torch.tensor([0.0, 0.5, 1.0]))
+        torch.testing.assert_close(walk, a.expand(3, -1))
+    assert beyond > 10
+
+
 def test_interpolation_starts_and_ends_where_it_should():
     model = Linear()
     a, b = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])
