@@ -24,7 +24,7 @@ from limner.distributions import LogisticMixture
 from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.contracts import ConditionalConfig
 from limner.models.families import Family
-from limner.models.recipes import DEMO, Recipe, TrainingConfig
+from limner.models.recipes import DEMO, MUON, Recipe
 from limner.ranges import Decay, NotNegative, Positive
 
 __all__ = ["GatedResidualBlock", "PixelCNNPP", "PixelCNNPPConfig", "ShiftedConv2d", "TwoStreamBlock", "concat_elu"]
@@ -134,6 +134,11 @@ class PixelCNNPP(Autoregressive):
         self.out = nn.Conv2d(2 * p, LogisticMixture.count(c, config.components), 1)
         nn.init.zeros_(self.out.weight)  # the mixture starts as its components side by side
 
+    def muon_parameters(self) -> dict[str, int]:
+        """The weights that Muon takes: all kernels but the first and the last."""
+        kernels = [n for n, p in self.named_parameters() if p.dim() == 4 and not n.startswith(("first_", "out"))]
+        return dict.fromkeys(kernels, 1)
+
     def maps(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """``(B, C, H, W)`` in [-1, 1] → ``(B, 2 · features, H, W)``, of the right stream."""
         x = torch.cat([x, torch.ones_like(x[:, :1])], 1).to(memory_format=torch.channels_last)
@@ -165,7 +170,7 @@ class PixelCNNPP(Autoregressive):
 
 def _default(shape: tuple[int, int, int]) -> Recipe:
     """For images of any size; small batches."""
-    return Recipe(PixelCNNPPConfig(), TrainingConfig(learning_rate=2e-3, weight_decay=0.0, batch_size=16))
+    return Recipe(PixelCNNPPConfig(), replace(MUON, batch_size=16, clip_norm=0.0))
 
 
 FAMILIES = (

@@ -91,6 +91,17 @@ def test_particles_approach_the_conditional_and_clamping_does_not(missing):
     assert far[1] < far[0]
 
 
+@pytest.mark.parametrize(("missing", "seed"), [(TOP, 2), (SCATTERED, 5)], ids=["top", "scattered"])
+def test_particles_whose_weights_differ_are_drawn_anew(missing, seed):
+    model, generator = model_of(seed=seed), seeded(seed)
+    for parameter in model.parameters():
+        parameter.copy_(0.8 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
+    images, exact = every_completion(model, IMAGE, missing)
+    done = complete(model, IMAGE, missing, 4000, particles=4000, generator=seeded())
+    assert done.lowest_effective_samples < 2000
+    assert distance(frequencies(done.images, images), exact) < 0.05
+
+
 @pytest.mark.parametrize(("shape", "levels", "missing"), [
     ((1, 3, 3), 2, SUFFIX),
     ((1, 2, 3), 2, mask_of("???", "???")),
