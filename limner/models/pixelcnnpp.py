@@ -170,7 +170,7 @@ class PixelCNNPP(Autoregressive):
 
 def _default(shape: tuple[int, int, int]) -> Recipe:
     """For images of any size; small batches."""
-    return Recipe(PixelCNNPPConfig(), replace(MUON, batch_size=16, clip_norm=0.0))
+    return Recipe(PixelCNNPPConfig(), replace(MUON, batch_size=16))
 
 
 FAMILIES = (
