@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import stat
 import threading
 from pathlib import Path
 
@@ -185,6 +186,21 @@ def test_a_line_that_was_cut_short_spoils_no_other(tmp_path):
     record_evaluation(tmp_path, {"n": 3})
     assert read_evaluations(tmp_path) == [{"n": 1}, {"n": 3}]
     assert path.read_bytes().startswith(b'{"n": 1}\n{"n": 2, "cu\n')
+
+
+def test_bytes_are_on_the_disk_before_their_name_is_and_the_name_before_the_end(tmp_path, monkeypatch):
+    """At each flush: what is flushed, and what stood under the name then."""
+    path, seen, fsync = tmp_path / "a", [], os.fsync
+
+    def watched(handle):
+        kind = "folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file"
+        seen.append((kind, path.read_bytes() if path.exists() else None))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    files.write_bytes(path, b"new")
+    files.append_line(path, "more")
+    assert seen == [("file", None), ("folder", b"new"), ("file", b"new\nmore\n")]
 
 
 def test_a_line_for_which_there_is_no_room_leaves_nothing(tmp_path, monkeypatch):
