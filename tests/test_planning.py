@@ -90,7 +90,7 @@ def test_the_size_that_a_refusal_names_fits_and_is_about_the_largest(room):
     room(GB)
     with pytest.raises(LimnerError, match=r"one image of 800×600 takes a pixelcnn [0-9.]+ GB") as refused:
         fitting(config, 1000, recipe)
-    width, height = map(int, re.search(r"--size (\d+)x(\d+) is the largest", str(refused.value)).groups())
+    height, width = map(int, re.search(r"size=\((\d+), (\d+)\) is the largest", str(refused.value)).groups())
     assert width / height == pytest.approx(800 / 600, rel=0.02)
     fits, _ = config_of("pixelcnn", (3, height, width), *small)
     assert fitting(fits, 1000, recipe).needed <= GB
@@ -156,7 +156,7 @@ def test_a_budget_gets_batches_and_validation_that_go_into_it(monkeypatch):
     training = slow.config.recipe.training
     assert (training.batch_size, training.validation_images) == (8, 19)
     assert slow.notes[0] == "batch_size=8: a step on 64 images takes 24 s here, and the budget is 1:00"
-    with pytest.raises(LimnerError, match=r"a step on one image of 32×32 takes a vae 22 s here.*--size (\d+)x\1 or"):
+    with pytest.raises(LimnerError, match=r"a step on one image of 32×32 takes a vae 22 s here.*size=\((\d+), \1\) or"):
         plan_in(1, 22.0 * 64, monkeypatch)
 
 

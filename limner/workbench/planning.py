@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from lightning_fabric import Fabric
@@ -14,7 +15,7 @@ from limner import display
 from limner.config.run_config import RunConfig
 from limner.data import Batch, Batches, ImageSet
 from limner.data.fitting import LONGEST_SIDE, scaled_to
-from limner.errors import LimnerError
+from limner.errors import LimnerError, option, setting
 from limner.evaluation.patches import FIT_IMAGES, PatchFeatures
 from limner.memory import network_room
 from limner.models import Model, family
@@ -92,7 +93,7 @@ def _too_large(config: RunConfig, needed: int, room: int, recipe_for: RecipeFor)
         h, w = scaled_to((height, width), side)
         try:
             recipe = recipe_for((channels, h, w))
-            build = lambda: family_.model(recipe.network, (channels, h, w), config.data.levels)  # noqa: E731
+            build = partial(family_.model, recipe.network, (channels, h, w), config.data.levels)
             bytes_ = step_bytes(build, recipe.training, 1)
         except LimnerError:
             return False
@@ -103,7 +104,8 @@ def _too_large(config: RunConfig, needed: int, room: int, recipe_for: RecipeFor)
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     h, w = scaled_to((height, width), max(low, 1))
-    smaller = f"--size {w}x{h} is the largest that does" if low else "choose a smaller network, with --set"
+    largest = f"{option('size', (h, w))} is the largest that does"
+    smaller = largest if low else f"choose a smaller network, as with {setting('features', '16')}"
     return LimnerError(
         f"one image of {width}×{height} takes a {config.model} {_gb(needed)} to learn from, and training may take "
         f"{_gb(room)} here: {smaller}"
@@ -180,7 +182,7 @@ def _in_time(plan: Plan, seconds: float, images: int, budget: float) -> tuple[Pl
         raise LimnerError(
             f"a step on {'two images' if fewest == 2 else 'one image'} of {w}×{h} takes a {plan.config.model} "
             f"{_short(each * fewest)} here, and the budget is {display.duration(budget)}: give "
-            f"--size {smaller[1]}x{smaller[0]} or --minutes {math.ceil(each * images * FEWEST_STEPS / 60)}"
+            f"{option('size', smaller)} or {option('minutes', math.ceil(each * images * FEWEST_STEPS / 60))}"
         )
     while batch > fewest and each * batch > max(budget / FEWEST_STEPS, SHORT):
         batch = max(fewest, batch // 2)
@@ -199,7 +201,7 @@ def _in_time(plan: Plan, seconds: float, images: int, budget: float) -> tuple[Pl
 
 
 def _evaluated_in_time(plan: Plan, seconds: float, data: ImageSet, budget: float) -> Plan:
-    """Fewer validation images, and a GAN without a feature network, where these would take too much of the budget."""
+    """Fewer validation images, and a GAN without distances, where these would take too much of the budget."""
     training = plan.config.recipe.training
     split = data.splits["validation"] if len(data.splits["validation"]) else data.split("train")
     there = min(len(split), training.validation_images or len(split))
