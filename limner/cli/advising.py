@@ -36,10 +36,13 @@ def advise(
         minutes: The time for training; 10 unless said.
     """
     from limner import workbench
+    from limner.data.fitting import LONGEST_SIDE
     from limner.workbench.advice import MINUTES
 
     images = workbench.load_data(source, size=size, fit=fit, quiet=quiet or json)
-    options = size_options(size, fit)
+    # `limner train` would choose another size for large images than the one that is measured here.
+    height, width = images.shape[1:]
+    options = size_options((height, width) if max(height, width) >= LONGEST_SIDE else size, fit)
     found = workbench.advise(images, minutes=minutes or MINUTES, options=options, quiet=quiet or json)
     answer(json, advice_record(found), *advice_lines(found))
 
@@ -64,7 +67,7 @@ def advice_lines(advice: Advice, most: int | None = None) -> list[str]:
     """A table a purpose, of at most ``most`` families each; what each is for, and its command, stand once."""
     c, h, w = advice.shape
     lines = [
-        f"{advice.images:,} training images of {w}×{h}{' in colour' if c == 3 else ''}, {advice.minutes:g} minutes"
+        f"{advice.images:,} training images of {w}×{h}{' in colour' if c == 3 else ''}, {advice.minutes:g} minute{'' if advice.minutes == 1 else 's'}"
     ]
     told: set[str] = set()
     for purpose, choices in advice.purposes.items():
