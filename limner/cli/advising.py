@@ -66,9 +66,8 @@ def advice_record(advice: Advice) -> dict[str, Any]:
 def advice_lines(advice: Advice, most: int | None = None) -> list[str]:
     """A table a purpose, of at most ``most`` families each; what each is for, and its command, stand once."""
     c, h, w = advice.shape
-    lines = [
-        f"{advice.images:,} training images of {w}×{h}{' in colour' if c == 3 else ''}, {advice.minutes:g} minute{'' if advice.minutes == 1 else 's'}"
-    ]
+    minutes = f"{advice.minutes:g} minute{'' if advice.minutes == 1 else 's'}"
+    lines = [f"{advice.images:,} training images of {w}×{h}{' in colour' if c == 3 else ''}, {minutes}"]
     told: set[str] = set()
     for purpose, choices in advice.purposes.items():
         lines += ["", f"{purpose}: {len(choices)} families, by the part they get of the steps they need"]
