@@ -28,11 +28,11 @@ from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.contracts import ConditionalConfig
 from limner.models.families import Family
 from limner.models.recipes import DEMO, MUON, Recipe
-from limner.nn import MaskedConv2d
+from limner.nn import MaskedConv2d, normalised
 from limner.nn.streaming import map_here
 from limner.ranges import Fraction, NotNegative, Positive, odd
 
-__all__ = ["PatchBlock", "PatchPixelCNN", "PatchPixelCNNConfig", "normalised"]
+__all__ = ["PatchBlock", "PatchPixelCNN", "PatchPixelCNNConfig"]
 
 MOST_SYMBOLS = 4096
 
@@ -60,11 +60,6 @@ class PatchPixelCNNConfig(ConditionalConfig):
 
     def __post_init__(self) -> None:
         odd(first_kernel=self.first_kernel, kernel=self.kernel)
-
-
-def normalised(x: Tensor) -> Tensor:
-    """``(B, F, H, W)`` divided by the root mean square over its feature maps, at each position."""
-    return F.rms_norm(x.permute(0, 2, 3, 1), (x.shape[1],), eps=1e-6).permute(0, 3, 1, 2)
 
 
 class PatchBlock(nn.Module):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from limner.data import dequantize
-from limner.models.pixelcnnpp import PixelCNNPP, PixelCNNPPConfig
+from limner.models.pixelcnnpp import PixelCNNPP, PixelCNNPPConfig, maps_of
 
 
 def tiny(shape, levels, *, std=0.4, **sizes):
@@ -20,11 +20,12 @@ def tiny(shape, levels, *, std=0.4, **sizes):
     return model.eval()
 
 
+@pytest.mark.parametrize("rms_norm", [False, True])
 @pytest.mark.parametrize(
     ("shape", "levels"), [((1, 2, 2), 4), ((1, 3, 3), 2), ((3, 1, 2), 3), ((3, 2, 1), 3), ((2, 2, 1), 4)]
 )
-def test_probabilities_of_all_images_sum_to_one(shape, levels):
-    model = tiny(shape, levels)
+def test_probabilities_of_all_images_sum_to_one(shape, levels, rms_norm):
+    model = tiny(shape, levels, rms_norm=rms_norm)
     everything = torch.tensor(list(itertools.product(range(levels), repeat=math.prod(shape)))).view(-1, *shape)
     with torch.no_grad():
         log_probs = model.log_prob(dequantize(everything, levels))
@@ -32,12 +33,13 @@ def test_probabilities_of_all_images_sum_to_one(shape, levels):
     assert float(log_probs.exp().sum()) == pytest.approx(1.0, abs=1e-10)
 
 
+@pytest.mark.parametrize("rms_norm", [False, True])
 @pytest.mark.parametrize(
     ("shape", "levels", "halvings"), [((1, 5, 7), 2, 2), ((1, 6, 8), 2, 2), ((3, 4, 5), 4, 1), ((1, 7, 4), 3, 3)]
 )
-def test_flipping_a_value_changes_every_parameter_after_it_and_none_before(shape, levels, halvings):
+def test_flipping_a_value_changes_every_parameter_after_it_and_none_before(shape, levels, halvings, rms_norm):
     """The network's output at a pixel sees no channel of the pixel itself, and all of every pixel before."""
-    model = tiny(shape, levels, blocks=2, halvings=halvings, std=0.2)
+    model = tiny(shape, levels, blocks=2, halvings=halvings, std=0.2, rms_norm=rms_norm)
     c, h, w = shape
     k = torch.randint(levels, (1, *shape), generator=torch.Generator().manual_seed(0))
     same = k.repeat(c * h * w, 1, 1, 1)  # batches of one size, which are computed in the same order
@@ -61,6 +63,21 @@ def test_a_pixel_needs_only_the_rows_so_far():
         whole = model.logits(model.intensities(k))
         for rows in range(1, 8):
             assert torch.allclose(model.logits(model.intensities(k[:, :, :rows])), whole[:, :, :rows], atol=1e-12)
+
+
+def test_what_a_block_adds_is_bounded_however_large_its_input():
+    """Else a saturated pixel makes the next one more so, and single samples run off into noise."""
+    x = torch.randn(1, 4, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    added = {}
+    for rms_norm in (False, True):
+        model = tiny((1, 6, 6), 4, rms_norm=rms_norm)
+        block = model.descent[0].down
+        with torch.no_grad():
+            added[rms_norm] = [
+                float((block(maps_of(scale * x, model.config), None, None) - scale * x).norm()) for scale in (1, 100)
+            ]
+    assert added[True][1] == pytest.approx(added[True][0], rel=1e-4)
+    assert added[False][1] > 10 * added[False][0]
 
 
 def test_dropout_is_noise_in_training_and_nothing_in_evaluation():

@@ -77,6 +77,8 @@ CASES = {
     "masked-classes-no-rows-above": (masked(kernel=1, classes=2), (1, 3, 4), 2),
     "++-binary": (plusplus(), (1, 5, 6), 2),
     "++-colour": (plusplus(), (3, 7, 5), 256),
+    "++-normalised": (plusplus(rms_norm=True), (3, 7, 5), 256),
+    "++-normalised-classes": (plusplus(rms_norm=True, classes=3, blocks=2), (1, 6, 5), 4),
     "++-classes": (plusplus(classes=3, halvings=1), (3, 4, 5), 4),
     "++-one-row": (plusplus(features=17), (1, 1, 5), 16),
     "++-no-halving": (plusplus(halvings=0, blocks=2), (1, 4, 4), 256),

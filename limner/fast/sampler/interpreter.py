@@ -25,7 +25,7 @@ CHUNK = 24 * 1024
 _STEP, _PHASE_I, _PHASE_J, _COLUMNS, _FLAT, _TAP, _TAPS, _WEIGHTS, _WIDTH, _INPUTS = range(10)
 _START, _START_AT, _ACTIVATION, _COUNT, _RAW, _RAW_AT, _OUT, _OUT_AT = range(10, 18)
 _POST, _POST_TO, _POST_AT, _ADD, _ADD_AT, _CELL, _CELL_AT, _CARRY = range(18, len(FIELDS))
-_RMS_NORM = POSTS["rms-norm"]
+_RMS_NORM, _CONCAT_ELU, _NORM_THEN_ELU = POSTS["rms-norm"], POSTS["concat-elu"], POSTS["rms-norm-concat-elu"]
 _OFFSET, _CHANNELS, _ROWS, _SPAN, _PAD, _LEVEL = range(6)
 # What an operation touches besides its taps: the fields of its buffer and channel.
 _TOUCHED = (
@@ -136,9 +136,14 @@ def _operate(begin, end, operations, places, sources, taps, i, j, rows, images, 
                     into, by_sums, plus + first * by_plus, by_plus, z + first * by_z, by_z,
                     after + first * by_after, by_after // 2, by_after,
                 )  # fmt: skip
-            if post == _RMS_NORM:
-                number = operations[x, _COUNT]
-                _normalise(acts, last - first, number, z + first * by_z, by_z, after + first * by_after, by_after)
+            if post in (_RMS_NORM, _NORM_THEN_ELU):
+                number, to = operations[x, _COUNT], after + first * by_after
+                _normalise(acts, last - first, number, z + first * by_z, by_z, to, by_after)
+                if post == _NORM_THEN_ELU:
+                    finish(
+                        acts, 0, _CONCAT_ELU, last - first, number * size, 0, to, by_after, 0, 0, 0, 0,
+                        to, by_after // 2, by_after,
+                    )  # fmt: skip
             first = last
 
 

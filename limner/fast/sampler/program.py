@@ -27,7 +27,7 @@ FIELDS = (
     "post", "post_to", "post_at", "add", "add_at", "cell", "cell_at", "carry",
 )  # fmt: skip
 ACTIVATIONS = {"none": 0, "tanh-gate": 1, "gate": 2}  # tanh(a) σ(b), a σ(b) of the halves
-POSTS = {"none": 0, "relu": 1, "squared-relu": 2, "concat-elu": 3, "rms-norm": 4, "plus": 5}
+POSTS = {"none": 0, "relu": 1, "squared-relu": 2, "concat-elu": 3, "rms-norm": 4, "plus": 5, "rms-norm-concat-elu": 6}
 
 
 class Source(NamedTuple):
@@ -177,7 +177,8 @@ class Builder:
             raw: Where y goes, padded to whole vectors.
             out: Where z goes.
             post: One of POSTS.
-            post_to: Where post(z) goes; concat-elu writes its second half from the middle of the buffer on.
+            post_to: Where post(z) goes; concat-elu writes its second half from the middle of the buffer on,
+                one after rms-norm is of what that gives.
             add: What is added; of the post "plus" it is to z in ``post_to`` only.
             cell: Makes the sums the gates o, f, i, g of an LSTM, each padded to whole vectors, and z its hidden state.
                 Where the cells go, padded likewise.

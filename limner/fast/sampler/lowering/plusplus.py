@@ -21,7 +21,7 @@ __all__ = ["plusplus"]
 
 @dataclass(frozen=True)
 class _Map:
-    """A map of one stream, and its concat-elu."""
+    """A map of one stream, and what blocks read of it: its concat-elu, normalised before where the model says so."""
 
     plain: int
     active: int
@@ -62,8 +62,9 @@ class _PlusPlus:
         )
 
     def both(self, new: _Map) -> dict[str, Any]:
-        """Where z goes, and its concat-elu."""
-        return {"out": Dest(new.plain), "post": "concat-elu", "post_to": Dest(new.active)}
+        """Where z goes, and what blocks read of it."""
+        post = "rms-norm-concat-elu" if self.model.config.rms_norm else "concat-elu"
+        return {"out": Dest(new.plain), "post": post, "post_to": Dest(new.active)}
 
     def sum(
         self,
@@ -111,7 +112,7 @@ class _PlusPlus:
         self.block(step.down, d, new_d, None, aside, [], size)
         if mirror is None:
             self.block(step.right, r, new_r, 0, self.link(step.right, new_d, [slice(0, 2 * p)]), [], size)
-        else:  # the link reads concat-elu of [d, mirror], which is [d, mirror, -d, -mirror] inside
+        else:  # the link reads the concat-elu of [d, mirror], which is [d, mirror, -d, -mirror] inside
             early = self.link(step.right, new_d, [slice(0, p), slice(2 * p, 3 * p)])
             late = self.link(step.right, mirror[1], [slice(p, 2 * p), slice(3 * p, 4 * p)])
             self.block(step.right, r, new_r, 0, early, late, size)

@@ -1,0 +1,13 @@
+"""Normalisation of feature maps."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["normalised"]
+
+
+def normalised(x: Tensor) -> Tensor:
+    """``(B, F, H, W)`` divided by the root mean square over its feature maps, at each position (arXiv 1910.07467)."""
+    return F.rms_norm(x.permute(0, 2, 3, 1), (x.shape[1],), eps=1e-6).permute(0, 3, 1, 2)
