@@ -31,6 +31,10 @@ class Batch:
     images: torch.Tensor
     labels: torch.Tensor | None = None
 
+    def __getitem__(self, part: slice) -> Batch:
+        """Some of them."""
+        return Batch(self.images[part], None if self.labels is None else self.labels[part])
+
 
 def epoch_order(n: int, seed: int, epoch: int) -> torch.Tensor:
     """The order int64 ``(n,)`` in which ``n`` images are seen in ``epoch``: a function of its arguments."""

@@ -20,8 +20,9 @@ from limner.models.gan import GAN, OBJECTIVES, relativistic
 from limner.models.recipes import AdversarialConfig
 from limner.training.diffaugment import changed
 from limner.training.doctor import Doctor
-from limner.training.objectives import Objective, check_finite
+from limner.training.objectives import Objective, add_share
 from limner.training.optimizers import Optimizers
+from limner.training.processes import ALONE, Processes
 
 __all__ = ["Adversarial", "gradient_penalty", "zero_centred_penalty"]
 
@@ -44,12 +45,6 @@ def zero_centred_penalty(logits: Tensor, x: Tensor) -> Tensor:
     return 0.5 * _slopes(logits, x).square().sum(1)
 
 
-def _add(means: dict[str, float], found: Mapping[str, float], share: float) -> None:
-    """Add a part's ``found`` to the batch's means."""
-    for name, value in found.items():
-        means[name] = means.get(name, 0.0) + share * value
-
-
 def _slopes(logits: Tensor, x: Tensor) -> Tensor:
     """The gradient of each image's logit in the image, ``(B, C·H·W)``, itself differentiable."""
     return torch.autograd.grad(logits.sum(), x, create_graph=True)[0].flatten(1)
@@ -66,6 +61,7 @@ class Adversarial(Objective[GAN]):
             it chooses the weights to keep. Without it the last are kept. ``blurred_distance``, that of blurred images,
             is for the doctor.
         yardstick: What ``measure`` measures with.
+        processes: Which train it together.
     """
 
     config: AdversarialConfig
@@ -80,6 +76,7 @@ class Adversarial(Objective[GAN]):
         fabric: Fabric,
         measure: Measure | None = None,
         yardstick: str | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         model.train()
         self.yardstick = yardstick
@@ -90,7 +87,7 @@ class Adversarial(Objective[GAN]):
             "generator_optimizer": Optimizers(model.generator, config),
             "discriminator_optimizer": Optimizers(model.discriminator, other),
         }
-        super().__init__(model, config, fabric, optimizers)
+        super().__init__(model, config, fabric, optimizers, processes)
         self.doctor = Doctor(config.objective, config.batch_size)
 
     def step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
@@ -114,22 +111,13 @@ class Adversarial(Objective[GAN]):
         return metrics
 
     def _discriminator_step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
-        logits: list[tuple[Tensor, Tensor]] = []
         means: dict[str, float] = {}
-        losses = self.discriminator_losses(batch, logits, means, step)
-        norm = self.descend(losses, "discriminator_optimizer", factor, step)
-        real, fake = (torch.cat(kind) for kind in zip(*logits, strict=True))
-        seen = {
-            "real_logit": real.mean().item(),
-            "fake_logit": fake.mean().item(),
-            "accuracy": (real > fake).double().mean().item(),
-        }
-        return means | seen | {"discriminator_gradient_norm": norm}
+        losses = self.discriminator_losses(batch, means, step)
+        norm = self.descend(losses, means, "discriminator_optimizer", factor, step)
+        return means | {"discriminator_gradient_norm": norm}
 
-    def discriminator_losses(
-        self, batch: Batch, logits: list[tuple[Tensor, Tensor]], means: dict[str, float], step: int
-    ) -> Iterator[Tensor]:
-        """The loss of each part; ``logits`` get those of its images and samples, ``means`` loss and penalty."""
+    def discriminator_losses(self, batch: Batch, means: dict[str, float], step: int) -> Iterator[Tensor]:
+        """The loss of each part; ``means`` get what ``step`` gives but the norm."""
         every = self.config.penalty_every
         penalty = self.config.chosen_penalty if step % every == 0 else "none"
         for part, share in self.parts(batch):
@@ -145,9 +133,8 @@ class Adversarial(Objective[GAN]):
                 weighted = self._penalty(real, x, fake, samples, y).mean()
                 found["penalty"] = weighted.item()
                 loss = loss + every * weighted
-            check_finite(found | {"real_logit": real.mean().item(), "fake_logit": fake.mean().item()}, step)
-            _add(means, found, share)
-            logits.append((real.detach(), fake.detach()))
+            found |= {"real_logit": real.mean().item(), "fake_logit": fake.mean().item()}
+            add_share(means, found | {"accuracy": (real > fake).double().mean().item()}, share)
             del real, fake
             yield share * loss if share < 1 else loss
             del loss
@@ -166,16 +153,14 @@ class Adversarial(Objective[GAN]):
     def _generator_step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
         drawn: list[Tensor] = []
         metrics: dict[str, float] = {}
-        norm = self.descend(self.generator_losses(batch, drawn, metrics, step), "generator_optimizer", factor, step)
-        metrics["generator_gradient_norm"] = norm
-        both = (torch.cat(drawn), self._images(batch)[0])
+        losses = self.generator_losses(batch, drawn, metrics)
+        metrics["generator_gradient_norm"] = self.descend(losses, metrics, "generator_optimizer", factor, step)
+        both = (self.processes.gathered(torch.cat(drawn)), self._images(batch)[0])
         distance, real_distance = (torch.pdist(i.flatten(1).float()).mean().item() for i in both)
         metrics["sample_diversity"] = distance / max(real_distance, 1e-9)
         return metrics
 
-    def generator_losses(
-        self, batch: Batch, drawn: list[Tensor], means: dict[str, float], step: int
-    ) -> Iterator[Tensor]:
+    def generator_losses(self, batch: Batch, drawn: list[Tensor], means: dict[str, float]) -> Iterator[Tensor]:
         """The loss of each part; ``drawn`` get its samples, ``means`` the loss."""
         for part, share in self.parts(batch):
             x, y = self._images(part)
@@ -187,9 +172,7 @@ class Adversarial(Objective[GAN]):
             self.model.discriminator.requires_grad_(False)
             loss = self.losses(real, self._logits(samples, y))[1].mean()
             self.model.discriminator.requires_grad_(True)
-            found = {"generator": loss.item()}
-            check_finite(found, step)
-            _add(means, found, share)
+            add_share(means, {"generator": loss.item()}, share)
             drawn.append(samples.detach())
             del samples
             yield share * loss if share < 1 else loss
@@ -205,15 +188,16 @@ class Adversarial(Objective[GAN]):
         kept = list(batches)
         random = torch.Generator(self.model.device).manual_seed(self.config.seed + 1)
         averaged, player = self.average.averaged, self.model.discriminator.eval()
-        sums = torch.zeros(3, dtype=torch.float64)
-        for batch in kept:
+        sums: dict[str, float] = {}
+        for batch, counts in self.slices(kept):
             x, y = self._images(batch)
             real = player(x, y)
             fake = player(averaged.generator(averaged.latents(len(x), generator=random), y), y)
-            sums += torch.stack([real.double().sum(), fake.double().sum(), (real > fake).double().sum()]).cpu()
+            of_each = {"real_logit": real, "fake_logit": fake, "accuracy": real > fake}
+            add_share(sums, {name: float(values.double().sum()) for name, values in of_each.items()}, counts)
         player.train()
-        means = (sums / sum(len(batch.images) for batch in kept)).tolist()
-        metrics = dict(zip(("real_logit", "fake_logit", "accuracy"), means, strict=True))
+        n = sum(len(batch.images) for batch in kept)
+        metrics = {name: total / n for name, total in self.processes.sums(sums).items()}
         metrics |= dict(self.measure(averaged, kept)) if self.measure else {}
         if "blurred_distance" in metrics:
             self.doctor.compare_with_blur(metrics["distance"], metrics["blurred_distance"])

@@ -44,12 +44,12 @@ def _rehearse(model: Model, config: TrainingConfig, batch: Batch) -> None:
     if isinstance(config, AdversarialConfig):
         players = Adversarial.__new__(Adversarial)
         vars(players).update(parts, losses=OBJECTIVES[config.objective])
-        differentiate(players.discriminator_losses(batch, [], {}, 0))
-        differentiate(players.generator_losses(batch, [], {}, 0))
+        differentiate(players.discriminator_losses(batch, {}, 0))
+        differentiate(players.generator_losses(batch, [], {}))
     else:
         objective = SingleLoss.__new__(SingleLoss)
         vars(objective).update(parts)
-        differentiate(objective.losses(batch, {}, 0))
+        differentiate(objective.losses(batch, {}))
 
 
 def step_bytes(build: Callable[[], Model], config: TrainingConfig, images: int) -> int | None:

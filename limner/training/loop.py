@@ -9,7 +9,7 @@ import math
 import time
 import warnings
 from collections import deque
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,8 @@ def train(
 
     Args:
         objective: Makes the steps, as its ``config`` says (``minutes`` > 0 is a budget of wall-clock time, evaluations
-            included); on return its average holds the last weights (the best are in the folder).
+            included); on return its average holds the last weights (the best are in the folder). Of its ``processes``
+            the first writes and shows, and its clock is that of all.
         training: What the model learns from.
         validation: Chooses the best weights; never the test split. Where it is empty the training images do.
         folder: The run folder, which exists.
@@ -71,10 +72,15 @@ class _Run:
         self, objective: Objective[Any], training: Split, validation: Split, folder: Path, hooks: Hooks
     ) -> None:
         self.objective, self.config = objective, objective.config
-        self.folder, self.hooks = folder, hooks
+        self.folder, self.hooks, self.processes = folder, hooks, objective.processes
         self.held_out = len(validation) > 0
         self.watched = validation if self.held_out else training
         self.batches = Batches(training, self.config.batch_size, self.config.seed)
+        if self.batches.batch_size < self.processes.count:
+            raise LimnerError(
+                f"{self.processes.count} processes need as many images in a batch at least, not "
+                f"{self.batches.batch_size}: take a larger {setting('batch_size', '...')} or fewer processes"
+            )
         self.budget = self.config.minutes * 60
         if self.budget:
             self.schedule = Schedule(self.config.warmup_steps)
@@ -92,37 +98,46 @@ class _Run:
         self.recent: deque[tuple[float, int]] = deque(maxlen=50)  # (time, step)
 
     def run(self, resume: bool, began: float | None) -> Outcome:
-        self.saved = self.shown = self.planned = time.perf_counter()
-        self.started = self.saved if began is None else began
+        self._look()
+        self.saved = self.shown = self.planned = self.now
+        self.started = self.now if began is None else self.processes.agreed(began)
         self.before = self.saved - self.started  # of what the budget has, spent before the first step
-        sweep(self.folder)
+        if self.processes.first:
+            sweep(self.folder)
         if resume:
             self._restore()
         self.hooks.begun()
-        self.journal = Journal(self.folder, self.step)
-        with asked_to_stop() as stop, closing(self.batches.from_step(self.step)) as images, closing(self.journal):
+        self.journal = Journal(self.folder, self.step) if self.processes.first else None
+        with asked_to_stop() as stop, closing(self.batches.from_step(self.step)) as images, ExitStack() as open_files:
+            if self.journal:
+                open_files.enter_context(closing(self.journal))
             if not resume:
                 self._checkpoint()  # from here on weights without a state are a fault, not a young run
-            while not self._finished() and not stop.is_set():
+            while not self._finished() and not self.processes.largest(stop.is_set()):
                 factor = self.schedule.factor(self.step)
                 batch = augmented(next(images), self.config, factor, self.step)
                 metrics = self.objective.step(batch, factor, self.step)
                 self.step += 1
+                self._look()
                 self._plan()
                 self._log(metrics, factor)
                 if self._evaluation_due():
                     self._evaluate()
                     self._checkpoint()
-                elif time.perf_counter() - self.saved > self.config.checkpoint_seconds:
+                elif self.now - self.saved > self.config.checkpoint_seconds:
                     self._checkpoint()
             if self.saved_step != self.step:
                 self._checkpoint()
         early = self._stale() and not self._spent()
         return Outcome(self.step, self._elapsed(), not self._finished(), self.kept, early)
 
+    def _look(self) -> None:
+        """Look at the clock; what depends on time is decided by what it shows, the same in all processes."""
+        self.now = self.processes.agreed(time.perf_counter())
+
     def _elapsed(self) -> float:
         """Seconds of training, those before a resume included."""
-        return self.seconds_before + time.perf_counter() - self.started
+        return self.seconds_before + self.now - self.started
 
     def _finished(self) -> bool:
         return self._spent() or self._stale()
@@ -136,9 +151,8 @@ class _Run:
 
     def _plan(self) -> None:
         """With a time budget: let the cooldown end in time, looking at the clock every hundredth of the budget."""
-        now = time.perf_counter()
-        if self.budget and now - self.planned > self.budget / 100:
-            self.planned = now
+        if self.budget and self.now - self.planned > self.budget / 100:
+            self.planned = self.now
             planned = self.schedule, self.step, self._elapsed(), for_steps(self.budget, self.longest + self.saving)
             self.schedule = replan(*planned, self.config.cooldown, self.before)
 
@@ -164,8 +178,7 @@ class _Run:
         for name, value in metrics.items():
             total, n = self.log.get(name, (0.0, 0))
             self.log[name] = (total + value, n + 1)
-        now = time.perf_counter()
-        self.recent.append((now, self.step))
+        self.recent.append((self.now, self.step))
         if self._fraction() >= self.next_log or self._finished():
             means = {name: total / n for name, (total, n) in self.log.items()}
             record: dict[str, Any] = {"seconds": round(self._elapsed(), 3)}
@@ -176,10 +189,11 @@ class _Run:
             record["images_per_second"] = round(self._rate(), 2)
             if self.objective.diagnoses:
                 record["diagnoses"] = [asdict(d) for d in self.objective.diagnoses]
-            self.journal.write(self.step, record)
+            if self.journal:
+                self.journal.write(self.step, record)
             self.log, self.next_log = {}, self._fraction() + LOG_PART
-        if now - self.shown > 0.2:
-            self.shown = now
+        if self.now - self.shown > 0.2:
+            self.shown = self.now
             for name, value in metrics.items():
                 self.smoothed[name] = 0.9 * self.smoothed.get(name, value) + 0.1 * value
             self._show()
@@ -198,7 +212,7 @@ class _Run:
             self.hooks.progress(Progress(self.step, end, fraction, left, rate, *seen))
 
     def _evaluate(self) -> None:
-        before = time.perf_counter()
+        before = self.now
         self.evaluations = max(self.evaluations + 1, int(self._part() * self.config.evaluations))
         limit = self.config.validation_images or None
         together = images_at_once(self.objective.model, max(self.config.batch_size, 100))
@@ -214,8 +228,9 @@ class _Run:
         # Of equals the later: a replayed one is kept again.
         kept = value <= self.smallest * (1 + self.objective.tolerance)
         part = "validation" if self.held_out else "training_images"
-        record = {"seconds": round(self._elapsed(), 3), part: self.validated, "kept": kept}
-        self.journal.write(self.step, record)
+        self._look()
+        if self.journal:
+            self.journal.write(self.step, {"seconds": round(self._elapsed(), 3), part: self.validated, "kept": kept})
         self.stale = 0 if kept else self.stale + 1
         if kept:
             self.smallest, self.kept = min(value, self.smallest), self.step
@@ -224,17 +239,19 @@ class _Run:
                 said |= {f"validation_{metric}": value, "smallest": self.smallest}
             if self.objective.yardstick:
                 said["yardstick"] = self.objective.yardstick
-            save_model(self.folder, self.objective.model, average, said)
+            if self.processes.first:
+                save_model(self.folder, self.objective.model, average, said)
         self.hooks.evaluated(self.step, average)
-        now = time.perf_counter()
+        self._look()
         self.recent.clear()
-        self.recent.append((now, self.step))
+        self.recent.append((self.now, self.step))
         self._show()
-        self.evaluating += now - before
-        self.longest = max(self.longest, now - before)
+        self.evaluating += self.now - before
+        self.longest = max(self.longest, self.now - before)
 
     def _checkpoint(self) -> None:
-        before = time.perf_counter()
+        self._look()
+        before = self.now
         numbers = {
             "step": self.step,
             "seconds": self._elapsed(),
@@ -247,20 +264,25 @@ class _Run:
             "schedule": asdict(self.schedule),
             "budget": self.budget,
             "threads": torch.get_num_threads(),
+            "processes": self.processes.count,
             "finished": self._finished(),
             "skipped": self.objective.skipped,
         }
         self.objective.check_weights(self.step)
-        save_state(self.folder, self.objective.state(), numbers)
-        self.saved, self.saved_step = time.perf_counter(), self.step
+        self.processes.check_alike(list(self.objective.model.parameters()))
+        if self.processes.first:
+            save_state(self.folder, self.objective.state(), numbers)
+        self._look()
+        self.saved, self.saved_step = self.now, self.step
         self.saving = self.saved - before
 
     def _restore(self) -> None:
-        path = self.folder / STATE
-        tensors, header = read_tensors(path)
+        path, mine = self.folder / STATE, self.processes.first  # the others may not even see the folder
+        tensors, header = read_tensors(path) if mine else ({}, {})
+        tensors, header = self.processes.tensors(tensors), self.processes.told(header)
         numbers = read_numbers(header, path)
         # The best weights carry their own metric: true of that file whenever a kill came.
-        best = read_header(self.folder / MODEL) if (self.folder / MODEL).is_file() else {}
+        best = self.processes.told(read_header(self.folder / MODEL) if mine and (self.folder / MODEL).is_file() else {})
         try:
             self.step, self.seconds_before = numbers.step, numbers.seconds
             self.validated = numbers.validation
@@ -271,7 +293,8 @@ class _Run:
                 self.objective.doctor.restore(asdict(numbers.doctor))  # type: ignore[arg-type]  # None is refused
             if self.budget and numbers.budget == self.budget:
                 self.schedule = numbers.schedule  # else: the run was given another length, it plans anew
-            torch.set_num_threads(numbers.threads)  # sums in another order would give other weights
+            if numbers.processes == self.processes.count:  # sums in another order would give other weights
+                torch.set_num_threads(numbers.threads)
             # In a run that is longer now, the part done is smaller than when these were written.
             part = self._part()
             self.evaluations = min(numbers.evaluations, int(part * self.config.evaluations))

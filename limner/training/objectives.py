@@ -27,8 +27,9 @@ from limner.training.doctor import Diagnosis, Doctor
 from limner.training.dropout import draw_dropout_from
 from limner.training.ema import MovingAverage
 from limner.training.optimizers import Optimizers
+from limner.training.processes import ALONE, Processes, share_moments
 
-__all__ = ["Objective", "SingleLoss", "check_finite"]
+__all__ = ["Objective", "SingleLoss", "add_share", "check_finite"]
 
 M = TypeVar("M", bound=Model)
 GENERATOR_BYTES = {"cpu": 5056, "cuda": 16}  # of a generator's state
@@ -46,6 +47,7 @@ class Objective(ABC, Generic[M]):
         most_skipped: Steps in a row that are skipped where the loss is finite and its gradient is not.
         doctor: Says what is wrong with the run; None where there is none.
         model: What is trained; its parameters are changed in place.
+        processes: Which train it together.
         average: The moving average of its weights.
         optimizers: By the names of their state.
     """
@@ -56,9 +58,18 @@ class Objective(ABC, Generic[M]):
     most_skipped: int = 0
     doctor: Doctor | None = None
 
-    def __init__(self, model: M, config: TrainingConfig, fabric: Fabric, optimizers: Mapping[str, Optimizers]) -> None:
+    def __init__(
+        self,
+        model: M,
+        config: TrainingConfig,
+        fabric: Fabric,
+        optimizers: Mapping[str, Optimizers],
+        processes: Processes = ALONE,
+    ) -> None:
         self.model, self.config, self.fabric, self.optimizers = model, config, fabric, optimizers
+        self.processes = processes
         self.average = MovingAverage(model, config.ema_decay)
+        share_moments(model, processes)
         self.skipped = 0  # in a row
         self.random = torch.Generator(model.device).manual_seed(config.seed)
         self.dropout = torch.Generator(model.device).manual_seed(config.seed)
@@ -82,37 +93,56 @@ class Objective(ABC, Generic[M]):
         return self.doctor.standing if self.doctor else ()
 
     def parts(self, batch: Batch) -> Iterator[tuple[Batch, float]]:
-        """The batch in ``accumulate`` parts, one after the other, each with its share of the images.
+        """This process's slice of the batch in ``accumulate`` parts, one after the other, each with its share of all.
 
         While a part is at work what is drawn is its share of the whole batch's noise.
         """
-        n, parts = len(batch.images), min(self.config.accumulate, len(batch.images))
-        if parts == 1:
+        n = len(batch.images)
+        first, last = self.processes.slice(n)
+        parts = min(self.config.accumulate, n // self.processes.count)  # the same number in all processes
+        if parts == self.processes.count == 1:
             yield batch, 1.0
             return
         generators = (self.random, self.dropout)
         states = [g.get_state() for g in generators]
         for i in range(parts):
-            start, stop = n * i // parts, n * (i + 1) // parts
+            start, stop = (first + (last - first) * part // parts for part in (i, i + 1))
             for generator, state in zip(generators, states, strict=True):
                 generator.set_state(state)
-            labels = None if batch.labels is None else batch.labels[start:stop]
             with part_of_batch(start, stop, n):
-                yield Batch(batch.images[start:stop], labels), (stop - start) / n
+                yield batch[start:stop], (stop - start) / n
 
-    def descend(self, losses: Iterable[Tensor], optimizer: str, factor: float, step: int) -> float:
+    def slices(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
+        """This process's slice of each batch, to be measured: each image counts in one process."""
+        for batch in batches:
+            n = len(batch.images)
+            if n < self.processes.count:  # not one each
+                yield batch, float(self.processes.first)
+                continue
+            start, stop = self.processes.slice(n)
+            with part_of_batch(start, stop, n):
+                yield batch[start:stop], 1.0
+
+    def descend(
+        self, losses: Iterable[Tensor], means: dict[str, float], optimizer: str, factor: float, step: int
+    ) -> float:
         """Move the parameters of the ``optimizer`` of that name against the gradient of the sum of ``losses``.
 
-        Each is forgotten before the next is asked for. Gives the gradient's norm; where that is not finite nothing
-        moves.
+        Each is forgotten before the next is asked for; ``means`` are what they add up to by name, of this process's
+        images, and become those of all. Gives the gradient's norm; where that is not finite nothing moves.
 
         Raises:
-            LimnerError: It has not been for more than ``most_skipped`` steps.
+            LimnerError: A mean is not finite, or the norm has not been for more than ``most_skipped`` steps; no weight
+                has been changed then.
         """
         self.clear_gradients()
         for loss in losses:
             self.fabric.backward(loss)
             del loss
+        means.update(self.processes.sums(means))
+        check_finite(means, step)
+        parameters = self.optimizers[optimizer].names.values()
+        self.processes.add([p.grad for p in parameters if p.grad is not None])
         norm = self.optimizers[optimizer].clipped_step(factor, self.config.clip_norm)
         self.skipped = 0 if math.isfinite(norm) else self.skipped + 1
         if self.skipped > self.most_skipped:
@@ -175,9 +205,9 @@ class SingleLoss(Objective[Model]):
     metric: str
     most_skipped = 3
 
-    def __init__(self, model: Model, config: TrainingConfig, fabric: Fabric) -> None:
+    def __init__(self, model: Model, config: TrainingConfig, fabric: Fabric, processes: Processes = ALONE) -> None:
         self.metric = "nats" if isinstance(model, Scores) else "error"
-        super().__init__(model, config, fabric, {"optimizer": Optimizers(model.train(), config)})
+        super().__init__(model, config, fabric, {"optimizer": Optimizers(model.train(), config)}, processes)
 
     def step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
         """One step with the learning rate times ``factor``; gives the loss, its terms, and the gradient's norm.
@@ -188,18 +218,16 @@ class SingleLoss(Objective[Model]):
             LimnerError: A term is not finite, or the gradient of too many steps; no weight has been changed then.
         """
         means: dict[str, float] = {}
-        norm = self.descend(self.losses(batch, means, step), "optimizer", factor, step)
+        norm = self.descend(self.losses(batch, means), means, "optimizer", factor, step)
         self.average.update(step)
         size = {"gradient_norm": norm} if math.isfinite(norm) else {"skipped": 1.0}
         return {self.metric: sum(means.values())} | means | size
 
-    def losses(self, batch: Batch, means: dict[str, float], step: int) -> Iterator[Tensor]:
+    def losses(self, batch: Batch, means: dict[str, float]) -> Iterator[Tensor]:
         """The loss of each part of the batch; ``means`` get the terms of all."""
         for part, share in self.parts(batch):
             loss, terms = self.loss(part)
-            check_finite(terms, step)
-            for name, value in terms.items():
-                means[name] = means.get(name, 0.0) + share * value
+            add_share(means, terms, share)
             yield share * loss if share < 1 else loss
             del loss
 
@@ -219,14 +247,21 @@ class SingleLoss(Objective[Model]):
         """
         model = self.average.averaged
         generator = torch.Generator(model.device).manual_seed(self.config.seed + 1)
-        sums: dict[str, float] = {}
-        n = 0
-        for batch in batches:
-            for name, term in model(batch.images.to(model.device), generator, batch.labels).items():
-                sums[name] = sums.get(name, 0.0) + float(term.double().sum())
-            n += len(batch.images)
+        sums: dict[str, float] = {"images": 0.0}
+        for batch, counts in self.slices(batches):
+            terms = model(batch.images.to(model.device), generator, batch.labels)
+            found = {name: float(term.double().sum()) for name, term in terms.items()}
+            add_share(sums, found | {"images": float(len(batch.images))}, counts)
+        sums = self.processes.sums(sums)
+        n = sums.pop("images")
         means = {name: total / n for name, total in sums.items()}
         return {self.metric: sum(means.values())} | means
+
+
+def add_share(means: dict[str, float], found: Mapping[str, float], share: float) -> None:
+    """Add what was ``found`` in a part of the images to the ``means`` of all; nothing where its share is 0."""
+    for name, value in found.items():
+        means[name] = means.get(name, 0.0) + (share * value if share else 0.0)
 
 
 def check_finite(means: Mapping[str, float], step: int) -> None:

@@ -162,13 +162,13 @@ class BatchedMuon(Optimizer):
 
 
 def orthogonalized(x: Tensor) -> Tensor:
-    """Near the nearest orthogonal matrix of each of N matrices ``(N, rows, columns)``, bfloat16.
+    """Near the nearest orthogonal matrix of each of N matrices ``(N, rows, columns)``, bfloat16; of float64 in that.
 
     By five iterations (Newton-Schulz) of the polynomial a X + b (X Xᵀ) X + c (X Xᵀ)² X.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = x.shape[1] > x.shape[2]
-    x = x.bfloat16()
+    x = x if x.dtype == torch.float64 else x.bfloat16()
     if tall:
         x = x.mT
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)

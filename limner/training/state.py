@@ -59,6 +59,7 @@ class Numbers:
     finished: bool = False
     skipped: _Count = 0
     stale: _Count = 0
+    processes: Annotated[int, Meta(ge=1, le=_MOST)] = 1
 
 
 def read_numbers(header: Mapping[str, Any], path: Path) -> Numbers:
