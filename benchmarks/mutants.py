@@ -4,9 +4,10 @@
 
 A mutant is the source with one change: another comparison, operator, constant, ``and`` for ``or``, a condition turned
 round, a minimum for a maximum, a call left out. They are drawn at random from ``ROOMS``, and each runs the tests of its
-room in a copy of the repository until one fails (killed) or all pass (survived); what takes four times as long as the
-room's tests without it hangs, which counts as killed. Messages, docstrings, annotations and names are left alone, and
-so is ``limner/fast``.
+room in a copy of the repository until one fails (killed) or all pass (survived): those that come by the line, as one
+run of all under coverage has found; or all where none does in this process, or the line is no function's. What takes
+four times as long as the room's tests without it hangs, which counts as killed. Messages, docstrings, annotations and
+names are left alone, and so is ``limner/fast``.
 
 mutmut 3 and cosmic-ray draw no sample, and mutmut passes over what is decorated: every property and classmethod. The
 tests run in a fork of this process, in which torch is imported already, so that most mutants take a second or two.
@@ -130,7 +131,56 @@ def mutants_of(path: Path) -> Iterator[Mutant]:
                 here[i] = node
 
 
-def tested(folder: Path, tests: list[str], seconds: float) -> str:
+class Contexts:
+    """Tells coverage, as a plugin of pytest, which test is at work."""
+
+    def __init__(self, cov: Any) -> None:
+        self.cov = cov
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Before each test."""
+        self.cov.switch_context(nodeid)
+
+
+def run_tests(tests: list[str], found: Path | None) -> int:
+    """Run them; ``found`` takes the tests that come by each line of limner, ``{file: {line: [test]}}``, as JSON."""
+    pytest = importlib.import_module("pytest")
+    if found is None:
+        return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+    cov = importlib.import_module("coverage").Coverage(data_file=None, source=["limner"], config_file=False)
+    cov.start()
+    code = int(pytest.main(["-q", "-p", "no:cacheprovider", *tests], plugins=[Contexts(cov)]))
+    cov.stop()
+    data = cov.get_data()
+    lines = {str(Path(f).relative_to(Path.cwd())): data.contexts_by_lineno(f) for f in data.measured_files()}
+    found.write_text(json.dumps(lines), encoding="utf-8")
+    return code
+
+
+def chosen(lines: dict[str, dict[str, list[str]]], mutant: Mutant, tests: list[str]) -> list[str]:
+    """The tests of a room that come by the line of ``mutant``, the test files in the room's order; else all."""
+    tree = ast.parse((ROOT / mutant.path).read_text(encoding="utf-8"))
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
+    if not any(f.body[0].lineno <= mutant.line <= (f.end_lineno or 0) for f in functions):
+        return tests  # it runs at the import
+    here = lines.get(mutant.path, {})
+    for line in range(mutant.line, max(0, mutant.line - 4), -1):  # a statement may begin some lines above
+        if found := set(here.get(str(line), [])):
+            break
+    else:
+        return tests
+    if "" in found:  # outside of all tests
+        return tests
+    order = {str(place): i for i, place in enumerate(t for t in tests if not t.startswith("-"))}
+
+    def place(test: str) -> tuple[int, str]:
+        file = test.split("::")[0]
+        return min((i for t, i in order.items() if file.startswith(t)), default=len(order)), test
+
+    return sorted(found, key=place)
+
+
+def tested(folder: Path, tests: list[str], seconds: float, found: Path | None) -> str:
     """How the tests end in ``folder``, in a fork of this process: ``killed``, ``survived``, ``hangs``."""
     child = os.fork()
     if child == 0:
@@ -143,7 +193,7 @@ def tested(folder: Path, tests: list[str], seconds: float) -> str:
         os.environ["PYTHONPATH"] = str(folder)
         code = 1
         try:
-            code = importlib.import_module("pytest").main(["-x", "-q", "-p", "no:cacheprovider", *tests])
+            code = run_tests(tests, found)
         finally:
             os._exit(int(code))
     end = time.monotonic() + seconds
@@ -175,7 +225,16 @@ def main() -> None:
         files = sorted((ROOT / room).rglob("*.py")) if (ROOT / room).is_dir() else [ROOT / room]
         everything += [(room, mutant) for file in files for mutant in mutants_of(file)]
     sample = random.Random(arguments.seed).sample(everything, min(arguments.mutants, len(everything)))
-    for name in ("torch", "torchmetrics", "lightning_fabric", "hypothesis", "pytest", "sklearn.metrics", "PIL.Image"):
+    for name in (
+        "coverage",
+        "torch",
+        "torchmetrics",
+        "lightning_fabric",
+        "hypothesis",
+        "pytest",
+        "sklearn.metrics",
+        "PIL.Image",
+    ):
         importlib.import_module(name)  # for all forks; nothing of limner
     counts: Counter[str] = Counter()
     survivors = []
@@ -183,12 +242,17 @@ def main() -> None:
         folder = Path(temporary) / "limner"
         shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "runs"))
         seconds: dict[str, float] = {}
+        lines: dict[str, dict[str, dict[str, list[str]]]] = {}
         for room, tests in ROOMS.items():
             same = next((other for other in seconds if ROOMS[other] == tests), None)
-            begun = time.monotonic()
-            if same is None and tested(folder, tests, float("inf")) != "survived":
+            if same is not None:
+                seconds[room], lines[room] = seconds[same], lines[same]
+                continue
+            begun, found = time.monotonic(), Path(temporary) / "lines.json"
+            if tested(folder, tests, float("inf"), found) != "survived":
                 raise SystemExit(f"the tests of {room} fail without a mutant: {' '.join(tests)}")
-            seconds[room] = 60 + 4 * (time.monotonic() - begun) if same is None else seconds[same]
+            seconds[room] = 60 + 4 * (time.monotonic() - begun)
+            lines[room] = json.loads(found.read_text(encoding="utf-8"))
         for number, (room, mutant) in enumerate(sample):
             if number < arguments.skip or (arguments.again and f"{mutant.path}:{mutant.line}" not in arguments.again):
                 continue
@@ -199,8 +263,7 @@ def main() -> None:
             for stale in (file.parent / "__pycache__").glob(f"{file.stem}.*.pyc"):
                 stale.unlink()
             file.write_text(mutant.source, encoding="utf-8")
-            own = (ROOT / "tests").rglob(f"test_{file.stem}.py")  # first
-            result = tested(folder, [*(str(test.relative_to(ROOT)) for test in own), *ROOMS[room]], seconds[room])
+            result = tested(folder, chosen(lines[room], mutant, ROOMS[room]), seconds[room], None)
             file.write_text(original, encoding="utf-8")
             os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
             counts[result] += 1
