@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 __all__ = [
-    "LimnerError", "LimnerWarning", "command", "counted", "on_command_line", "option", "reason_of", "setting",
-    "suggestion",
+    "LimnerError", "LimnerWarning", "LostProcess", "command", "counted", "on_command_line", "option", "reason_of",
+    "setting", "suggestion",
 ]  # fmt: skip
 
 _options = {"settings": "set", "start_from": "from"}  # by parameter, where another word is used on the command line
@@ -23,8 +23,16 @@ _command_line = False  # whether the user is there
 class LimnerError(Exception):
     """Bad use or bad input, said in one line: what is wrong, where it was found and what to do.
 
-    The command line prints the line on stderr and exits with code 2; a program catches it like any exception.
+    The command line prints the line on stderr and exits with ``exit_code``; a program catches it like any exception.
     """
+
+    exit_code = 2
+
+
+class LostProcess(LimnerError):
+    """Another process of the same training has ended, or cannot be reached: what is saved can be gone on from."""
+
+    exit_code = 75  # EX_TEMPFAIL: to be tried again
 
 
 class LimnerWarning(UserWarning):

@@ -11,9 +11,10 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
-__all__ = ["drawn_whole", "named_generator", "part_of_batch", "seeded"]
+__all__ = ["drawn_whole", "images_left_out", "leaving_out", "named_generator", "part_of_batch", "seeded"]
 
 _part: ContextVar[tuple[int, int, int] | None] = ContextVar("part", default=None)
+_left_out: ContextVar[int] = ContextVar("left_out", default=0)
 
 _global_generator = threading.RLock()
 
@@ -56,3 +57,20 @@ def drawn_whole(draw: Callable[[tuple[int, ...]], Tensor], shape: tuple[int, ...
     start, stop, n = part
     whole = draw((*shape[:images], n, *shape[images + 1 :]))
     return whole.narrow(images, start, stop - start)
+
+
+@contextmanager
+def leaving_out(n: int) -> Iterator[None]:
+    """The next images that are drawn are not the first that a generator gives but those after the first ``n``."""
+    before = _left_out.set(n)
+    try:
+        yield
+    finally:
+        _left_out.reset(before)
+
+
+def images_left_out() -> int:
+    """How many images' numbers are to be drawn and forgotten now: once."""
+    n = _left_out.get()
+    _left_out.set(0)
+    return n

@@ -47,12 +47,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             if "--quiet" not in words:
                 on_compile(lambda: print(COMPILING, file=sys.stderr, flush=True))
             with on_command_line(), _warnings_in_one_line():
-                _parse(_gather_settings(words))()
+                _run(_parse(_gather_settings(words)), words)
         finally:
             on_compile(None)
             sys.stdout.flush()  # also of --help, which ends in a SystemExit: nobody may be reading
     except LimnerError as error:
-        _refuse(str(error))
+        _refuse(str(error), error.exit_code)
     except KeyboardInterrupt:
         print("limner: interrupted", file=sys.stderr)
         sys.exit(130)
@@ -66,6 +66,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not (isinstance(error, MemoryError) or re.search("allocate memory|out of memory", str(error))):
             raise
         _refuse("there is not enough memory for this: try a smaller batch_size, fewer features or smaller images")
+
+
+def _run(command: Any, words: Sequence[str]) -> None:
+    """Run the parsed command, in several processes where it asks for them and is none of several yet."""
+    processes = getattr(command, "keywords", {}).get("processes") or 1
+    if processes > 1 and "WORLD_SIZE" not in os.environ:
+        from limner.cli.launching import launch
+
+        sys.exit(launch(words, processes))
+    command()
 
 
 def _open_streams() -> None:
@@ -103,10 +113,11 @@ def _warnings_in_one_line() -> Iterator[None]:
         yield
 
 
-def _refuse(message: str) -> NoReturn:
-    """One line, whatever is in the message; exit code 2."""
-    print(f"limner: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+def _refuse(message: str, code: int = 2) -> NoReturn:
+    """One line, whatever is in the message, and an exit code; of the processes of a machine the first says it."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"limner: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
 
 
 def _deferred(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:

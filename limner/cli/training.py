@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +46,7 @@ def train(
     recipe: Annotated[str, arg(metavar="NAME")] = "default",
     start_from: StartFrom = None,
     seeds: Limit = None,
+    processes: Limit = None,
     settings: Settings = (),
     quiet: Quiet = False,
 ) -> None:
@@ -64,6 +66,7 @@ def train(
         start_from: A run of the same family to begin from: the weights that fit are taken over; its network, size and
             levels stand unless others are given.
         seeds: Train so many runs that differ in their seed, and give the mean ± deviation of their validation figures.
+        processes: Train in so many processes on this machine, each with its part of every batch; see docs/scale.md.
         settings: Changes to the recipe, as in --set features=96 batch_size=32; `limner models MODEL` explains all keys.
     """
     from limner import workbench
@@ -83,6 +86,8 @@ def train(
         "quiet": quiet,
     }
     if seeds is not None:
+        if processes is not None:
+            raise LimnerError("--seeds trains one run after the other, each in one process: leave --processes out")
         _train_seeds(model, data, seeds, **options)
         return
     run = workbench.train(model, data, **options)
@@ -100,13 +105,19 @@ def _train_seeds(model: str, data: str, seeds: int, **options: Any) -> None:
 
 
 def resume(
-    run: RunName, minutes: Minutes = None, epochs: Epochs = None, settings: Settings = (), quiet: Quiet = False
+    run: RunName,
+    minutes: Minutes = None,
+    epochs: Epochs = None,
+    processes: Limit = None,
+    settings: Settings = (),
+    quiet: Quiet = False,
 ) -> None:
     """Go on with a run from its last checkpoint; on CPU bit for bit as if it had never stopped.
 
     Args:
         minutes: A new total time budget, to train longer than planned.
         epochs: A new total of passes, to train longer than planned.
+        processes: Train in so many processes on this machine, as many as before or others; see docs/scale.md.
         settings: Changes to the training, as in --set learning_rate=0.0005.
     """
     from limner import workbench
@@ -138,6 +149,8 @@ def delete(run: RunName, yes: Annotated[Flag, arg(aliases=("-y",))] = False) -> 
 
 
 def _print_outcome(run: Run) -> None:
+    if int(os.environ.get("RANK", "0")):
+        sys.exit(130 if run.outcome is None or run.outcome.interrupted else 0)  # the first process says it
     if run.outcome is None or run.outcome.interrupted:
         print(f"limner: stopped and saved; go on with `limner resume {run.name}`", file=sys.stderr)
         sys.exit(130)

@@ -22,7 +22,7 @@ from limner.ranges import Levels, NotNegative, Positive
 from limner.runs import read_config, write_config
 from limner.version import version
 
-__all__ = ["DataConfig", "RunConfig", "Source", "StartConfig", "read_run_config", "source_of"]
+__all__ = ["DataConfig", "RunConfig", "Source", "StartConfig", "read_run_config", "run_config", "source_of"]
 
 Source: TypeAlias = str | os.PathLike[str] | Images | ImageSet
 """Where images come from: a SOURCE, images that a program has, or a loaded set."""
@@ -162,14 +162,18 @@ class RunConfig:
         """The same run with other values of the training configuration."""
         return replace(self, recipe=replace(self.recipe, training=replace(self.recipe.training, **changes)))
 
-    def write(self, folder: Path) -> None:
-        """Write ``config.toml``."""
+    def tables(self) -> dict[str, Any]:
+        """What stands in ``config.toml``."""
         tables: dict[str, Any] = {"limner": version(), "model": self.model, "likelihood": family(self.model).likelihood}
         tables |= {"data": asdict(self.data)}
         tables |= {"network": asdict(self.recipe.network), "training": asdict(self.recipe.training)}
         if self.start is not None:
             tables["start"] = asdict(self.start)
-        write_config(folder, tables)
+        return tables
+
+    def write(self, folder: Path) -> None:
+        """Write ``config.toml``."""
+        write_config(folder, self.tables())
 
 
 def read_run_config(folder: Path) -> RunConfig:
@@ -178,8 +182,11 @@ def read_run_config(folder: Path) -> RunConfig:
     Raises:
         LimnerError: The file is missing, no TOML, or has unknown or missing keys.
     """
-    tables: dict[str, Any] = read_config(folder)
-    path = folder / "config.toml"
+    return run_config(read_config(folder), folder / "config.toml")
+
+
+def run_config(tables: dict[str, Any], path: Path) -> RunConfig:
+    """The configuration that the ``tables`` of the file at ``path`` hold; fails as ``read_run_config`` does."""
     missing = [key for key in ("model", "data", "network", "training") if key not in tables]
     if missing:
         raise LimnerError(f"{path} has no {missing[0]!r}: it is not a run of limner, or was edited")

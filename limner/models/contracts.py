@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from limner.data.levels import quantize
 from limner.errors import LimnerError
 from limner.models.recipes import ConditionalConfig
-from limner.noise import drawn_whole
+from limner.noise import drawn_whole, images_left_out
 
 __all__ = [
     "Bound",
@@ -221,6 +221,9 @@ class Model(nn.Module):
         """
         if self.classes and labels is None:
             numbers = (lambda n: torch.randint(self.classes, (n,), generator=generator), *numbers)
+        for _ in range(images_left_out()):
+            for draw in numbers:
+                draw(1)
         each = [[draw(1) for draw in numbers] for _ in range(n)]
         found = [torch.cat(kind) for kind in zip(*each, strict=True)] if each else [draw(0) for draw in numbers]
         if self.classes and labels is None:

@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from limner.data.batches import Batch
+from limner.distributions import at_least_float32
 from limner.errors import LimnerError
 from limner.models.contracts import uniform
 from limner.models.gan import GAN, OBJECTIVES, relativistic
@@ -214,10 +215,10 @@ class Adversarial(Objective[GAN]):
         """``n`` new images G(z) of the generator as it is, ``(n, C, H, W)``, of classes ``y``."""
         z = self.model.latents(n, generator=self.random)
         with self.fabric.autocast():
-            return self.model.generator(z, y).float()
+            return at_least_float32(self.model.generator(z, y))
 
     def _logits(self, x: Tensor, y: Tensor | None) -> Tensor:
         """D of images ``(B, C, H, W)`` of classes ``y``, ``(B,)``; of what ``config.augment`` makes of them."""
         x = changed(x, self.config.augmentations, self.random)
         with self.fabric.autocast():
-            return self.model.discriminator(x, y).float()
+            return at_least_float32(self.model.discriminator(x, y))

@@ -8,6 +8,7 @@ DDP's: a wrapper sees neither two players, nor penalties with a gradient of the 
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -20,14 +21,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from limner.distributions import at_least_float32
-from limner.errors import LimnerError
+from limner.errors import LimnerError, LostProcess
 
 __all__ = ["ALONE", "Processes", "joined", "share_moments"]
 
-TIMEOUT = timedelta(seconds=120)  # of one exchange: a machine that was cut off does not say so
+TIMEOUT = timedelta(seconds=120)  # of an exchange in a step: a machine that was cut off does not say so
+PATIENCE = timedelta(hours=1)  # of one before the first step: data are read, and step times measured
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Processes:
 
     rank: int = 0
     count: int = 1
+    steps: Any = None
+    """The process group of training's exchanges; None is that of all others."""
 
     @property
     def first(self) -> bool:
@@ -62,7 +65,7 @@ class Processes:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
         with _exchange():
-            dist.all_reduce(flat)
+            dist.all_reduce(flat, group=self.steps)
         for tensor, total in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(total.view_as(tensor))
 
@@ -84,7 +87,7 @@ class Processes:
             return number
         found = torch.tensor(number, dtype=torch.float64)
         with _exchange():
-            dist.all_reduce(found, dist.ReduceOp.MAX)
+            dist.all_reduce(found, dist.ReduceOp.MAX, self.steps)
         return found.item()
 
     def told(self, what: Any) -> Any:
@@ -122,7 +125,7 @@ class Processes:
         padded = torch.cat([tensor, tensor.new_zeros(most - len(tensor), *tensor.shape[1:])]).contiguous()
         parts = [torch.empty_like(padded) for _ in range(self.count)]
         with _exchange():
-            dist.all_gather(parts, padded)
+            dist.all_gather(parts, padded, self.steps)
         return torch.cat([part[: int(n)] for part, n in zip(parts, sizes.values(), strict=True)])
 
     def check_alike(self, tensors: Sequence[Tensor]) -> None:
@@ -147,19 +150,17 @@ def joined() -> Iterator[Processes]:
     Raises:
         LimnerError: The others cannot be reached.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1 or dist.is_initialized():
-        yield ALONE if count == 1 else Processes(dist.get_rank(), dist.get_world_size())
+    count, rank = (int(os.environ.get(name, default)) for name, default in (("WORLD_SIZE", "1"), ("RANK", "0")))
+    if count == 1:
+        yield ALONE
         return
-    rank = int(os.environ["RANK"])
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    where = os.environ.get("LIMNER_RENDEZVOUS", "env://")
     with _exchange():
-        dist.init_process_group(
-            f"cpu:gloo,cuda:{backend}" if backend == "nccl" else "gloo",
-            init_method=os.environ.get("LIMNER_RENDEZVOUS", "env://"), rank=rank, world_size=count, timeout=TIMEOUT,
-        )  # fmt: skip
+        dist.init_process_group(backend, init_method=where, rank=rank, world_size=count, timeout=PATIENCE)
+        steps = dist.new_group(timeout=TIMEOUT)
     try:
-        yield Processes(rank, count)
+        yield Processes(rank, count, steps)
     finally:
         dist.destroy_process_group()
 
@@ -170,7 +171,7 @@ def _exchange() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # gloo's and nccl's are of this kind
-        raise LimnerError(
+        raise LostProcess(
             "another process of this training has ended or cannot be reached: the last checkpoint is whole, go on from "
             "it with `limner resume`"
         ) from error
@@ -180,14 +181,45 @@ def share_moments(model: nn.Module, processes: Processes) -> None:
     """Let the BatchNorm layers of ``model`` take mean and variance over the images of all ranks."""
     for module in model.modules() if processes.count > 1 else ():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.__class__ = _BatchNormOfAll
+            module.__class__, module.group = _BatchNormOfAll, processes.steps
+
+
+class _Total(torch.autograd.Function):
+    """The sum of all ranks' tensors; each has a part in the gradient of all."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: Any) -> Tensor:
+        ctx.group, total = group, x.clone()
+        dist.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        total = gradients[0].clone()
+        with _exchange():
+            dist.all_reduce(total, group=ctx.group)
+        return total, None
 
 
 class _BatchNormOfAll(nn.modules.batchnorm._BatchNorm):
     """BatchNorm over the images of all ranks; torch's own (``SyncBatchNorm``) knows no CPU."""
 
+    group: Any
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _BatchNormOfAll:
+        """A copy of its own weights in the same group, which cannot be copied."""
+        memo[id(self.group)] = self.group
+        copied = self.__class__.__new__(self.__class__)
+        memo[id(self)] = copied
+        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return copied
+
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 - torch's name
         pass
+
+    def _total(self, x: Tensor) -> Tensor:
+        total: Tensor = _Total.apply(x, self.group)
+        return total
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -195,10 +227,10 @@ class _BatchNormOfAll(nn.modules.batchnorm._BatchNorm):
         dims = [d for d in range(x.dim()) if d != 1]
         wide, shape = at_least_float32(x), [1, -1, *[1] * (x.dim() - 2)]
         with _exchange():
-            n = all_reduce(wide.new_tensor(float(x.numel() // x.shape[1])))
-            mean = all_reduce(wide.sum(dims)) / n
+            n = self._total(wide.new_tensor(float(x.numel() // x.shape[1])))
+            mean = self._total(wide.sum(dims)) / n
             rest = wide - mean.view(shape)
-            variance = all_reduce(rest.square().sum(dims)) / n
+            variance = self._total(rest.square().sum(dims)) / n
         self._remember(mean.detach(), (variance * n / (n - 1)).detach())
         y = rest * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:

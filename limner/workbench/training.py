@@ -25,10 +25,12 @@ from limner.runs import check_name, find_run, locked_run, new_run, runs_folder
 from limner.training.checkpoints import MODEL, STATE, read_header
 from limner.training.memory import check_fits, keep_freed_memory
 from limner.training.precision import choose_precision
+from limner.training.processes import Processes, joined
 from limner.training.state import read_numbers
 from limner.workbench.advice import say_if_hopeless
 from limner.workbench.device import device
 from limner.workbench.few_images import of_few_images, say_if_short
+from limner.workbench.following import follow, tell
 from limner.workbench.loading import load_data
 from limner.workbench.planning import fitting, timed
 from limner.workbench.run import Run
@@ -78,10 +80,38 @@ def train(
             levels stand where nothing else is given; see docs/runs.md.
         quiet: No progress; by default none unless a person watches.
 
+    Started by ``torchrun``, or by ``limner train --processes N``, several processes train one run together.
+
     Raises:
         LimnerError: Anything is wrong with the arguments or the data, or training diverged.
     """
+    with joined() as processes:
+        if not processes.first:
+            return follow(processes, data)
+        return _train(
+            processes, model, data, name, runs, size, fit, levels, minutes, epochs, conditional, augment, settings,
+            recipe, start_from, quiet,
+        )  # fmt: skip
 
+
+def _train(
+    processes: Processes,
+    model: str,
+    data: Source,
+    name: str | None,
+    runs: str | os.PathLike[str] | None,
+    size: tuple[int, int] | None,
+    fit: FitMode,
+    levels: int | None,
+    minutes: float | None,
+    epochs: float | None,
+    conditional: bool,
+    augment: str | None,
+    settings: Settings,
+    recipe: Recipe | str,
+    start_from: str | os.PathLike[str] | None,
+    quiet: bool | None,
+) -> Run:
     def complete(shape: tuple[int, int, int], classes: int) -> Recipe:
         chosen = family(model).recipe(recipe, shape) if isinstance(recipe, str) else recipe
         if source is not None and recipe == "default":
@@ -134,7 +164,8 @@ def train(
     with locked_run(folder):
         check_name(folder.name, parent)
         config.write(folder)
-        return train_run(Run(folder, config, images), built, began, resume=False, quiet=quiet)
+        tell(processes, folder, config, resume=False)
+        return train_run(Run(folder, config, images), built, began, resume=False, quiet=quiet, processes=processes)
 
 
 def resume(
@@ -161,12 +192,16 @@ def resume(
             it.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision stands in config.toml
-    folder = find_run(run)
-    with locked_run(folder):
-        return _resume(folder, minutes, epochs, settings, data, quiet)
+    with joined() as processes:
+        if not processes.first:
+            return follow(processes, data)
+        folder = find_run(run)
+        with locked_run(folder):
+            return _resume(processes, folder, minutes, epochs, settings, data, quiet)
 
 
 def _resume(
+    processes: Processes,
     folder: Path,
     minutes: float | None,
     epochs: float | None,
@@ -198,7 +233,8 @@ def _resume(
     opened.config = _of_precision(plan.config, model, images)
     unchanged = opened.config.recipe == before
     begun = (lambda: None) if unchanged else (lambda: opened.config.write(folder))
-    return train_run(opened, model, began, resume=started, quiet=quiet, begun=begun)
+    tell(processes, folder, opened.config, resume=started)
+    return train_run(opened, model, began, resume=started, quiet=quiet, begun=begun, processes=processes)
 
 
 def _check_unfinished(run: Run, before: TrainingConfig, steps_per_epoch: int) -> None:
