@@ -16,7 +16,7 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def watch_gradients(objective: Objective[Any]) -> dict[str, Tensor]:
                     found.setdefault(f"{kind}.{name}", parameter.grad.clone().contiguous())
             return float(step(factor, clip))
 
-        optimizers.clipped_step = watched  # type: ignore[method-assign]
+        optimizers.clipped_step = watched  # type: ignore[method-assign, assignment]
     return found
 
 
@@ -121,7 +121,7 @@ def training(
     return found | {"seen": torch.tensor(seen)}
 
 
-WORK = {"gradients": gradients, "weights": weights, "training": training}
+WORK: dict[str, Callable[..., dict[str, Tensor]]] = {"gradients": gradients, "weights": weights, "training": training}
 
 
 def _rank(rank: int, count: int, folder: str, jobs: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
@@ -187,7 +187,7 @@ def _folder() -> Iterator[Path]:
 def compare(model: str, count: int, steps: int) -> dict[str, float]:
     """How far ``count`` processes are from one."""
     settings = ["batch_size=37"]  # which no number of ranks divides
-    jobs = [
+    jobs: list[tuple[str, str, dict[str, Any]]] = [
         ("gradients", "gradients", {"model": model, "settings": settings}),
         ("weights", "weights", {"model": model, "settings": settings, "steps": steps}),
     ]

@@ -1,7 +1,12 @@
 """Several processes train as one does: gradients, weights, images, whoever is stopped or killed on the way."""
 
+import json
 import math
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -104,3 +109,45 @@ def test_slices_are_all_images_once(n, count):
     parts = [Processes(rank, count).slice(n) for rank in range(count)]
     assert [i for start, stop in parts for i in range(start, stop)] == list(range(n))
     assert max(b - a for a, b in parts) <= math.ceil(n / count)
+
+
+COMMAND = ["vae", "--quiet", "--set", "hidden=16", "latent=2", "sample_images=4", "precision=float32"]
+
+
+def call(words, folder):
+    """``limner WORDS`` in a process of its own, in ``folder``."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("LIMNER_RUNS", "WORLD_SIZE", "RANK")}
+    environment |= {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "limner", *words]
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_the_command_line_trains_in_several_processes_and_a_signal_saves_once(tmp_path, monkeypatch, limner):
+    process = call(["train", *COMMAND, "epochs=500", "--name", "both", "--processes", "2"], tmp_path)
+    state = tmp_path / "runs/both/state.json"
+    end = time.monotonic() + 60
+    while not (state.is_file() and process.poll() is None) and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert out == b""
+    assert err.count(b"stopped and saved") == 1
+    assert json.loads(state.read_text())["processes"] == 2
+    step = json.loads(state.read_text())["step"]
+    monkeypatch.chdir(tmp_path)
+    said = limner("resume", "both", "--quiet", "--epochs", step // 11 + 2)  # on one
+    assert (said.code, said.out) == (0, "runs/both/report.html\n")
+    assert json.loads(state.read_text())["step"] > step
+
+
+def test_more_processes_than_images_in_a_batch_are_refused(folder):
+    place = folder / "many"
+    place.mkdir()
+    job = ("many", "training", {"model": "vae", "settings": ["batch_size=1"], "folder": str(place)})
+    assert together(2, [job], folder) == [2, 2]
+    assert "2 processes need as many images in a batch" in Path(folder, "many.0.error").read_text()
+
+
+def test_several_seeds_and_several_processes_are_refused(refused):
+    assert "leave --processes out" in refused("train", "vae", "--seeds", 2, "--processes", 1)
