@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from limner.devices import beside, wide
 from limner.distributions.base import ChannelDistribution, at_least_float32
 from limner.errors import LimnerError
 
@@ -22,7 +23,7 @@ class Bernoulli(ChannelDistribution):
     levels = 2
 
     def __init__(self, logits: Tensor) -> None:
-        self.logits = at_least_float32(logits)
+        self.logits = beside(at_least_float32(logits))
 
     @classmethod
     def count(cls, levels: int) -> int:
@@ -43,12 +44,12 @@ class Bernoulli(ChannelDistribution):
 
     def log_prob(self, k: Tensor) -> Tensor:
         """ln sigmoid(±logit): never the logarithm of a rounded probability; ``k`` is broadcast."""
-        sign = 1 - 2 * k.to(self.logits.dtype)
+        sign = 1 - 2 * k.to(self.logits)
         return -F.softplus(sign * self.logits, threshold=40)  # torch's logsigmoid takes three times as long
 
     def icdf(self, u: Tensor) -> Tensor:
         """1 where ``u`` passes p(0)."""
-        return (u >= torch.sigmoid(-self.logits.double())).long()
+        return (u >= torch.sigmoid(-wide(self.logits))).long()
 
     @property
     def mean(self) -> Tensor:

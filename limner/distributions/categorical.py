@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from limner.devices import beside, wide
 from limner.distributions.base import ChannelDistribution, at_least_float32
 
 __all__ = ["Categorical"]
@@ -19,7 +20,7 @@ class Categorical(ChannelDistribution):
     """
 
     def __init__(self, logits: Tensor) -> None:
-        self.logits = at_least_float32(logits)
+        self.logits = beside(at_least_float32(logits))
         self.levels = logits.shape[2]
 
     @classmethod
@@ -37,12 +38,12 @@ class Categorical(ChannelDistribution):
         b, c, levels, h, w = self.logits.shape
         # The levels last: where the network is channels_last they are neighbours in memory already.
         logits = self.logits.permute(0, 3, 4, 1, 2).reshape(-1, levels)  # (B·H·W·C, L)
-        nats = F.cross_entropy(logits, k.permute(0, 2, 3, 1).reshape(-1), reduction="none")
+        nats = F.cross_entropy(logits, beside(k).permute(0, 2, 3, 1).reshape(-1), reduction="none")
         return -nats.view(b, h, w, c).permute(0, 3, 1, 2)
 
     def icdf(self, u: Tensor) -> Tensor:
         """How many cumulative sums ``u`` passes, ``(B, C, H, W)``."""
-        cdf = torch.softmax(self.logits.double(), 2).cumsum(2)
+        cdf = torch.softmax(wide(self.logits), 2).cumsum(2)
         return (u.unsqueeze(2) >= cdf).sum(2).clamp_max(self.levels - 1)
 
     @property

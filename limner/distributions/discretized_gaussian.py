@@ -15,6 +15,7 @@ import math
 import torch
 from torch import Tensor
 
+from limner.devices import beside, wide
 from limner.distributions.base import ChannelDistribution, softly_bounded
 
 __all__ = ["DiscretizedGaussian"]
@@ -40,8 +41,8 @@ class DiscretizedGaussian(ChannelDistribution):
     def __init__(self, mean: Tensor, log_std: Tensor, levels: int, *, bounded: bool = True) -> None:
         low, high = math.log(_MIN_STD_IN_LEVELS / (levels - 1)), math.log(_MAX_STD)
         self.levels = levels
-        self._mean = mean.double()
-        self.log_std = softly_bounded(log_std.double(), low, high) if bounded else log_std.double()
+        self._mean = wide(mean)
+        self.log_std = softly_bounded(wide(log_std), low, high) if bounded else wide(log_std)
 
     @classmethod
     def count(cls, levels: int) -> int:
@@ -51,13 +52,13 @@ class DiscretizedGaussian(ChannelDistribution):
     @classmethod
     def from_parameters(cls, parameters: Tensor, levels: int) -> DiscretizedGaussian:
         """From ``(B, C, 2, H, W)``: μ around mid grey, and ln σ around a quarter of the range."""
-        mean, log_std = parameters.double().unbind(2)
+        mean, log_std = wide(parameters).unbind(2)
         return cls(mean + 0.5, log_std + math.log(0.25), levels)
 
     def log_prob(self, k: Tensor) -> Tensor:
         """ln of the bin's mass, from the nearer tail: right to float64 rounding however far out ``k`` lies."""
-        per_std = torch.exp(-self.log_std)
-        centre = (k.double() / (self.levels - 1) - self._mean) * per_std
+        per_std, k = torch.exp(-self.log_std), beside(k)
+        centre = (wide(k) / (self.levels - 1) - self._mean) * per_std
         half = 0.5 / (self.levels - 1) * per_std
         # Φ(upper) - Φ(lower) = Φ(-lower) - Φ(-upper): reflect so that both bounds lie in the left tail.
         first, last = k == 0, k == self.levels - 1
@@ -72,7 +73,7 @@ class DiscretizedGaussian(ChannelDistribution):
 
     def icdf(self, u: Tensor) -> Tensor:
         """The level whose bin holds μ + σ Φ⁻¹(u)."""
-        x = self._mean + torch.exp(self.log_std) * torch.special.ndtri(u.double())
+        x = self._mean + torch.exp(self.log_std) * torch.special.ndtri(wide(u))
         return torch.floor((x * (self.levels - 1) + 0.5).clamp(0, self.levels - 1)).long()
 
     @property

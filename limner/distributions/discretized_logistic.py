@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from limner.devices import beside, exact_device, wide
 from limner.distributions.base import PixelDistribution, softly_bounded
 
 __all__ = ["LogisticMixture", "LogisticPixels"]
@@ -39,9 +40,9 @@ class LogisticMixture(PixelDistribution):
     def __init__(self, logits: Tensor, means: Tensor, log_scales: Tensor, levels: int) -> None:
         low, high = math.log(_MIN_SCALE_IN_LEVELS * 2 / (levels - 1)), math.log(_MAX_SCALE)
         self.levels = levels
-        self.means = means.double()
-        self.per_scale = torch.exp(-softly_bounded(log_scales.double(), low, high))
-        self.log_weights = F.log_softmax(logits.double(), 2).expand_as(self.means)
+        self.means = wide(means)
+        self.per_scale = torch.exp(-softly_bounded(wide(log_scales), low, high))
+        self.log_weights = F.log_softmax(wide(logits), 2).expand_as(self.means)
 
     @staticmethod
     def count(channels: int, components: int) -> int:
@@ -57,9 +58,9 @@ class LogisticMixture(PixelDistribution):
         """
         b, p, h, w = parameters.shape
         m = p // cls.count(channels, 1)
-        parts = parameters.double().split([m, channels * m, channels * m, (channels * (channels - 1) // 2) * m], 1)
+        parts = wide(parameters).split([m, channels * m, channels * m, (channels * (channels - 1) // 2) * m], 1)
         logits, means, log_scales, slopes = (part.view(b, -1, m, h, w) for part in parts)
-        places = (2 * torch.arange(m, dtype=torch.float64, device=parameters.device) + 1) / m - 1
+        places = (2 * torch.arange(m, dtype=torch.float64, device=exact_device(parameters.device)) + 1) / m - 1
         return logits, means + places.view(-1, 1, 1), log_scales - math.log(1.5 * m), torch.tanh(slopes)
 
     @classmethod
@@ -71,7 +72,7 @@ class LogisticMixture(PixelDistribution):
         ``parameters`` ``(B, P, H, W)`` are as in ``split``.
         """
         c = k.shape[1]
-        x = (k.double() * (2 / (levels - 1)) - 1).unsqueeze(2)  # (B, C, 1, H, W)
+        x = (wide(k) * (2 / (levels - 1)) - 1).unsqueeze(2)  # (B, C, 1, H, W)
         logits, first, log_scales, slopes = cls.split(parameters, c)
         means = list(first.unbind(1))
         for channel in range(1, c):
@@ -88,9 +89,9 @@ class LogisticMixture(PixelDistribution):
 
         σ(a) - σ(b) = σ(a) σ(-b) (1 - exp(b - a)), whose logarithm has no cancellation however far out a level lies.
         """
-        k = k.unsqueeze(2)
+        k = beside(k).unsqueeze(2)
         half = self.per_scale / (self.levels - 1)  # half a bin
-        centre = (k.double() * (2 / (self.levels - 1)) - 1 - self.means) * self.per_scale
+        centre = (wide(k) * (2 / (self.levels - 1)) - 1 - self.means) * self.per_scale
         below, above = F.logsigmoid(centre + half), F.logsigmoid(half - centre)  # ln σ(a), ln σ(-b)
         inside = below + above + torch.log(-torch.expm1(-2 * half))
         return torch.where(k == 0, below, torch.where(k == self.levels - 1, above, inside))
@@ -101,7 +102,7 @@ class LogisticMixture(PixelDistribution):
 
     def cdf(self, k: Tensor) -> Tensor:
         """p(level ≤ k) for ``k`` from 0 to L - 2, float64 ``(B, C, H, W)``."""
-        upper = (2 * k.double() + 1).unsqueeze(2) / (self.levels - 1) - 1
+        upper = (2 * wide(k) + 1).unsqueeze(2) / (self.levels - 1) - 1
         return (torch.exp(self.log_weights) * torch.sigmoid((upper - self.means) * self.per_scale)).sum(2)
 
     def icdf(self, u: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class Moments:
     @classmethod
     def of(cls, features: Tensor) -> Moments:
         """Of features ``(N, D)``."""
-        x = features.double().cpu()
+        x = features.cpu().double()
         covariance = torch.cov(x.T).view(x.shape[1], -1)
         values, vectors = torch.linalg.eigh(covariance)
         return cls(x.mean(0), covariance, vectors * values.clamp_min(0).sqrt())
@@ -72,8 +72,8 @@ def kernel_distance(a: Tensor, b: Tensor, *, seed: int = 0) -> tuple[float, floa
     with seeded(seed), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the features are kept in memory
         metric = kid.KernelInceptionDistance(feature=torch.nn.Identity(), subsets=SUBSETS, subset_size=size)
-        metric.update(a.double().cpu(), real=True)
-        metric.update(b.double().cpu(), real=False)
+        metric.update(a.cpu().double(), real=True)
+        metric.update(b.cpu().double(), real=False)
         mean, deviation = metric.compute()
     return float(mean), float(deviation)
 
@@ -113,7 +113,7 @@ def precision_recall_of_subsets(a: Tensor, b: Tensor, neighbours: int, kept: Ten
     """
     if not 1 <= neighbours < min(len(a), len(b)):
         raise LimnerError(f"{neighbours} neighbours: choose at least 1, fewer than there are samples")
-    x, y = a.double().cpu().numpy(), b.double().cpu().numpy()
+    x, y = a.cpu().double().numpy(), b.cpu().double().numpy()
     of_a, of_b = (np.ones((1, len(z)), bool) if kept is None else kept.numpy() for z in (x, y))
     shares = [_shares_within(x, y, neighbours, of_a, of_b), _shares_within(y, x, neighbours, of_b, of_a)]
     return torch.from_numpy(np.stack(shares, 1))
@@ -158,7 +158,7 @@ def clipped_density_coverage(generated: Tensor, reference: Tensor, *, neighbours
     k = neighbours
     if not 1 <= k < min(len(generated), len(reference)):
         raise LimnerError(f"{k} neighbours: choose at least 1, fewer than there are samples")
-    x, y = generated.double().cpu(), reference.double().cpu()
+    x, y = generated.cpu().double(), reference.cpu().double()
     reach = torch.cat([torch.cdist(part, y).topk(k + 1, largest=False).values[:, -1] for part in y.split(ROWS)])
     reach = reach + ROUNDING  # (N,)
     short = reach.clamp_max(float(reach.median()))

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from limner.data.batches import Batches, sequential
 from limner.data.imageset import ImageSet
 from limner.data.named import STACKED
+from limner.devices import wide
 from limner.errors import LimnerError
 from limner.evaluation.patches import FIT_IMAGES, PatchFeatures
 from limner.nn.coders import ConvEncoder
@@ -198,7 +199,7 @@ def _train_classifier(
             network.logits(batch.images).argmax(1) == network.targets(cast(Tensor, batch.labels))
             for batch in sequential(validation if len(validation) else train, 500, 10_000)
         ]
-    return {"accuracy": float(torch.cat(right).double().mean()), "steps": steps}
+    return {"accuracy": float(wide(torch.cat(right)).mean()), "steps": steps}
 
 
 def feature_network(

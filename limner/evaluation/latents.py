@@ -9,6 +9,7 @@ from torch import Tensor
 
 from limner.data.batches import sequential
 from limner.data.imageset import Split
+from limner.devices import wide
 from limner.errors import LimnerError
 from limner.models.bounded import Bounded
 from limner.models.contracts import Reconstructs
@@ -30,7 +31,7 @@ def active_units(codes: Tensor) -> Tensor:
     """
     if len(codes) < 2:
         raise LimnerError(f"active units: a variance over images needs two of them, not {len(codes)}")
-    return codes.double().var(0) > THRESHOLD
+    return wide(codes).var(0) > THRESHOLD
 
 
 @dataclass(frozen=True)

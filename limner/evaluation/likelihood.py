@@ -126,7 +126,7 @@ def measure_likelihood(
         done += len(batch.images)
         if on_progress is not None:
             on_progress(done, total)
-    nats = -torch.cat(scores).double().cpu()
+    nats = -torch.cat(scores).cpu().double()
     if not nats.isfinite().all():
         bad = int((~nats.isfinite()).nonzero()[0])
         raise LimnerError(f"image {bad} scored {float(-nats[bad])} nats: the model's weights are not usable")

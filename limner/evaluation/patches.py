@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limner.devices import wide
+
 __all__ = ["PatchFeatures", "blurred"]
 
 DIMENSIONS = 64  # few, so that a covariance of some hundred images means something
@@ -75,7 +77,7 @@ class PatchFeatures(nn.Module):
             getattr(self, f"weight_{i}").copy_(filters.view(FILTERS, -1, self.patch, self.patch))
             getattr(self, f"bias_{i}").copy_(-filters @ mean)
             x = F.avg_pool2d(x, 2) if i + 1 < self.scales else x
-        answers = self._all_answers(images).double()
+        answers = wide(self._all_answers(images))
         self.mean.copy_(answers.mean(0))
         deviation = answers.std(0, correction=0).clamp_min(1e-6)
         standard = (answers - answers.mean(0)) / deviation
@@ -112,8 +114,8 @@ class PatchFeatures(nn.Module):
 
 def _principal(x: Tensor) -> tuple[Tensor, Tensor]:
     """Variances, smallest first, and directions ``(D, D)`` in columns, of centred ``(N, D)``."""
-    values, vectors = torch.linalg.eigh(x.T.double() @ x.double() / len(x))
-    return values.clamp_min(0).to(x.dtype), vectors.to(x.dtype)
+    values, vectors = torch.linalg.eigh(wide(x).T @ wide(x) / len(x))
+    return values.clamp_min(0).to(x), vectors.to(x)
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:

@@ -93,7 +93,7 @@ class Classifier(nn.Module):
         """Set the linear layer to the logistic regression of ``labels`` int64 ``(N,)`` on the features as they are."""
         from sklearn.linear_model import LogisticRegression
 
-        z = _over(self.features, images).double().cpu().numpy()
+        z = _over(self.features, images).cpu().double().numpy()
         fitted = LogisticRegression(max_iter=1000).fit(z, labels.numpy())
         weight, bias = torch.from_numpy(fitted.coef_), torch.from_numpy(fitted.intercept_)
         if len(weight) == 1:  # of two classes, the logit of the second

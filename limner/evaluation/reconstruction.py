@@ -15,6 +15,7 @@ from torch import Tensor
 
 from limner.data.batches import sequential
 from limner.data.imageset import Split
+from limner.devices import wide
 from limner.errors import LimnerError
 from limner.models.contracts import ReconstructionErrors
 from limner.models.cost import images_at_once
@@ -24,7 +25,7 @@ __all__ = ["Reconstruction", "measure_reconstruction", "psnr", "squared_error"]
 
 def squared_error(images: Tensor, again: Tensor) -> Tensor:
     """Mean over the values of each image of (x − x̂)², intensities in [0, 1], ``(B,)``; uint8 ``(B, C, H, W)``."""
-    return ((images.double() - again.to(images.device).double()) / 255).square().flatten(1).mean(1)
+    return ((wide(images) - wide(again.to(images.device))) / 255).square().flatten(1).mean(1)
 
 
 def psnr(mse: float) -> float:
@@ -89,7 +90,7 @@ def measure_reconstruction(
     for batch in sequential(split, images_at_once(model, batch_size), limit):
         errors = model.reconstruction_errors(batch.images, generator)
         for name, error in errors.items():
-            found.setdefault(name, []).append(error.double().flatten(1).mean(1).cpu())
+            found.setdefault(name, []).append(wide(error).flatten(1).mean(1).cpu())
         done += len(batch.images)
         if on_progress is not None:
             on_progress(done, total)

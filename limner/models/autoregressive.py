@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from limner.data.levels import dequantize
+from limner.devices import exact_device, wide
 from limner.distributions import HEADS, ChannelDistribution, PixelDistribution, default_head
 from limner.errors import LimnerError
 from limner.models.contracts import Bound, Explicit
@@ -156,7 +157,7 @@ class Autoregressive(Tractable):
         return torch.tensor([i * w + j for top in range(0, h, self.patch) for i, j in self.row_order(top)])
 
     def _log_prob(self, k: Tensor, labels: Tensor | None) -> Tensor:
-        return self.conditionals(k, labels).log_prob(k).double().flatten(1).sum(1)
+        return wide(self.conditionals(k, labels).log_prob(k)).flatten(1).sum(1)
 
     @torch.no_grad()
     def sample(
@@ -181,14 +182,14 @@ class Autoregressive(Tractable):
             LimnerError: Labels that the model does not know.
         """
         labels, (uniforms,) = self.drawn(n, generator, labels, self.uniforms(generator))
-        return self.drawn_from(uniforms.to(self.device), labels, on_row)
+        return self.drawn_from(uniforms.to(exact_device(self.device)), labels, on_row)
 
     def drawn_from(
         self, uniforms: Tensor, labels: Tensor | None, on_row: Callable[[int, Tensor], None] | None = None
     ) -> Tensor:
         """``sample`` of these ``uniforms``, float64 ``(n, C, H, W)``, and classes."""
         c, h, _ = self.shape
-        k = torch.zeros_like(uniforms, dtype=torch.int64)
+        k = torch.zeros(uniforms.shape, dtype=torch.int64, device=self.device)
         for top in range(0, h, self.patch):
             known = slice(top + self.patch)
             for i, j in self.row_order(top):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from limner.data.levels import dequantize
+from limner.devices import exact_device
 from limner.distributions import PixelDistribution
 from limner.errors import LimnerError
 from limner.models.contracts import Bound, ConditionalConfig, Explicit, Numbers, standard_normal
@@ -107,7 +108,7 @@ class Bounded(Explicit):
             LimnerError: Labels that the model does not know.
         """
         p, uniforms = self._drawn_likelihoods(n, generator, labels)
-        return dequantize(p.icdf(uniforms.to(self.device)), self.levels)
+        return dequantize(p.icdf(uniforms.to(exact_device(self.device))), self.levels)
 
     @torch.no_grad()
     def sample_means(self, n: int, *, generator: torch.Generator | None = None, labels: Tensor | None = None) -> Tensor:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from limner.devices import wide
 from limner.distributions import Bernoulli, PixelDistribution, at_least_float32
 from limner.noise import named_generator
 
@@ -50,12 +51,12 @@ class Weights:
     @property
     def log_w(self) -> Tensor:
         """ln w = ln p(x, z) - ln q(z|x), ``(S, B)``."""
-        return self.log_x + self.log_ratio
+        return self.log_x + self.log_ratio.to(self.log_x.device)
 
     @property
     def total_kl(self) -> Tensor:
         """Over all groups, the samples' mean, ``(B,)``."""
-        return self.kl.sum(0).mean(0)
+        return self.kl.sum(0).mean(0).to(self.log_x.device)
 
     @property
     def bound(self) -> Tensor:
@@ -127,10 +128,10 @@ def log_sums(weigh: Callable[[int], Weights], num_samples: int) -> Tensor:
     for start in range(0, num_samples, SAMPLES):
         s = min(SAMPLES, num_samples - start)
         w = weigh(s)
-        log = w.log_x.double() + w.log_ratio.double()
+        log = wide(w.log_x) + wide(w.log_ratio)
         log_w.append(torch.logsumexp(log, 0))
         log_w2.append(torch.logsumexp(2 * log, 0))
-        elbo = elbo + (w.log_x.double().mean(0) - w.total_kl.double()) * (s / num_samples)
+        elbo = elbo + (wide(w.log_x).mean(0) - wide(w.total_kl)) * (s / num_samples)
     return torch.stack([*(torch.logsumexp(torch.stack(parts), 0) for parts in (log_w, log_w2)), elbo])
 
 
@@ -174,7 +175,7 @@ def doubly_reparameterized(
     noise = (z - mean) * torch.exp(-log_std)
     w = weigh(z, noise, mean, log_std)
     if bound is not None:
-        return w, with_gradient_of(bound, (factor.squeeze(2) * w.log_w).sum(0))
+        return w, with_gradient_of(bound, (factor.squeeze(2).to(w.log_w.device) * w.log_w).sum(0))
     if not sampled_kl:  # what the closed form is the mean of
         sampled = (0.5 * (z**2 - noise**2) - log_std).mean(0)
         w = Weights(w.log_x, w.log_ratio, with_gradient_of(w.kl, sampled.T.unsqueeze(1)))

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.data.levels import dequantize
+from limner.devices import exact_device, wide
 from limner.distributions import Head
 from limner.errors import LimnerError, option
 from limner.models.autoregressive import Autoregressive
@@ -112,7 +113,7 @@ class MADE(Autoregressive):
 
     def _log_prob_of(self, k: Tensor, order: int) -> Tensor:
         p = self.distribution(self._logits(self.intensities(k), order), k)
-        return p.log_prob(k).double().flatten(1).sum(1)
+        return wide(p.log_prob(k)).flatten(1).sum(1)
 
     def _log_prob(self, k: Tensor, labels: Tensor | None) -> Tensor:
         """ln 1/M Σ_m p_m(x)."""
@@ -157,7 +158,7 @@ class MADE(Autoregressive):
             n, generator, labels,
             lambda n: torch.randint(self.config.orders, (n,), generator=generator), self.uniforms(generator),
         )  # fmt: skip
-        orders, uniforms = (numbers.to(self.device) for numbers in drawn)
+        orders, uniforms = (numbers.to(exact_device(self.device)) for numbers in drawn)
         k = torch.zeros(n, *self.shape, dtype=torch.int64, device=self.device)
         for m in orders.unique().tolist():
             own = (orders == m).nonzero().squeeze(1)
@@ -165,7 +166,7 @@ class MADE(Autoregressive):
                 pixel, channel = divmod(value, c)
                 i, j = divmod(pixel, w)
                 p = self.distribution(self._logits(self.intensities(k[own]), m), k[own])
-                k[own, channel, i, j] = p.icdf(uniforms[own])[:, channel, i, j]
+                k[own, channel, i, j] = p.icdf(uniforms[own])[:, channel, i, j].to(k.device)
         return dequantize(k, self.levels)
 
 

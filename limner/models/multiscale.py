@@ -19,6 +19,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from limner.data.levels import dequantize
+from limner.devices import beside, exact_device, wide
 from limner.distributions import PixelDistribution
 from limner.errors import LimnerError
 from limner.models.autoregressive import Tractable
@@ -127,7 +128,7 @@ class MultiScalePixelRNN(Tractable):
 
     def _log_prob(self, k: Tensor, labels: Tensor | None) -> Tensor:
         small = self.small._log_prob(self.smaller(k), labels)  # ln p(s)
-        between = self.conditionals(k, labels).log_prob(k).double().masked_fill(self.given, 0.0)  # i ∉ s
+        between = wide(self.conditionals(k, labels).log_prob(k)).masked_fill(beside(self.given), 0.0)  # i ∉ s
         return small + between.flatten(1).sum(1)
 
     @torch.no_grad()
@@ -144,7 +145,7 @@ class MultiScalePixelRNN(Tractable):
             LimnerError: Labels that the model does not know.
         """
         labels, uniforms = self.drawn(n, generator, labels, *self.uniforms_of_scales(generator))
-        return self._drawn_from([u.to(self.device) for u in uniforms], labels)
+        return self._drawn_from([u.to(exact_device(self.device)) for u in uniforms], labels)
 
     def uniforms_of_scales(self, generator: torch.Generator | None) -> list[Numbers]:
         """One uniform a value of each scale's image, the smallest scale first."""
@@ -158,7 +159,7 @@ class MultiScalePixelRNN(Tractable):
             small = self.small._drawn_from(smaller, labels)
         else:
             small = self.small.drawn_from(smaller[0], labels)
-        k = torch.zeros_like(uniforms, dtype=torch.int64)
+        k = torch.zeros(uniforms.shape, dtype=torch.int64, device=self.device)
         self.smaller(k).copy_(self.small.checked_levels(small))
         for i, j in (~self.given).nonzero().tolist():
             for channel in range(self.shape[0]):

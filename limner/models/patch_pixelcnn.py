@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limner.devices import wide
 from limner.distributions import Categorical, at_least_float32
 from limner.errors import LimnerError, option
 from limner.models.autoregressive import Autoregressive, ClassBias
@@ -179,7 +180,7 @@ class PatchPixelCNN(Autoregressive):
         symbols = self.symbols_of(k)
         logits = self._head(self.symbol_maps(symbols, labels)).permute(0, 2, 3, 1)  # symbols last, as in memory
         nats = F.cross_entropy(at_least_float32(logits).reshape(-1, self.symbols), symbols.flatten(), reduction="none")
-        return -nats.view(len(k), -1).double().sum(1)
+        return -wide(nats.view(len(k), -1)).sum(1)
 
 
 def _default(shape: tuple[int, int, int]) -> Recipe:

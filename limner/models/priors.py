@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from limner.devices import exact_device, wide
 from limner.models.contracts import standard_normal
 
 __all__ = ["GaussianMixture"]
@@ -39,16 +40,16 @@ class GaussianMixture:
         The squares are multiplied out, so that all pairs of z and components are two matrix products and no tensor is
         ``(..., M, D)``; in float64, where that costs no digits that count.
         """
-        z, mean = z.double(), self.mean.double()
-        precision = torch.exp(-2 * self.log_std.double())
-        constant = (self.log_std + 0.5 * math.log(2 * math.pi)).double().sum(1) + 0.5 * (mean**2 * precision).sum(1)
+        z, mean = wide(z), wide(self.mean)
+        precision = torch.exp(-2 * wide(self.log_std))
+        constant = wide(self.log_std + 0.5 * math.log(2 * math.pi)).sum(1) + 0.5 * (mean**2 * precision).sum(1)
         each = z @ (mean * precision).T - 0.5 * (z**2 @ precision.T) - constant  # (..., M)
-        return torch.logsumexp(self.log_weights.double() + each, -1)
+        return torch.logsumexp(wide(self.log_weights) + each, -1)
 
     def sample(self, n: int, generator: torch.Generator | None) -> Tensor:
         """``n`` codes, ``(n, D)``."""
-        uniforms = torch.rand(n, generator=generator, dtype=torch.float64).to(self.mean.device)
-        m = torch.searchsorted(torch.softmax(self.log_weights.double(), 0).cumsum(0), uniforms)
+        uniforms = torch.rand(n, generator=generator, dtype=torch.float64).to(exact_device(self.mean.device))
+        m = torch.searchsorted(torch.softmax(wide(self.log_weights), 0).cumsum(0), uniforms)
         m = m.clamp_max(len(self.mean) - 1)
         noise = standard_normal((n, self.mean.shape[1]), generator, self.mean.device).to(self.mean)
         return self.mean[m] + torch.exp(self.log_std[m]) * noise

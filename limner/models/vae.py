@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limner.devices import beside
 from limner.distributions import PixelDistribution
 from limner.models.bounded import Bounded, BoundedConfig
 from limner.models.contracts import Numbers, standard_normal
@@ -158,7 +159,7 @@ class VAE(Bounded):
         if prior is None:
             kl = gaussian_kl(mean, log_std).T  # KL(q ‖ N(0, I)), (latent, B)
         else:
-            kl = (log_normal(noise, log_std) - prior.log_prob(z)).unsqueeze(0)  # ln q(z|x) - ln p(z) of this z
+            kl = (beside(log_normal(noise, log_std)) - prior.log_prob(z)).unsqueeze(0)  # ln q(z|x) - ln p(z) of this z
         return self.elbo_terms(reconstruction, kl)
 
     def _doubly_reparameterized_terms(
@@ -184,7 +185,7 @@ class VAE(Bounded):
             log_ratio = (0.5 * (noise**2 - z**2) + log_std).sum(2)  # ln p(z) - ln q(z|x), whose 2π cancel
             kl = gaussian_kl(mean, log_std).T.unsqueeze(1)  # KL(q ‖ N(0, I)) of each dimension, in closed form
         else:
-            log_ratio = prior.log_prob(z) - log_normal(noise, log_std)
+            log_ratio = prior.log_prob(z) - beside(log_normal(noise, log_std))
             kl = -log_ratio.unsqueeze(0)  # of this z
         return Weights(log_x, log_ratio, kl)
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from limner.data.levels import dequantize
+from limner.devices import beside, exact_device, wide
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import describe_shape
@@ -131,7 +132,7 @@ def complete(
 
     first = int(drawn.int().argmax())
     began = first - first % (w * model.patch)  # where the row of the first missing pixel begins
-    labels, log_w = None, torch.zeros(particles, dtype=torch.float64, device=model.device)
+    labels, log_w = None, torch.zeros(particles, dtype=torch.float64, device=exact_device(model.device))
     if label is not None:
         labels = torch.full((particles,), label)
     elif model.classes:
@@ -184,7 +185,7 @@ def _drawn_labels(
     """
     classes = torch.arange(model.classes, device=model.device)
     every = k.expand(model.classes, -1, -1, -1)
-    log_p = model.conditionals(every, classes).log_prob(every).double().sum(1).flatten(1)[:, prefix]  # (K, prefix)
+    log_p = wide(model.conditionals(every, classes).log_prob(every)).sum(1).flatten(1)[:, beside(prefix)]  # (K, prefix)
     labels = _draw(log_p.sum(1, keepdim=True).expand(-1, n), generator)
     return labels, -log_p[:, began:].sum(1)[labels]
 
@@ -235,7 +236,7 @@ def gibbs_passes(
         tried[:, channel, i, j] = levels.repeat_interleave(n)
         top = i - i % model.patch  # the rows above are the same for all levels
         log_p = model.conditionals(tried, every).log_prob(tried)[:, :, top:]
-        k[:, channel, i, j] = _draw(log_p.double().flatten(1).sum(1).view(model.levels, n), generator)
+        k[:, channel, i, j] = _draw(wide(log_p).flatten(1).sum(1).view(model.levels, n), generator)
         if on_value is not None:
             on_value(done, len(places))
     return dequantize(k, model.levels)

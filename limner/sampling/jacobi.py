@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from limner.data.levels import dequantize
+from limner.devices import beside
 from limner.models.autoregressive import Autoregressive
 from limner.sampling.rows import NaiveRowSampler, OnRow, chosen
 
@@ -56,7 +57,7 @@ def jacobi(model: Autoregressive, n: int, *, on_row: OnRow | None = None, window
         context = None if start.context is None else start.context[moving, :, :end]
         p = model.conditionals(before, chosen(start.labels, moving), context)
         open_ = free[moving, :, :end] & (rows[:end, None] >= final[moving, None, None, None])
-        after = torch.where(open_, p.icdf(uniforms[moving, :, :end]), before)
+        after = torch.where(open_, p.icdf(uniforms[beside(moving), :, :end]).to(k.device), before)
         k[moving, :, :end] = after
         # A row is final once neither it nor a row above it changes: together they solve all their equations.
         changed = (after != before).any(3).any(1)  # (moving, end)

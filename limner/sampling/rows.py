@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from limner.data.levels import dequantize
+from limner.devices import beside, exact_device, wide
 from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
 
@@ -64,7 +65,7 @@ class RowSampler(ABC):
         if uniforms is None:
             labels, (uniforms,) = model.drawn(n, generator, labels, model.uniforms(generator))
         self.labels, self.context = model.checked_labels(labels, n), model.checked_context(context, n)
-        self.uniforms = uniforms.to(model.device)
+        self.uniforms = uniforms.to(exact_device(model.device))
         self.k = torch.zeros(n, c, h, w, dtype=torch.int64, device=model.device)
         self.given: Tensor | None = None  # (n, H, W)
         if known is not None:
@@ -77,7 +78,7 @@ class RowSampler(ABC):
             self.given = mask.to(model.device).bool().expand(n, h, w).contiguous()
             # What is not given may be anything.
             self.k = model.checked_levels(images.to(model.device) * self.given.unsqueeze(1))
-        self.log_prob_known_row = torch.zeros(n, dtype=torch.float64, device=model.device)
+        self.log_prob_known_row = torch.zeros(n, dtype=torch.float64, device=self.uniforms.device)
 
     @property
     def images(self) -> Tensor:
@@ -91,8 +92,8 @@ class RowSampler(ABC):
         drawn = slice(self.row, self.row + self.model.patch)
         if self.given is not None and parameters is not None:
             k = self.k[:, :, drawn]
-            each = self.model.distribution(parameters, k).log_prob(k).double()  # (n, C, patch, W)
-            self.log_prob_known_row = (each * self.given[:, None, drawn]).flatten(1).sum(1)
+            each = wide(self.model.distribution(parameters, k).log_prob(k))  # (n, C, patch, W)
+            self.log_prob_known_row = (each * beside(self.given[:, None, drawn])).flatten(1).sum(1)
         self.row = drawn.stop
         return range(drawn.start, drawn.stop)
 
@@ -103,13 +104,14 @@ class RowSampler(ABC):
         """
         index = index.to(self.k.device)
         self.k = self.k[index]
-        self.log_prob_known_row = self.log_prob_known_row[index]
+        self.log_prob_known_row = self.log_prob_known_row[beside(index)]
         self.given, self.labels = chosen(self.given, index), chosen(self.labels, index)
         self.context = chosen(self.context, index)
         self._select(index)
 
     def _put(self, drawn: Tensor, channel: int, i: int, j: int) -> None:
         """Set this value of the images to what was ``drawn``, ``(n,)``, where it is not given."""
+        drawn = drawn.to(self.k.device)
         if self.given is not None:
             drawn = torch.where(self.given[:, i, j], self.k[:, channel, i, j], drawn)
         self.k[:, channel, i, j] = drawn

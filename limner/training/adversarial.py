@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from limner.data.batches import Batch
+from limner.devices import beside, wide
 from limner.distributions import at_least_float32
 from limner.errors import LimnerError
 from limner.models.contracts import uniform
@@ -135,7 +136,7 @@ class Adversarial(Objective[GAN]):
                 found["penalty"] = weighted.item()
                 loss = loss + every * weighted
             found |= {"real_logit": real.mean().item(), "fake_logit": fake.mean().item()}
-            add_share(means, found | {"accuracy": (real > fake).double().mean().item()}, share)
+            add_share(means, found | {"accuracy": wide(real > fake).mean().item()}, share)
             del real, fake
             yield share * loss if share < 1 else loss
             del loss
@@ -157,7 +158,7 @@ class Adversarial(Objective[GAN]):
         losses = self.generator_losses(batch, drawn, metrics)
         metrics["generator_gradient_norm"] = self.descend(losses, metrics, "generator_optimizer", factor, step)
         both = (self.processes.gathered(torch.cat(drawn)), self._images(batch)[0])
-        distance, real_distance = (torch.pdist(i.flatten(1).float()).mean().item() for i in both)
+        distance, real_distance = (torch.pdist(beside(i.flatten(1).float())).mean().item() for i in both)
         metrics["sample_diversity"] = distance / max(real_distance, 1e-9)
         return metrics
 
@@ -195,7 +196,7 @@ class Adversarial(Objective[GAN]):
             real = player(x, y)
             fake = player(averaged.generator(averaged.latents(len(x), generator=random), y), y)
             of_each = {"real_logit": real, "fake_logit": fake, "accuracy": real > fake}
-            add_share(sums, {name: float(values.double().sum()) for name, values in of_each.items()}, counts)
+            add_share(sums, {name: float(wide(values).sum()) for name, values in of_each.items()}, counts)
         player.train()
         n = sum(len(batch.images) for batch in kept)
         metrics = {name: total / n for name, total in self.processes.sums(sums).items()}

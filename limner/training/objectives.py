@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from limner.data.batches import Batch
+from limner.devices import beside, wide
 from limner.distributions import at_least_float32
 from limner.errors import LimnerError, setting
 from limner.models.contracts import Model, Scores
@@ -32,7 +33,7 @@ from limner.training.processes import ALONE, Processes, share_moments
 __all__ = ["Objective", "SingleLoss", "add_share", "check_finite"]
 
 M = TypeVar("M", bound=Model)
-GENERATOR_BYTES = {"cpu": 5056, "cuda": 16}  # of a generator's state
+GENERATOR_BYTES = {"cpu": 5056, "cuda": 16}  # of a generator's state, where it is known
 
 
 class Objective(ABC, Generic[M]):
@@ -178,7 +179,7 @@ class Objective(ABC, Generic[M]):
             for name, optimizer in self.optimizers.items():
                 optimizer.restore(tensors, f"{name}.")
             noise, own = tensors["generator"], self.random.device.type
-            if len(noise) == GENERATOR_BYTES["cpu" if own == "cuda" else "cuda"]:
+            if len(noise) in (size for kind, size in GENERATOR_BYTES.items() if kind != own):
                 return  # the run was on another kind of device, whose random numbers do not go on here
             # Of an older run, whose dropout drew from torch's global generator, which began alike.
             before = tensors.get("cuda_generator" if own == "cuda" else "global_generator")
@@ -235,7 +236,7 @@ class SingleLoss(Objective[Model]):
         """The mean over the batch of the sum of all terms, and each term's mean."""
         with self.fabric.autocast():
             terms = self.model(batch.images, self.random, batch.labels)
-        averages = {name: at_least_float32(term).mean() for name, term in terms.items()}
+        averages = {name: beside(at_least_float32(term).mean()) for name, term in terms.items()}
         return torch.stack(list(averages.values())).sum(), {name: mean.item() for name, mean in averages.items()}
 
     @torch.no_grad()
@@ -250,7 +251,7 @@ class SingleLoss(Objective[Model]):
         sums: dict[str, float] = {"images": 0.0}
         for batch, counts in self.slices(batches):
             terms = model(batch.images.to(model.device), generator, batch.labels)
-            found = {name: float(term.double().sum()) for name, term in terms.items()}
+            found = {name: float(wide(term).sum()) for name, term in terms.items()}
             add_share(sums, found | {"images": float(len(batch.images))}, counts)
         sums = self.processes.sums(sums)
         n = sums.pop("images")

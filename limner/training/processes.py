@@ -22,6 +22,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from limner.devices import wide
 from limner.distributions import at_least_float32
 from limner.errors import LimnerError, LostProcess
 
@@ -132,7 +133,7 @@ class Processes:
         """Raise a ``LimnerError`` where ``tensors`` are not the same on all ranks, bit for bit."""
         if self.count == 1:
             return
-        total = float(sum(tensor.detach().double().sum().item() for tensor in tensors))
+        total = float(sum(wide(tensor.detach()).sum().item() for tensor in tensors))
         if self.largest(total) != -self.largest(-total):
             raise LimnerError(
                 "the weights of the processes are no longer the same: they run on different processors or versions of "

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from limner.config.run_config import RunConfig, Source, run_config
+from limner.devices import device
 from limner.training.processes import Processes
-from limner.workbench.device import device
 from limner.workbench.run import Run
 from limner.workbench.running import train_run
 

@@ -15,6 +15,7 @@ import torch
 from limner import display, sampling
 from limner.config.run_config import RunConfig, Source, read_run_config, source_of
 from limner.data import ImageSet, OneImage
+from limner.devices import device
 from limner.errors import LimnerError, command
 from limner.evaluation import EvaluationOptions
 from limner.files import can_write
@@ -29,7 +30,6 @@ from limner.training.checkpoints import MODEL, load_model, read_header
 from limner.training.loop import Outcome
 from limner.training.memory import check_fits
 from limner.workbench.classes import ClassLabel
-from limner.workbench.device import device
 from limner.workbench.inputs import Mask, image_of, missing_part
 from limner.workbench.loading import load_data
 from limner.workbench.measuring import FEATURES, measured

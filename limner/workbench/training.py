@@ -16,6 +16,7 @@ from limner.config.settings import Settings, values_of, with_settings
 from limner.data import Batches, ImageSet
 from limner.data.imageset import Split
 from limner.data.options import FitMode
+from limner.devices import device
 from limner.errors import LimnerError, command, option, setting
 from limner.models import Model, families, family, with_article
 from limner.models.contracts import ConditionalConfig
@@ -28,7 +29,6 @@ from limner.training.precision import choose_precision
 from limner.training.processes import Processes, joined
 from limner.training.state import read_numbers
 from limner.workbench.advice import say_if_hopeless
-from limner.workbench.device import device
 from limner.workbench.few_images import of_few_images, say_if_short
 from limner.workbench.following import follow, tell
 from limner.workbench.loading import load_data
