@@ -1,13 +1,14 @@
 """How many small faults in the code the tests notice: mutation testing of a random sample.
 
-    python -m benchmarks.mutants [--json] [--mutants 400] [--seed 0] [--minutes M] [--skip N] [--again LINE ...]
+    python -m benchmarks.mutants [--json] [--mutants 400] [--seed 0] [--minutes M] [--skip N] [--again LINE ...] [--map FILE]
 
 A mutant is the source with one change: another comparison, operator, constant, ``and`` for ``or``, a condition turned
 round, a minimum for a maximum, a call left out. They are drawn at random from ``ROOMS``, and each runs the tests of its
 room in a copy of the repository until one fails (killed) or all pass (survived): those that come by the line, as one
-run of all under coverage has found; or all where none does in this process, or the line is no function's. What takes
-four times as long as the room's tests without it hangs, which counts as killed. Messages, docstrings, annotations and
-names are left alone, and so is ``limner/fast``.
+run of all under coverage has found. Where none does in this process, or the line is no function's, they are the tests
+of the file and the first of the room: a few more may count as survivors than all tests would leave. What takes four
+times as long as the room's tests without it hangs, which counts as killed. Messages, docstrings, annotations and names
+are left alone, and so is ``limner/fast``.
 
 mutmut 3 and cosmic-ray draw no sample, and mutmut passes over what is decorated: every property and classmethod. The
 tests run in a fork of this process, in which torch is imported already, so that most mutants take a second or two.
@@ -158,19 +159,21 @@ def run_tests(tests: list[str], found: Path | None) -> int:
 
 
 def chosen(lines: dict[str, dict[str, list[str]]], mutant: Mutant, tests: list[str]) -> list[str]:
-    """The tests of a room that come by the line of ``mutant``, the test files in the room's order; else all."""
+    """The tests of a room that come by the line of ``mutant``, in the room's order of files; else the nearest."""
+    own = (ROOT / "tests").rglob(f"test_{Path(mutant.path).stem}.py")
+    nearest = [*(str(test.relative_to(ROOT)) for test in own), *tests[:2]]
     tree = ast.parse((ROOT / mutant.path).read_text(encoding="utf-8"))
     functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
     if not any(f.body[0].lineno <= mutant.line <= (f.end_lineno or 0) for f in functions):
-        return tests  # it runs at the import
+        return nearest  # it runs at the import
     here = lines.get(mutant.path, {})
     for line in range(mutant.line, max(0, mutant.line - 4), -1):  # a statement may begin some lines above
         if found := set(here.get(str(line), [])):
             break
     else:
-        return tests
+        return nearest
     if "" in found:  # outside of all tests
-        return tests
+        return nearest
     order = {str(place): i for i, place in enumerate(t for t in tests if not t.startswith("-"))}
 
     def place(test: str) -> tuple[int, str]:
@@ -216,6 +219,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no new mutant after so long")
     parser.add_argument("--skip", type=int, default=0, help="leave out the first so many of the sample")
     parser.add_argument("--again", nargs="+", metavar="LINE", help="only those at FILE:LINE, as survivors are listed")
+    parser.add_argument("--map", type=Path, help="keep in this file which tests come by which line, or read it there")
     arguments = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     sys.dont_write_bytecode = True
@@ -243,7 +247,11 @@ def main() -> None:
         shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "runs"))
         seconds: dict[str, float] = {}
         lines: dict[str, dict[str, dict[str, list[str]]]] = {}
+        if arguments.map and arguments.map.is_file():
+            seconds, lines = json.loads(arguments.map.read_text(encoding="utf-8"))
         for room, tests in ROOMS.items():
+            if room in seconds:
+                continue
             same = next((other for other in seconds if ROOMS[other] == tests), None)
             if same is not None:
                 seconds[room], lines[room] = seconds[same], lines[same]
@@ -253,6 +261,8 @@ def main() -> None:
                 raise SystemExit(f"the tests of {room} fail without a mutant: {' '.join(tests)}")
             seconds[room] = 60 + 4 * (time.monotonic() - begun)
             lines[room] = json.loads(found.read_text(encoding="utf-8"))
+        if arguments.map:
+            arguments.map.write_text(json.dumps([seconds, lines]), encoding="utf-8")
         for number, (room, mutant) in enumerate(sample):
             if number < arguments.skip or (arguments.again and f"{mutant.path}:{mutant.line}" not in arguments.again):
                 continue

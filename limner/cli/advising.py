@@ -6,8 +6,9 @@ import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from limner.cli.arguments import Fit, Json, Minutes, Quiet, Size, Source
+from limner.cli.arguments import Device, Fit, Json, Minutes, Quiet, Size, Source
 from limner.cli.printing import answer
+from limner.devices import use_device
 
 if TYPE_CHECKING:
     from limner.workbench.advice import Advice, Choice
@@ -23,6 +24,7 @@ def advise(
     fit: Fit = "crop",
     minutes: Minutes = None,
     json: Json = False,
+    device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Say which families of models suit a SOURCE on this machine in that time, and how to train them.
@@ -35,6 +37,7 @@ def advise(
         source: As for `limner data`.
         minutes: The time for training; 10 unless said.
     """
+    use_device(device)
     from limner import workbench
     from limner.data.fitting import LONGEST_SIDE
     from limner.workbench.advice import MINUTES

@@ -14,9 +14,9 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 __all__ = [
-    "Augment", "Count", "Counts", "Epochs", "Fit", "Flag", "Json", "Label", "Levels", "Limit", "Methods", "Minutes",
-    "Model", "Name", "NotNegative", "OtherSource", "OutFile", "Quiet", "RunName", "RunNames", "Seed", "Settings",
-    "Size", "Source", "SplitName", "StartFrom",
+    "Augment", "Count", "Counts", "Device", "Epochs", "Fit", "Flag", "Json", "Label", "Levels", "Limit", "Methods",
+    "Minutes", "Model", "Name", "NotNegative", "OtherSource", "OutFile", "Quiet", "RunName", "RunNames", "Seed",
+    "Settings", "Size", "Source", "SplitName", "StartFrom",
 ]  # fmt: skip
 
 LARGEST_SIDE = 8192  # as limner.data.options has it, which loads numpy
@@ -93,6 +93,7 @@ Epochs = Annotated[float | None, _spec("E", _amount), _NO_HINT]
 Size = Annotated[tuple[int, int] | None, _spec("SIZE", _size), arg(help_behavior_hint="", help=_SIZE_HELP)]
 Fit = Annotated[Literal["crop", "pad", "stretch"], arg(help=_FIT_HELP)]
 
+Device = Annotated[str, arg(metavar="DEVICE", help="Where to compute: auto, cpu, cuda, cuda:1 (and so on), mps.")]
 Model = Annotated[Positional[str], arg(metavar="MODEL")]
 Name = Annotated[str | None, _spec("NAME", str), _NO_HINT]
 OtherSource = Annotated[str | None, _spec("SOURCE", str), _NO_HINT]

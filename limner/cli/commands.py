@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from limner.cli.advising import advice_lines, advice_record, advise, size_options
-from limner.cli.arguments import Fit, Json, OutFile, Quiet, Size, Source
+from limner.cli.arguments import Device, Fit, Json, OutFile, Quiet, Size, Source
 from limner.cli.completing import complete
 from limner.cli.latent import latent
 from limner.cli.measuring import compare, evaluate
@@ -17,16 +17,18 @@ from limner.cli.probing import probe
 from limner.cli.sampling import sample
 from limner.cli.showing import runs, show
 from limner.cli.training import delete, resume, train
+from limner.devices import use_device
 
 __all__ = ["COMMANDS"]
 
 
-def demo(out: Path = Path("demo"), quiet: Quiet = False) -> None:
+def demo(out: Path = Path("demo"), device: Device = "auto", quiet: Quiet = False) -> None:
     """Train every family on the bundled digits, minutes on a laptop; ends with a report to look at.
 
     Args:
         out: Folder for the runs and report.html; an earlier demo in it is replaced.
     """
+    use_device(device)
     from limner.workbench.demo import demo
 
     print(demo(out, quiet=quiet))

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from limner.cli.arguments import Count, Json, Label, NotNegative, OutFile, Quiet, RunName, Seed
+from limner.cli.arguments import Count, Device, Json, Label, NotNegative, OutFile, Quiet, RunName, Seed
 from limner.cli.printing import answer, place
+from limner.devices import use_device
 
 __all__ = ["complete"]
 
@@ -26,6 +27,7 @@ def complete(
     seed: Seed = 0,
     out: OutFile = None,
     json: Json = False,
+    device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Complete the missing part of an image: several draws from p(missing | given), side by side in one PNG.
@@ -46,6 +48,7 @@ def complete(
         seed: The same seed gives the same completions.
         out: The PNG; by default completion-IMAGE-MASK-SEED.png in the run folder.
     """
+    use_device(device)
     from limner import workbench
     from limner.reports import draw
 

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from limner.cli.arguments import Count, Json, Label, Limit, OutFile, Quiet, RunName, Seed
+from limner.cli.arguments import Count, Device, Json, Label, Limit, OutFile, Quiet, RunName, Seed
 from limner.cli.printing import answer, place
+from limner.devices import use_device
 from limner.errors import LimnerError
 
 __all__ = ["latent"]
@@ -31,6 +32,7 @@ def latent(
     seed: Seed = 0,
     out: OutFile = None,
     json: Json = False,
+    device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Look at the latent space of an autoencoder, a VAE or a GAN, in one PNG.
@@ -50,6 +52,7 @@ def latent(
         seed: The same seed gives the same images.
         out: The PNG; by default WHAT-SEED.png in the run folder.
     """
+    use_device(device)
     from limner import workbench
     from limner.cli import latent_sheets as sheets
     from limner.reports import draw

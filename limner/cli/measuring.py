@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner.cli.arguments import Count, Flag, Json, Limit, OtherSource, RunName, RunNames, Seed, SplitName
+from limner.cli.arguments import Count, Device, Flag, Json, Limit, OtherSource, RunName, RunNames, Seed, SplitName
 from limner.cli.printing import answer
+from limner.devices import use_device
 
 if TYPE_CHECKING:
     from limner.workbench import Run
@@ -24,6 +25,7 @@ def evaluate(
     neighbours: Count = 3,
     limit: Limit = None,
     seed: Seed = 0,
+    device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Measure the likelihood: nats an image with standard error, bits/dim, exact or bound. All images are counted.
@@ -44,6 +46,7 @@ def evaluate(
         limit: Only the first so many images, and as many samples.
         seed: Seed of the samples, and of the noise that a bound is estimated with.
     """
+    use_device(device)
     from limner import workbench
 
     opened = workbench.open_run(run)
@@ -151,6 +154,7 @@ def compare(
     importance_samples: Limit = None,
     fidelity: Flag = False,
     out: Path = Path("comparison.html"),
+    device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Measure runs side by side and write one page: likelihoods, fidelity, samples, reconstructions, curves.
@@ -162,6 +166,7 @@ def compare(
         fidelity: Compare samples with the split as well; done anyway where one of the runs that draw has no likelihood.
         out: The page.
     """
+    use_device(device)
     from limner import workbench
 
     path, records = workbench.compare(

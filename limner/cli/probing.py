@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from limner.cli.arguments import Count, Counts, Json, Limit, Methods, OtherSource, OutFile, Quiet, RunName, SplitName
+from limner.cli.arguments import (
+    Count,
+    Counts,
+    Device,
+    Json,
+    Limit,
+    Methods,
+    OtherSource,
+    OutFile,
+    Quiet,
+    RunName,
+    SplitName,
+)
 from limner.cli.printing import answer, table
+from limner.devices import use_device
 from limner.errors import counted
 
 __all__ = ["probe"]
@@ -22,6 +35,7 @@ def probe(
     limit: Limit = None,
     out: OutFile = None,
     json: Json = False,
+    device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Classify held-out images after training with few labels: what the run's encoder is worth there.
@@ -40,6 +54,7 @@ def probe(
         limit: Classify only the first so many of them.
         out: The plot; by default probe.png in the run folder.
     """
+    use_device(device)
     from limner import workbench
 
     path, record = workbench.probe(

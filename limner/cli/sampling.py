@@ -6,8 +6,9 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from limner.cli.arguments import Count, Flag, Label, OutFile, Quiet, RunName, Seed
+from limner.cli.arguments import Count, Device, Flag, Label, OutFile, Quiet, RunName, Seed
 from limner.cli.printing import place
+from limner.devices import use_device
 from limner.errors import LimnerError
 
 __all__ = ["sample"]
@@ -21,6 +22,7 @@ def sample(
     mean: Flag = False,
     over_time: Flag = False,
     out: OutFile = None,
+    device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Draw new images from a run's model into one sheet, or into a folder of files.
@@ -35,6 +37,7 @@ def sample(
         out: The sheet, .png, .jpg or .webp; or, without such an ending, a new folder for a PNG a sample (in sub-folders
             by class, of a conditional run); by default samples-SEED.png in the run folder.
     """
+    use_device(device)
     from limner.reports import draw
     from limner.workbench import open_run, samples
 

@@ -10,6 +10,7 @@ from tyro.conf import arg
 
 from limner.cli.arguments import (
     Augment,
+    Device,
     Epochs,
     Fit,
     Flag,
@@ -24,6 +25,7 @@ from limner.cli.arguments import (
     Size,
     StartFrom,
 )
+from limner.devices import use_device
 from limner.errors import LimnerError
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def train(
     seeds: Limit = None,
     processes: Limit = None,
     settings: Settings = (),
+    device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Train a MODEL in a new run folder; progress, samples and checkpoints on the way.
@@ -69,6 +72,7 @@ def train(
         processes: Train in so many processes on this machine, each with its part of every batch; see docs/scale.md.
         settings: Changes to the recipe, as in --set features=96 batch_size=32; `limner models MODEL` explains all keys.
     """
+    use_device(device)
     from limner import workbench
 
     options: dict[str, Any] = {
@@ -110,6 +114,7 @@ def resume(
     epochs: Epochs = None,
     processes: Limit = None,
     settings: Settings = (),
+    device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Go on with a run from its last checkpoint; on CPU bit for bit as if it had never stopped.
@@ -120,6 +125,7 @@ def resume(
         processes: Train in so many processes on this machine, as many as before or others; see docs/scale.md.
         settings: Changes to the training, as in --set learning_rate=0.0005.
     """
+    use_device(device)
     from limner import workbench
 
     _print_outcome(workbench.resume(run, minutes=minutes, epochs=epochs, settings=settings, quiet=quiet))

@@ -5,18 +5,27 @@ from __future__ import annotations
 import copy
 import math
 import time
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from lightning_fabric import Fabric
 
 from limner.data.batches import Batch
+from limner.devices import device
 from limner.models.contracts import Model
 from limner.models.recipes import Precision
 from limner.training.dropout import draw_dropout_from
 
-__all__ = ["FABRIC_PRECISION", "choose_precision"]
+__all__ = ["FABRIC_PRECISION", "choose_precision", "fabric_of"]
 
 FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bf16": "bf16-mixed"}
+
+
+def fabric_of(precision: str) -> Fabric:
+    """What differentiates and casts on the chosen device, in float32 unless ``precision`` says bf16."""
+    where = device()
+    devices: Any = [where.index] if where.index is not None else 1
+    return Fabric(accelerator=where.type, devices=devices, precision=FABRIC_PRECISION.get(precision, "32-true"))
 
 
 def choose_precision(wanted: Precision, model: Model, batch: Batch, seconds: float = math.inf) -> Precision:
@@ -28,6 +37,8 @@ def choose_precision(wanted: Precision, model: Model, batch: Batch, seconds: flo
     """
     if wanted != "auto":
         return wanted
+    if model.device.type not in ("cpu", "cuda"):
+        return "float32"  # what else is quick, and right, nobody has measured here
     trial = copy.deepcopy(model).train()
     fastest = {False: math.inf, True: math.inf}  # the least disturbed time of each, on a shared machine
     random = torch.Generator(model.device).manual_seed(0)

@@ -20,7 +20,6 @@ from typing import Any
 
 import pooch
 import torch
-from lightning_fabric import Fabric
 
 from limner import display
 from limner.config.run_config import RunConfig
@@ -35,6 +34,7 @@ from limner.noise import seeded
 from limner.training.cost import parts_that_fit
 from limner.training.loop import EVALUATIONS_PART
 from limner.training.memory import check_fits
+from limner.training.precision import fabric_of
 from limner.training.timing import time_step
 from limner.version import version
 from limner.workbench.run import device
@@ -206,7 +206,7 @@ def _measured(family: Family, recipe: Recipe, data: ImageSet, limit: float) -> f
     if not parts:
         raise LimnerError(f"one image takes {needed / 1e9:.1f} GB: give a smaller {option('size')}")
     model = build().to(memory_format=torch.channels_last).to(device())
-    fabric = Fabric(accelerator="auto", devices=1, precision="32-true")
+    fabric = fabric_of("float32")
     return time_step(model, training, fabric, batch, -(-len(batch.images) // parts), limit)
 
 

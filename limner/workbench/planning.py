@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
-from lightning_fabric import Fabric
 
 from limner import display
 from limner.config.run_config import RunConfig
@@ -22,7 +21,7 @@ from limner.models import Model, family
 from limner.models.recipes import AdversarialConfig, Recipe
 from limner.noise import seeded
 from limner.training.cost import parts_that_fit, step_bytes
-from limner.training.precision import FABRIC_PRECISION, choose_precision
+from limner.training.precision import choose_precision, fabric_of
 from limner.training.timing import first_images, time_step
 
 __all__ = ["Plan", "evaluation_seconds", "fitting", "timed"]
@@ -165,7 +164,7 @@ def _smaller(config: RunConfig, shape: tuple[int, int, int]) -> Model | None:
 def _seconds(model: Model, plan: Plan, batch: Batch, most: int, seconds: float) -> float:
     """Of a step on ``batch``; 0 where it fails, which the training itself will say."""
     training = plan.config.recipe.training
-    fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION.get(training.precision, "32-true"))
+    fabric = fabric_of(training.precision)
     try:
         return time_step(model, training, fabric, batch, most, seconds)
     except LimnerError:

@@ -25,7 +25,7 @@ from limner.training.adversarial import Adversarial
 from limner.training.hooks import Hooks
 from limner.training.loop import train as run_loop
 from limner.training.objectives import Objective, SingleLoss
-from limner.training.precision import FABRIC_PRECISION
+from limner.training.precision import fabric_of
 from limner.training.processes import ALONE, Processes
 from limner.workbench import latent
 from limner.workbench.few_images import has_distance, say_which_are_kept
@@ -98,7 +98,7 @@ def train_run(
         LimnerError: The state cannot be gone on from, or training diverged.
     """
     config, data = run.config.recipe.training, run.data()
-    fabric = Fabric(accelerator="auto", devices=1, precision=FABRIC_PRECISION[config.precision])
+    fabric = fabric_of(config.precision)
     weights = processes.tensors(model.state_dict())
     if not processes.first:
         model.load_state_dict(weights)

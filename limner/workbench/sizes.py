@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from lightning_fabric import Fabric
 
 from limner import display
 from limner.data import Batch
@@ -17,6 +16,7 @@ from limner.models import Model, family
 from limner.models.recipes import Recipe
 from limner.noise import seeded
 from limner.training.cost import parts_that_fit
+from limner.training.precision import fabric_of
 from limner.training.timing import time_step
 
 __all__ = ["suiting_side"]
@@ -60,7 +60,7 @@ def suiting_side(model: str, recipe_for: RecipeFor, minutes: float | None) -> Ca
         n = training.batch_size
         random = torch.Generator().manual_seed(0)
         images = torch.randint(0, 256, (n, 3, probe, probe), dtype=torch.uint8, generator=random)
-        fabric = Fabric(accelerator="auto", devices=1, precision="32-true")
+        fabric = fabric_of("float32")
         batch = Batch(images, torch.zeros(n, dtype=torch.int64))
         each = time_step(build(probe).to(fabric.device), training, fabric, batch, n, 1.0) / n
 
