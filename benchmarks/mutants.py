@@ -1,6 +1,7 @@
 """How many small faults in the code the tests notice: mutation testing of a random sample.
 
-    python -m benchmarks.mutants [--json] [--mutants 400] [--seed 0] [--minutes M] [--skip N] [--again LINE ...] [--map FILE]
+    python -m benchmarks.mutants [--json] [--mutants 400] [--seed 0] [--minutes M] [--skip N] [--again LINE ...]
+                                 [--map FILE]
 
 A mutant is the source with one change: another comparison, operator, constant, ``and`` for ``or``, a condition turned
 round, a minimum for a maximum, a call left out. They are drawn at random from ``ROOMS``, and each runs the tests of its
