@@ -26,6 +26,7 @@ _FACES = {
     "resume": "limner.workbench",
     "save_png": "limner.reports.draw",
     "train": "limner.workbench",
+    "use_device": "limner.devices",
 }
 
 __all__ = sorted(_FACES)
