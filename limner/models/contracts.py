@@ -131,6 +131,9 @@ class Latents(Protocol):
         """The image of each latent (of a class each, where there are classes), uint8 ``(B, C, H, W)``."""
 
 
+MOMENTS = "BatchNorm's moments"
+
+
 class Model(nn.Module):
     """What all models share: the images' shape and levels, and the check at the public boundary.
 
@@ -157,7 +160,7 @@ class Model(nn.Module):
     def statistics_of_batch(self) -> list[str]:
         """What of the training loss is of all images of a batch together, so that parts of it have others."""
         normalised = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.modules())
-        return ["BatchNorm's moments"] if normalised else []
+        return [MOMENTS] if normalised else []
 
     @property
     def dimensions(self) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from pathlib import Path
 
+from limner import display
 from limner.config.run_config import RunConfig, Source, run_config
 from limner.devices import device
+from limner.models import Model
+from limner.models.contracts import MOMENTS
 from limner.training.processes import Processes
 from limner.workbench.run import Run
 from limner.workbench.running import train_run
@@ -16,9 +18,15 @@ from limner.workbench.running import train_run
 __all__ = ["follow", "tell"]
 
 
-def tell(processes: Processes, folder: Path, config: RunConfig, *, resume: bool) -> None:
+def tell(
+    processes: Processes, folder: Path, config: RunConfig, model: Model, *, resume: bool, quiet: bool | None
+) -> None:
     """Tell the other processes which run is trained; from here on all do the same."""
     processes.told({"folder": str(folder), "config": config.tables(), "resume": resume})
+    own = [what for what in model.statistics_of_batch if what != MOMENTS] if processes.count > 1 else []
+    for what in own:
+        note = f"{what}: of each process's own images, not of the whole batch"
+        display.console(quiet).print(note, style="dim", markup=False, soft_wrap=True)
 
 
 def follow(processes: Processes, data: Source | None) -> Run:
@@ -35,6 +43,6 @@ def follow(processes: Processes, data: Source | None) -> Run:
         for k, v in told["config"].items()
     }
     run = Run(folder, run_config(tables, folder / "config.toml"))
-    run.data(None if isinstance(data, str | os.PathLike) else data, quiet=True)
+    run.data(data, quiet=True)
     model = run.config.build().to(device())
     return train_run(run, model, time.perf_counter(), resume=told["resume"], quiet=True, processes=processes)

@@ -164,7 +164,7 @@ def _train(
     with locked_run(folder):
         check_name(folder.name, parent)
         config.write(folder)
-        tell(processes, folder, config, resume=False)
+        tell(processes, folder, config, built, resume=False, quiet=quiet)
         return train_run(Run(folder, config, images), built, began, resume=False, quiet=quiet, processes=processes)
 
 
@@ -233,7 +233,7 @@ def _resume(
     opened.config = _of_precision(plan.config, model, images)
     unchanged = opened.config.recipe == before
     begun = (lambda: None) if unchanged else (lambda: opened.config.write(folder))
-    tell(processes, folder, opened.config, resume=started)
+    tell(processes, folder, opened.config, model, resume=started, quiet=quiet)
     return train_run(opened, model, began, resume=started, quiet=quiet, begun=begun, processes=processes)
 
 
