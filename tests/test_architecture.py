@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "limner"
 FLOORS = (
     {"errors"},
     {"version"},
-    {"accelerate", "files", "memory", "noise", "ranges", "records"},
+    {"accelerate", "devices", "files", "memory", "noise", "ranges", "records"},
     {"data", "distributions", "nn"},
     {"models"},
     {"sampling", "training", "codec", "evaluation"},

@@ -131,9 +131,6 @@ class Latents(Protocol):
         """The image of each latent (of a class each, where there are classes), uint8 ``(B, C, H, W)``."""
 
 
-MOMENTS = "BatchNorm's moments"
-
-
 class Model(nn.Module):
     """What all models share: the images' shape and levels, and the check at the public boundary.
 
@@ -145,6 +142,8 @@ class Model(nn.Module):
     Attributes:
         classes: K of a model of p(x|y), by a ``ConditionalConfig``; 0 where there is no y.
     """
+
+    MOMENTS: ClassVar = "BatchNorm's moments"
 
     def __init__(self, config: Any, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__()
@@ -160,7 +159,7 @@ class Model(nn.Module):
     def statistics_of_batch(self) -> list[str]:
         """What of the training loss is of all images of a batch together, so that parts of it have others."""
         normalised = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.modules())
-        return [MOMENTS] if normalised else []
+        return [self.MOMENTS] if normalised else []
 
     @property
     def dimensions(self) -> int:
@@ -224,10 +223,8 @@ class Model(nn.Module):
         """
         if self.classes and labels is None:
             numbers = (lambda n: torch.randint(self.classes, (n,), generator=generator), *numbers)
-        for _ in range(images_left_out()):
-            for draw in numbers:
-                draw(1)
-        each = [[draw(1) for draw in numbers] for _ in range(n)]
+        first = images_left_out()
+        each = [[draw(1) for draw in numbers] for _ in range(first + n)][first:]
         found = [torch.cat(kind) for kind in zip(*each, strict=True)] if each else [draw(0) for draw in numbers]
         if self.classes and labels is None:
             labels, *found = found

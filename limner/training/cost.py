@@ -22,6 +22,7 @@ from limner.models.gan import OBJECTIVES
 from limner.models.recipes import AdversarialConfig, TrainingConfig
 from limner.training.adversarial import Adversarial
 from limner.training.objectives import SingleLoss
+from limner.training.processes import ALONE
 
 __all__ = ["parts_that_fit", "step_bytes"]
 
@@ -39,7 +40,13 @@ def _rehearse(model: Model, config: TrainingConfig, batch: Batch) -> None:
             del loss
 
     # What the losses ask of an objective; its optimizers and its generators have no place on the meta device.
-    parts: dict[str, Any] = {"model": model.train(), "config": config, "random": None, "dropout": None}
+    parts: dict[str, Any] = {
+        "model": model.train(),
+        "config": config,
+        "random": None,
+        "dropout": None,
+        "processes": ALONE,
+    }
     parts["fabric"] = SimpleNamespace(autocast=contextlib.nullcontext)
     if isinstance(config, AdversarialConfig):
         players = Adversarial.__new__(Adversarial)

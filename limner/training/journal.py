@@ -12,7 +12,7 @@ from limner.files import is_number, read_json_lines, write_text
 
 PARTS = ("train", "validation", "training_images")  # metrics of steps, and of evaluations on one or the other
 
-__all__ = ["Journal", "read_metrics"]
+__all__ = ["Journal", "NoJournal", "read_metrics"]
 
 METRICS = "metrics.jsonl"
 
@@ -48,6 +48,16 @@ class Journal:
         self._file.close()
         if self._board is not None:
             self._board.close()
+
+
+class NoJournal:
+    """Of a process that writes nothing."""
+
+    def write(self, step: int, record: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 def _is_ours(record: Mapping[str, Any]) -> bool:

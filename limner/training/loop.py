@@ -9,7 +9,7 @@ import math
 import time
 import warnings
 from collections import deque
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from limner.training.augmentation import augmented
 from limner.training.checkpoints import MODEL, STATE, read_header, read_tensors, save_model, save_state
 from limner.training.hooks import Hooks, Outcome, Progress
 from limner.training.interrupts import asked_to_stop
-from limner.training.journal import Journal
+from limner.training.journal import Journal, NoJournal
 from limner.training.objectives import Objective
 from limner.training.schedules import Schedule, for_steps, replan
 from limner.training.state import read_numbers
@@ -76,11 +76,7 @@ class _Run:
         self.held_out = len(validation) > 0
         self.watched = validation if self.held_out else training
         self.batches = Batches(training, self.config.batch_size, self.config.seed)
-        if self.batches.batch_size < self.processes.count:
-            raise LimnerError(
-                f"{self.processes.count} processes need as many images in a batch at least, not "
-                f"{self.batches.batch_size}: take a larger {setting('batch_size', '...')} or fewer processes"
-            )
+        self.processes.check_enough(self.batches.batch_size)
         self.budget = self.config.minutes * 60
         if self.budget:
             self.schedule = Schedule(self.config.warmup_steps)
@@ -107,10 +103,8 @@ class _Run:
         if resume:
             self._restore()
         self.hooks.begun()
-        self.journal = Journal(self.folder, self.step) if self.processes.first else None
-        with asked_to_stop() as stop, closing(self.batches.from_step(self.step)) as images, ExitStack() as open_files:
-            if self.journal:
-                open_files.enter_context(closing(self.journal))
+        self.journal = Journal(self.folder, self.step) if self.processes.first else NoJournal()
+        with asked_to_stop() as stop, closing(self.batches.from_step(self.step)) as images, closing(self.journal):
             if not resume:
                 self._checkpoint()  # from here on weights without a state are a fault, not a young run
             while not self._finished() and not self.processes.largest(stop.is_set()):
@@ -189,8 +183,7 @@ class _Run:
             record["images_per_second"] = round(self._rate(), 2)
             if self.objective.diagnoses:
                 record["diagnoses"] = [asdict(d) for d in self.objective.diagnoses]
-            if self.journal:
-                self.journal.write(self.step, record)
+            self.journal.write(self.step, record)
             self.log, self.next_log = {}, self._fraction() + LOG_PART
         if self.now - self.shown > 0.2:
             self.shown = self.now
@@ -229,8 +222,7 @@ class _Run:
         kept = value <= self.smallest * (1 + self.objective.tolerance)
         part = "validation" if self.held_out else "training_images"
         self._look()
-        if self.journal:
-            self.journal.write(self.step, {"seconds": round(self._elapsed(), 3), part: self.validated, "kept": kept})
+        self.journal.write(self.step, {"seconds": round(self._elapsed(), 3), part: self.validated, "kept": kept})
         self.stale = 0 if kept else self.stale + 1
         if kept:
             self.smallest, self.kept = min(value, self.smallest), self.step

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from limner.devices import wide
 from limner.distributions import at_least_float32
-from limner.errors import LimnerError, LostProcess
+from limner.errors import LimnerError, LostProcess, setting
 
 __all__ = ["ALONE", "Processes", "joined", "share_moments"]
 
@@ -59,6 +59,14 @@ class Processes:
     def slice(self, n: int) -> tuple[int, int]:
         """Where this rank's part of ``n`` images begins and ends; no two parts differ by more than one image."""
         return n * self.rank // self.count, n * (self.rank + 1) // self.count
+
+    def check_enough(self, images: int) -> None:
+        """Raise a ``LimnerError`` where a batch has fewer ``images`` than there are ranks."""
+        if images < self.count:
+            raise LimnerError(
+                f"{self.count} processes need as many images in a batch at least, not {images}: "
+                f"take a larger {setting('batch_size', '...')} or fewer processes"
+            )
 
     def add(self, tensors: Sequence[Tensor]) -> None:
         """Each becomes its sum over all ranks, in place."""

@@ -10,7 +10,6 @@ from limner import display
 from limner.config.run_config import RunConfig, Source, run_config
 from limner.devices import device
 from limner.models import Model
-from limner.models.contracts import MOMENTS
 from limner.training.processes import Processes
 from limner.workbench.run import Run
 from limner.workbench.running import train_run
@@ -23,7 +22,7 @@ def tell(
 ) -> None:
     """Tell the other processes which run is trained; from here on all do the same."""
     processes.told({"folder": str(folder), "config": config.tables(), "resume": resume})
-    own = [what for what in model.statistics_of_batch if what != MOMENTS] if processes.count > 1 else []
+    own = [what for what in model.statistics_of_batch if what != model.MOMENTS] if processes.count > 1 else []
     for what in own:
         note = f"{what}: of each process's own images, not of the whole batch"
         display.console(quiet).print(note, style="dim", markup=False, soft_wrap=True)
