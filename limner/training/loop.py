@@ -207,9 +207,9 @@ class _Run:
     def _evaluate(self) -> None:
         before = self.now
         self.evaluations = max(self.evaluations + 1, int(self._part() * self.config.evaluations))
-        limit = self.config.validation_images or None
         together = images_at_once(self.objective.model, max(self.config.batch_size, 100))
-        self.validated = self.objective.validate(sequential(self.watched, together, limit))
+        images = sequential(self.watched, together, self.config.validation_images or None)
+        self.validated = self.objective.validate(images)
         bad = [name for name, value in self.validated.items() if not math.isfinite(value)]
         if bad:
             raise LimnerError(
@@ -227,10 +227,8 @@ class _Run:
         if kept:
             self.smallest, self.kept = min(value, self.smallest), self.step
             said: dict[str, Any] = {"step": self.step}
-            if metric is not None:
-                said |= {f"validation_{metric}": value, "smallest": self.smallest}
-            if self.objective.yardstick:
-                said["yardstick"] = self.objective.yardstick
+            said |= {} if metric is None else {f"validation_{metric}": value, "smallest": self.smallest}
+            said |= {"yardstick": self.objective.yardstick} if self.objective.yardstick else {}
             if self.processes.first:
                 save_model(self.folder, self.objective.model, average, said)
         self.hooks.evaluated(self.step, average)
@@ -270,8 +268,8 @@ class _Run:
 
     def _restore(self) -> None:
         path, mine = self.folder / STATE, self.processes.first  # the others may not even see the folder
-        tensors, header = read_tensors(path) if mine else ({}, {})
-        tensors, header = self.processes.tensors(tensors), self.processes.told(header)
+        own = read_tensors(path) if mine else ({}, {})
+        tensors, header = self.processes.tensors(own[0]), self.processes.told(own[1])
         numbers = read_numbers(header, path)
         # The best weights carry their own metric: true of that file whenever a kill came.
         best = self.processes.told(read_header(self.folder / MODEL) if mine and (self.folder / MODEL).is_file() else {})
