@@ -27,17 +27,19 @@ function Latents({ run }) {
     : !error && html`<p class="note" role="status">Looks at what its latents do …</p>`}`;
 }
 
+const named = (z) => z.map((v) => v.toFixed(3)).join(" ");
+
 function Space({ run, latents, path }) {
   const [z, setZ] = useState(latents.start);
   const [label, setLabel] = useState("");
-  const [pixels, setPixels] = useState(null);
+  const [shown, setShown] = useState({}); // the last image, and the latents it was made from
   const [fault, setFault] = useState(null);
   const decoder = useRef(null);
   const chosen = run.classes ? (label === "" ? 0 : label) : undefined;
   useEffect(() => {
-    const answered = (error, bytes) => {
+    const answered = (error, bytes, at) => {
       setFault(error);
-      if (bytes) setPixels(cut(bytes, run.shape, 0));
+      if (bytes) setShown({ pixels: cut(bytes, run.shape, 0), at: named(at) });
     };
     decoder.current = new Decoder(`${path}/walk`, answered);
     return () => decoder.current.close();
@@ -55,7 +57,8 @@ function Space({ run, latents, path }) {
       <${Sliders} latents=${latents} z=${z} onZ=${setZ} />
       <div class="line"><${Act} onClick=${anywhere}>Anywhere<//><${Act} onClick=${() => setZ(latents.start)}>Back to the start<//></div>
       <${ClassChoice} run=${run} value=${label} onChange=${setLabel} /></section>
-    <section class="card follow" aria-label="The image"><${PixelCanvas} pixels=${pixels} shape=${run.shape} id="walk-image" data-z=${z.map((v) => v.toFixed(3)).join(" ")}
+    <section class="card follow" aria-label="The image"><${PixelCanvas} pixels=${shown.pixels} shape=${run.shape} id="walk-image" data-z=${named(z)}
+        data-shown=${shown.at}
         label=${`The image at z = ${z.slice(0, 4).map((v) => v.toFixed(2)).join(", ")}${z.length > 4 ? ", …" : ""}`} />
       <p class="note number" role="status">z = (${z.slice(0, 6).map((v) => v.toFixed(2)).join(", ")}${z.length > 6 ? ", …" : ""})</p>
       <${Problem} error=${fault} /></section>

@@ -1,5 +1,5 @@
 // Images that come in frames: a JSON line with "bytes", then that many bytes of RGBA.
-import { html, useEffect, useRef } from "../vendor/htm-preact.js";
+import { html, useLayoutEffect, useRef } from "../vendor/htm-preact.js";
 import { Refused, socket } from "./load.js";
 
 /**
@@ -76,7 +76,7 @@ export class Canvases {
 /** One small image on a canvas: `pixels` an ImageData, or nothing yet. */
 export function PixelCanvas({ pixels, shape, label, ...rest }) {
   const canvas = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (pixels) canvas.current.getContext("2d").putImageData(pixels, 0, 0);
   }, [pixels]);
   return html`<canvas class="pixels" ref=${canvas} width=${shape[2]} height=${shape[1]} role="img"

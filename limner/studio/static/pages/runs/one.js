@@ -1,7 +1,7 @@
 // One run: watch it learn, look back, stop it, go on, delete it.
-import { html, useState } from "../../vendor/htm-preact.js";
+import { html, useRef, useState } from "../../vendor/htm-preact.js";
 import { why } from "../../parts/choose.js";
-import { get, send, useAct, useLoad } from "../../parts/load.js";
+import { get, Refused, send, useAct, useLoad } from "../../parts/load.js";
 import { isOpen, jobOf, remember, useEvents, useJobs } from "../../parts/live.js";
 import { Act, Aloud, Ask, duration, figure, Page, Problem, Word } from "../../parts/ui.js";
 import { Likelihood, Status } from "../../parts/standing.js";
@@ -10,7 +10,13 @@ import { Sheets } from "./sheets.js";
 
 export function OneRun({ name }) {
   const path = `/api/runs/${encodeURIComponent(name)}`;
-  const { value: run, error, again } = useLoad(() => get(path), name, 5000);
+  const known = useRef(false); // whether it has a folder: a training that waits has none
+  const load = async () => {
+    known.current ||= (await get("/api/runs")).some(({ run: one }) => one === name);
+    if (!known.current) throw new Refused(`There is no run ${name}.`, 404);
+    return get(path);
+  };
+  const { value: run, error, again } = useLoad(load, name, 5000);
   const job = jobOf(useJobs(), name);
   useEvents((message) => {
     if (message.type === "run" && message.run === name && message.what !== "deleted") again();

@@ -2,7 +2,7 @@
 import { Refused, socket } from "../../parts/load.js";
 
 export class Decoder {
-  /** `answered(error, bytes)`: RGBA of the image, or what went wrong. */
+  /** `answered(error, bytes, z)`: RGBA of the image at z, or what went wrong. */
   constructor(path, answered) {
     [this.path, this.answered, this.id, this.asked, this.waiting] = [path, answered, 0, null, null];
     this.open();
@@ -39,7 +39,7 @@ export class Decoder {
   hear(message) {
     if (message instanceof ArrayBuffer) {
       if (new DataView(message).getUint32(0, true) !== this.id) return;
-      this.answered(null, new Uint8ClampedArray(message, 4));
+      this.answered(null, new Uint8ClampedArray(message, 4), this.asked.z);
       performance.measure("limner-walk", { start: this.asked.from, end: performance.now() });
     } else if (message.type === "error") {
       this.answered(new Refused(message.error));
