@@ -172,7 +172,7 @@ def _add_general(app: FastAPI, studio: Studio) -> None:
 
     @app.websocket("/api/events")
     async def events(socket: WebSocket) -> None:
-        async with accepted(socket, studio):
+        async with accepted(socket):
             with studio.hub.listening() as queue:
                 await socket.send_json({"type": "jobs", "jobs": clean(studio.jobs.all())})
                 leaving = asyncio.create_task(socket.receive())

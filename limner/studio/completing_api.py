@@ -84,7 +84,7 @@ def routes(studio: Studio) -> APIRouter:
 
     @api.websocket("/complete")
     async def complete(socket: WebSocket, run: str) -> None:
-        async with accepted(socket, studio):
+        async with accepted(socket):
             asked = await received(socket, Completion)
 
             def work(emit: Emit) -> None:

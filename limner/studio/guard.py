@@ -11,11 +11,12 @@ import hmac
 import ipaddress
 import json
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
+from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from limner.studio.limits import Limits
@@ -43,10 +44,6 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class TooMuch(Exception):
-    """The body of a request is longer than is taken."""
-
-
 class Guard:
     """The outermost layer of the application.
 
@@ -59,6 +56,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, host: str, token: str | None, limits: Limits) -> None:
         self.app, self.host, self.token, self.limits = app, host, token, limits
+        self.sockets = 0  # that are open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let the application answer."""
@@ -71,7 +69,7 @@ class Guard:
         elif (location := self._with_cookie(scope)) is not None:
             await _redirect(send, *location)
         elif scope["type"] == "websocket":
-            await self.app(scope, receive, send)
+            await self._counted(scope, receive, send)
         else:
             await self._bounded(scope, headers, receive, send)
 
@@ -123,6 +121,17 @@ class Guard:
             return None
         return "/", f"{COOKIE}={self.token}; Path=/; HttpOnly; SameSite=Lax"
 
+    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the application talk on a WebSocket, if not too many are open."""
+        if self.sockets >= self.limits.sockets:
+            await _refuse(scope, send, 503, "too many pages are open: close one", {"retry-after": "5"})
+            return
+        self.sockets += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.sockets -= 1
+
     async def _bounded(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         """Let the application answer, which reads no more than is allowed; its answers get the headers."""
         upload = scope["method"] == "POST" and scope["path"] == "/api/sources"
@@ -132,22 +141,24 @@ class Guard:
         if not length.isdecimal() or int(length) > most:
             await _refuse(scope, send, 413, message)
             return
-        read, begun = 0, False
+        read, refused = 0, False
 
         async def counted() -> Message:
             nonlocal read
             part = await receive()
             read += len(part.get("body", b""))
-            if read > most:
-                raise TooMuch
-            return part
+            return part if read <= most else {"type": "http.disconnect"}
 
         policy = _policy(headers["host"])
 
         async def with_headers(part: Message) -> None:
-            nonlocal begun
+            nonlocal refused
+            if read > most:  # whatever the application makes of it
+                if not refused:
+                    refused = True
+                    await _refuse(scope, send, 413, message)
+                return
             if part["type"] == "http.response.start":
-                begun = True
                 own = MutableHeaders(scope=part)
                 for name, value in (HEADERS | {"content-security-policy": policy, "cache-control": "no-store"}).items():
                     own.setdefault(name, value)
@@ -155,9 +166,11 @@ class Guard:
 
         try:
             await self.app(scope, counted, with_headers)
-        except TooMuch:
-            if not begun:
-                await _refuse(scope, send, 413, message)
+        except ClientDisconnect:
+            if read <= most:
+                raise
+        if read > most and not refused:
+            await _refuse(scope, send, 413, message)
 
 
 def _token_of_query(scope: Scope) -> list[str]:
@@ -175,14 +188,21 @@ def _policy(host: str) -> str:
     )
 
 
-async def _refuse(scope: Scope, send: Send, status: int, message: str) -> None:
+async def _refuse(
+    scope: Scope, send: Send, status: int, message: str, more: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    kind = "http.response"
     if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008, "reason": message})  # before it is accepted: HTTP 403
-        return
-    headers = {"content-type": "application/json", "cache-control": "no-store", "connection": "close", **HEADERS}
+        kind = "websocket.http.response"
+        if kind not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": 1008, "reason": message})  # before it is accepted: HTTP 403
+            return
+    headers = {"content-type": "application/json", "cache-control": "no-store", **HEADERS, **more}
+    if kind == "http.response":
+        headers["connection"] = "close"  # what was not read of a body is not read
     pairs = [(k.encode(), v.encode()) for k, v in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": pairs})
-    await send({"type": "http.response.body", "body": json.dumps({"error": message}).encode()})
+    await send({"type": f"{kind}.start", "status": status, "headers": pairs})
+    await send({"type": f"{kind}.body", "body": json.dumps({"error": message}).encode()})
 
 
 async def _redirect(send: Send, location: str, cookie: str) -> None:

@@ -27,6 +27,7 @@ LANES = {"train": "training", "resume": "training", "evaluate": "evaluation", "l
 LONGEST_LINE = 1 << 22  # bytes that a worker says at once
 TO_STOP = 60  # seconds that a training has to save itself when the studio ends
 OVER = ("done", "stopped", "failed", "cancelled")
+WORKER = (sys.executable, "-m", "limner.studio.worker")
 PROGRESS = re.compile(r"\s+(step [\d,]+|samples:) ")  # of a training, which is told in another way
 
 log = logging.getLogger("uvicorn.error")
@@ -180,9 +181,8 @@ class Jobs:
 
     async def _worked(self, job: Job) -> tuple[str, str]:
         """The state and the error of a job that has come to its end."""
-        command = [sys.executable, "-m", "limner.studio.worker"]
         job.process = process = await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=LONGEST_LINE, start_new_session=True
+            *WORKER, stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=LONGEST_LINE, start_new_session=True
         )
         assert process.stdin is not None
         assert process.stdout is not None

@@ -98,7 +98,7 @@ def routes(studio: Studio) -> APIRouter:
 
     @api.websocket("/walk")
     async def walk(socket: WebSocket, run: str) -> None:
-        async with accepted(socket, studio):
+        async with accepted(socket):
             opened = await studio.slow.run(studio.models.get, run)
             shape, d = list(opened.run.model.shape), opened.run.dimensions
             await socket.send_json({"type": "begin", "shape": shape, "dimensions": d})

@@ -88,7 +88,7 @@ def routes(studio: Studio) -> APIRouter:
 
     @api.websocket("/runs/{run}/sample")
     async def sample(socket: WebSocket, run: str) -> None:
-        async with accepted(socket, studio):
+        async with accepted(socket):
             asked = await received(socket, Asked)
 
             def work(emit: Emit) -> None:

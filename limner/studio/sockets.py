@@ -45,13 +45,10 @@ def error_message(error: BaseException) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def accepted(socket: WebSocket, studio: Studio) -> AsyncIterator[None]:
-    """Accept a socket, of which not too many are open, and close it at the end; errors are said on it."""
+async def accepted(socket: WebSocket) -> AsyncIterator[None]:
+    """Accept a socket, and close it at the end; errors are said on it."""
     await socket.accept()
-    studio.sockets += 1
     try:
-        if studio.sockets > studio.limits.sockets:
-            raise Refused(503, "too many pages are open: close one", 5)
         yield
     except WebSocketDisconnect:
         return
@@ -59,7 +56,6 @@ async def accepted(socket: WebSocket, studio: Studio) -> AsyncIterator[None]:
         with contextlib.suppress(Exception):
             await socket.send_json(error_message(error))
     finally:
-        studio.sockets -= 1
         with contextlib.suppress(Exception):
             await socket.close()
 

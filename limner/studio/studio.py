@@ -56,21 +56,19 @@ class Studio:
         previews: Contact sheets of named sources.
         games: Of two players.
         token: That must be given; None where the studio is this machine's only.
-        sockets: How many are open.
     """
 
     limits: Limits = field(default_factory=Limits)
     token: str | None = None
     host: str = "127.0.0.1"
     hub: Hub = field(default_factory=Hub)
-    sockets: int = 0
 
     def __post_init__(self) -> None:
         self.jobs, self.models = Jobs(self.hub, self.limits), Models(self.limits.models)
         self.slow = Pool(self.limits.draws, self.limits.draws_waiting, "draw")
         self.quick = Pool(1, 4 * self.limits.sockets, "walk")
         self.drawn, self.previews = Kept(32), Kept(16)
-        self.games: dict[str, Duel] = Kept(self.limits.games)
+        self.games: dict[str, Duel] = {}
         self.uploading = asyncio.Semaphore(2)
 
     def game(self, name: str) -> Duel:

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from limner.errors import LimnerError
 
-__all__ = ["main"]
+__all__ = ["Teller", "do", "main"]
 
 NICE = 5  # below the studio, whose page answers while a model trains
 
@@ -57,8 +57,9 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_follow_studio, daemon=True).start()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # before and after training, whose loop has its own
     try:
-        teller.say(**_do(job, teller))
+        teller.say(**do(job, teller))
     except LimnerError as error:
         teller.say(error=" ".join(str(error).split()))
     except MemoryError:
@@ -74,10 +75,14 @@ def _follow_studio() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _do(job: Mapping[str, Any], teller: Teller) -> dict[str, Any]:
+def do(job: Mapping[str, Any], teller: Teller) -> dict[str, Any]:
+    """The state and the result of a job that is done.
+
+    Raises:
+        LimnerError: As of what it calls.
+    """
     from limner import display
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # before and after training, whose loop has its own
     with display.told(teller.hear):
         return {"train": _train, "resume": _resume, "evaluate": _evaluate, "look": _look}[job["kind"]](job)
 
