@@ -113,10 +113,11 @@ class Window:
             if not SHOTS and (theme == "dark" or width == 1280):
                 continue
             self.page.set_viewport_size({"width": width, "height": height})
+            self.page.evaluate("scrollTo(0, 0)")
+            self.page.wait_for_timeout(150)  # charts and canvases take their new width
             wider = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert wider <= 0, f"{name} is {wider} pixels wider than {width}"
             if SHOTS:
                 Path(SHOTS).mkdir(parents=True, exist_ok=True)
-                self.page.wait_for_timeout(150)  # charts and canvases take their new width
                 self.page.screenshot(path=f"{SHOTS}/{name}-{width}-{theme}.png", full_page=True)
         self.page.set_viewport_size({"width": 1280, "height": 800})

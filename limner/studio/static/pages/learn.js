@@ -18,33 +18,57 @@ const STEPPERS = { exact: Exact, vae: Variational, autoencoder: Restore };
 
 export default function Learn({ rest }) {
   const kind = KINDS[rest[0]] ? rest[0] : "exact";
-  const { title, idea, equations } = KINDS[kind];
-  return html`<${Page} title="Learn" purpose="How each kind of model works: the lecture's equation, and its sampling, a step at a time.">
-    <nav class="tabs" aria-label="Kinds of models"><ul>${Object.entries(KINDS).map(([key, one]) => html`<li key=${key}><a href=${`#/learn/${key}`}
-      aria-current=${key === kind ? "true" : undefined}><strong>${one.title}</strong><span class="note">${one.families}</span></a></li>`)}</ul></nav>
-    <section class="card" aria-labelledby="idea"><h2 id="idea">${title}</h2><p>${idea}</p>
-      <div class="equations">${equations.map(([tex, words]) => html`<div key=${tex}><${Equation} tex=${tex} /><p class="note">${words}</p></div>`)}</div></section>
+  return html`<${Page} title="Learn"
+      purpose="How each kind of model works: the lecture's equation, and its sampling, a step at a time.">
+    <nav class="tabs" aria-label="Kinds of models">
+      <ul>${Object.keys(KINDS).map((key) => html`<${Tab} key=${key} kind=${key} current=${key === kind} />`)}</ul>
+    </nav>
+    <${Idea} kind=${kind} />
     <h2 class="apart">Step by step</h2>
     ${kind === "gan" ? html`<${Game} />` : html`<${Stepper} kind=${kind} name=${rest[1]} />`}
-    <${Kin} kind=${kind} /><//>`;
+    <${Kin} kind=${kind} />
+  <//>`;
+}
+
+function Tab({ kind, current }) {
+  const { title, families } = KINDS[kind];
+  return html`<li><a href=${`#/learn/${kind}`} aria-current=${current ? "true" : undefined}>
+    <strong>${title}</strong><span class="note">${families}</span>
+  </a></li>`;
+}
+
+function Idea({ kind }) {
+  const { title, idea, equations } = KINDS[kind];
+  return html`<section class="card" aria-labelledby="idea"><h2 id="idea">${title}</h2><p>${idea}</p>
+    <div class="equations">${equations.map(([tex, words]) => html`<div key=${tex}>
+      <${Equation} tex=${tex} /><p class="note">${words}</p>
+    </div>`)}</div></section>`;
 }
 
 function Stepper({ kind, name }) {
   const { model, button } = STARTS[kind];
   const Steps = STEPPERS[kind];
-  return html`<${WithRun} page=${`learn/${kind}`} name=${name} can=${(can) => can.learn === kind} cannot="of another kind" start=${html`<${Starter}
-      words="The steps are shown on a trained model, and none of this kind is here yet. Half a minute is enough." button=${button}
-      body=${{ model, source: "digits", recipe: "demo", minutes: 0.5 }} />`}>
-    ${(run) => html`<${Steps} key=${run.run} run=${run} />`}<//>`;
+  const body = { model, source: "digits", recipe: "demo", minutes: 0.5 };
+  const words = "The steps are shown on a trained model, and none of this kind is here yet. Half a minute is enough.";
+  return html`<${WithRun} page=${`learn/${kind}`} name=${name} can=${(can) => can.learn === kind}
+      cannot="of another kind" start=${html`<${Starter} words=${words} button=${button} body=${body} />`}>
+    ${(run) => html`<${Steps} key=${run.run} run=${run} />`}
+  <//>`;
 }
+
+/** Which of the four kinds a family is of, even where its steps cannot be shown. */
+const kindOf = ({ can, likelihood }) => (KINDS[can.learn] ? can.learn : { exact: "exact", lower: "vae" }[likelihood]);
 
 /** The families of a kind: what each does its own way. */
 function Kin({ kind }) {
   const { families } = useRuns();
-  const kin = Object.values(families ?? {}).filter(({ can }) => can.learn === kind);
-  return html`<section class="card kinship" aria-labelledby="kin"><h2 id="kin">Who does it how</h2><dl class="kin">${kin.map(({ name, summary, paper }) => {
-    const [tex, words] = FAMILIES[name] ?? [];
-    return html`<div key=${name}><dt>${name}</dt><dd>${tex && html`<${Equation} tex=${tex} />`}<p>${words ?? summary}</p>
-      <p class="note">${paper}</p></dd></div>`;
-  })}</dl></section>`;
+  const kin = Object.values(families ?? {}).filter((family) => kindOf(family) === kind);
+  return html`<section class="card kinship" aria-labelledby="kin"><h2 id="kin">Who does it how</h2>
+    <dl class="kin">${kin.map((family) => html`<${Member} key=${family.name} ...${family} />`)}</dl></section>`;
+}
+
+function Member({ name, summary, paper }) {
+  const [tex, words] = FAMILIES[name] ?? [];
+  return html`<div><dt>${name}</dt>
+    <dd>${tex && html`<${Equation} tex=${tex} />`}<p>${words ?? summary}</p><p class="note">${paper}</p></dd></div>`;
 }

@@ -7,6 +7,8 @@ import { figure, Page, Picture, Problem, Sparkline, Word } from "../parts/ui.js"
 import { NewRun } from "./runs/new.js";
 import { OneRun } from "./runs/one.js";
 
+const FIRST = { model: "vae", source: "digits", recipe: "demo", minutes: 0.5 };
+
 export default function Runs({ rest, query }) {
   if (rest[0] === "new") return html`<${NewRun} query=${query} />`;
   if (rest[0]) return html`<${OneRun} name=${rest[0]} />`;
@@ -29,7 +31,7 @@ function All() {
 /** What a person who comes for the first time can do at once. */
 function First() {
   return html`<div class="first">
-    <${Starter} button="Teach it to write digits" body=${{ model: "vae", source: "digits", recipe: "demo", minutes: 0.5 }}
+    <${Starter} button="Teach it to write digits" body=${FIRST}
       words=${html`Nothing has been trained here yet. Half a minute is enough for a first <${Word} is="model">model<//>:
         it looks at 1,797 handwritten <${Word} is="digits">digits<//> and learns to draw its own. Watch them get
         sharper; then walk through all that it can draw with the pointer.`} />
@@ -41,7 +43,8 @@ function Card({ run, job }) {
   const address = `#/runs/${encodeURIComponent(run.run)}`;
   const of = run.sparkline_of ?? "metric";
   return html`<article class="card run"><a class="thumb" href=${address} tabindex="-1" aria-hidden="true">
-      ${run.thumbnail ? html`<${Picture} src=${run.thumbnail} alt="" loading="lazy" />` : html`<span>no images yet</span>`}</a>
+      ${run.thumbnail ? html`<${Picture} src=${run.thumbnail} alt="" loading="lazy" />`
+        : html`<span>no images yet</span>`}</a>
     <div><h2><a href=${address}>${run.run}</a></h2>
       <p class="note">${run.model} on ${run.data} · <${Status} run=${run} job=${job} /></p>
       <dl><div><dt><${Word} is="likelihood">Likelihood<//></dt><dd><${Likelihood} run=${run} /></dd></div>

@@ -28,13 +28,23 @@ function aligned(series) {
   ];
 }
 
+/** The range of the values after the first tenth: the steep fall at the start would flatten all that follows. */
+function later({ data: [xs, ...ys] }, low, high) {
+  const from = xs[0] + 0.1 * (xs.at(-1) - xs[0]);
+  const seen = ys.flatMap((values) => values.filter((y, i) => Number.isFinite(y) && xs[i] >= from));
+  const [bottom, top] = seen.length > 4 ? [Math.min(...seen), Math.max(...seen)] : [low ?? 0, high ?? 1];
+  const room = 0.08 * (top - bottom) || Math.abs(0.1 * top) || 1;
+  return [bottom - room, top + room];
+}
+
 function options(series, x, width, height) {
   const soft = colour("--soft"), line = colour("--line");
-  const axis = { stroke: soft, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui" };
+  const thin = { stroke: line, width: 1 };
+  const axis = { stroke: soft, grid: thin, ticks: thin, font: "12px system-ui" };
   return {
     width,
     height,
-    scales: { x: { time: false } },
+    scales: { x: { time: false }, y: { range: later } },
     axes: [{ ...axis, label: x, labelFont: "12px system-ui", labelSize: 16, size: 30 }, { ...axis, size: 58 }],
     series: [
       { label: x },
@@ -52,8 +62,11 @@ function options(series, x, width, height) {
   };
 }
 
-/** Where no pointer asks, the legend says how things stand now. */
-const latest = (plot) => plot?.setLegend({ idxs: plot.data.map((ys) => ys.findLastIndex((y) => y !== undefined)) });
+/** Where no pointer asks, the legend says how things stand now; said after uPlot's own turn, which empties it. */
+function latest(plot) {
+  const last = () => plot.data.map((ys) => ys.findLastIndex((y) => y !== undefined));
+  queueMicrotask(() => plot.status && plot.setLegend({ idxs: last() }));
+}
 
 const last = (points) => (points.length ? points[points.length - 1] : null);
 
@@ -78,7 +91,10 @@ export function Chart({ title, series, x = "step", height = 220 }) {
     if (!names) return undefined;
     plot.current = new uPlot(options(shown, x, box.current.clientWidth, height), aligned(shown), box.current);
     plot.current.over.addEventListener("mouseleave", () => latest(plot.current));
-    const sized = new ResizeObserver(([entry]) => plot.current?.setSize({ width: entry.contentRect.width, height }));
+    const sized = new ResizeObserver(([entry]) => {
+      plot.current?.setSize({ width: entry.contentRect.width, height });
+      if (plot.current) latest(plot.current);
+    });
     sized.observe(box.current);
     return () => {
       sized.disconnect();
@@ -93,8 +109,10 @@ export function Chart({ title, series, x = "step", height = 220 }) {
   });
   if (!names) return html`<p class="note">${title}: no numbers yet.</p>`;
   const words = shown.map(({ name, points }) => `${name} ${figure(last(points)[1])} at ${x} ${last(points)[0]}`);
-  return html`<figure class="chart"><figcaption>${title}</figcaption><div ref=${box} role="img" aria-label=${`${title}: ${words.join(", ")}`}></div>
-    <details><summary>as a table<span class="unseen">: ${title}</span></summary><${Table} series=${shown} x=${x} /></details></figure>`;
+  return html`<figure class="chart"><figcaption>${title}</figcaption>
+    <div ref=${box} role="img" aria-label=${`${title}: ${words.join(", ")}`}></div>
+    <details><summary>as a table<span class="unseen">: ${title}</span></summary>
+      <${Table} series=${shown} x=${x} /></details></figure>`;
 }
 
 function Table({ series, x }) {

@@ -3,8 +3,8 @@ import { html, useLayoutEffect, useRef } from "../vendor/htm-preact.js";
 import { Refused, socket } from "./load.js";
 
 /**
- * Ask `question` of a drawing WebSocket. `on.begin`, `on.row(message, bytes)`, `on.images(message, bytes)` are called as
- * they come; the promise `done` gives the last message. `stop()` breaks off, and `done` gives null.
+ * Ask `question` of a drawing WebSocket. `on.begin`, `on.row(message, bytes)`, `on.images(message, bytes)` are called
+ * as they come; the promise `done` gives the last message. `stop()` breaks off, and `done` gives null.
  */
 export function draw(path, question, on) {
   let stop;

@@ -43,7 +43,7 @@ export async function send(method, path, body) {
   if (body !== undefined) options.body = raw ? body : JSON.stringify(body);
   if (body !== undefined && !raw) options.headers = { "Content-Type": "application/json" };
   const answer = await request(path, options);
-  return answer.headers.get("Content-Type")?.includes("json") ? answer.json() : null;
+  return answer.status === 204 ? null : answer.json();
 }
 
 /** A WebSocket to `path`; `on(message)` gets JSON objects and ArrayBuffers, `closed(reason)` is called once. */

@@ -1,12 +1,9 @@
 // Equations: the few words of TeX that this page needs, as MathML that the browser draws and a screen reader reads.
 import { html } from "../vendor/htm-preact.js";
 
-const GREEK = { alpha: "α", beta: "β", gamma: "γ", epsilon: "ε", theta: "θ", lambda: "λ", mu: "μ", pi: "π", sigma: "σ", phi: "φ", Sigma: "Σ", tau: "τ" };
-const SIGNS = {
-  mid: "|", sim: "∼", le: "≤", ge: "≥", cdot: "·", odot: "⊙", ast: "∗", times: "×", dots: "…", to: "→", in: "∈",
-  approx: "≈", parallel: "‖", infty: "∞", partial: "∂", leftarrow: "←", propto: "∝", pm: "±",
-};
-const NAMES = new Set(["ln", "log", "exp", "tanh", "softmax", "KL", "min", "max", "out", "in", "conv"]);
+const GREEK = { theta: "θ", mu: "μ", pi: "π", sigma: "σ", phi: "φ" };
+const SIGNS = { mid: "|", sim: "∼", ge: "≥", odot: "⊙", ast: "∗", dots: "…", to: "→" };
+const NAMES = new Set(["ln", "tanh", "min", "max"]);
 const LARGE = { prod: "∏", sum: "∑", int: "∫" };
 const APPLIED = '<mo>&#x2061;</mo><mspace width="0.15em"></mspace>';
 const UNDER = new Set(["min", "max", "prod", "sum"]);
@@ -68,16 +65,20 @@ class Reader {
     if (LARGE[word]) return `<mo movablelimits="false" mathsize="1.35em">${LARGE[word]}</mo>`;
     if (NAMES.has(word)) return `<mi>${word}</mi>${UNDER.has(word) ? "" : APPLIED}`;
     if (GREEK[word]) return `<mi>${GREEK[word]}</mi>`;
+    if (word === "parallel") return '<mo stretchy="false" lspace="0.15em" rspace="0.15em">‖</mo>';
     if (SIGNS[word]) return `<mo>${SIGNS[word]}</mo>`;
     throw new Error(`no such word in an equation: ${token}`);
   }
 }
 
 /** MathML text of an equation. */
-export const mathml = (tex, block) => `<math${block ? ' display="block"' : ""}><mrow>${new Reader(tex).row()}</mrow></math>`;
+export const mathml = (tex, display) => `<math display="${display}"><mrow>${new Reader(tex).row()}</mrow></math>`;
+
+const Drawn = ({ tex, display, ...rest }) =>
+  html`<span ...${rest} dangerouslySetInnerHTML=${{ __html: mathml(tex, display) }}></span>`;
 
 /** An equation on a line of its own. */
-export const Equation = ({ tex }) => html`<div class="equation-line" dangerouslySetInnerHTML=${{ __html: mathml(tex, true) }}></div>`;
+export const Equation = ({ tex }) => html`<${Drawn} tex=${tex} display="block" class="equation-line" />`;
 
 /** Mathematics within a sentence. */
-export const Maths = ({ tex }) => html`<span dangerouslySetInnerHTML=${{ __html: mathml(tex, false) }}></span>`;
+export const Maths = ({ tex }) => html`<${Drawn} tex=${tex} display="inline" />`;

@@ -2,10 +2,10 @@
 
 /** Where the standard normal's distribution function is p: Acklam's rational approximation, error below 1.2e-9. */
 export function quantile(p) {
-  const a = [-39.69683028665376, 220.9460984245205, -275.9285104469687, 138.357751867269, -30.66479806614716, 2.506628277459239];
-  const b = [-54.47609879822406, 161.5858368580409, -155.6989798598866, 66.80131188771972, -13.28068155288572];
-  const c = [-0.007784894002430293, -0.3223964580411365, -2.400758277161838, -2.549732539343734, 4.374664141464968, 2.938163982698783];
-  const d = [0.007784695709041462, 0.3224671290700398, 2.445134137142996, 3.754408661907416];
+  const a = [-39.69683028665, 220.9460984245, -275.9285104469, 138.3577518672, -30.66479806614, 2.506628277459];
+  const b = [-54.47609879822, 161.5858368580, -155.6989798598, 66.80131188771, -13.28068155288];
+  const c = [-0.00778489400243, -0.3223964580411, -2.400758277161, -2.549732539343, 4.374664141464, 2.938163982698];
+  const d = [0.007784695709041, 0.3224671290700, 2.445134137142, 3.754408661907];
   const poly = (k, x) => k.reduce((sum, v) => sum * x + v, 0);
   if (p > 0.97575) return -quantile(1 - p);
   if (p < 0.02425) {
@@ -29,5 +29,6 @@ export function share(z) {
 
 /** Draws of the standard normal by Box and Muller. */
 export function draws(n) {
-  return Array.from({ length: n }, () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random()));
+  const one = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+  return Array.from({ length: n }, one);
 }

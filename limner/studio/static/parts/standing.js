@@ -6,7 +6,7 @@ import { figure, Word } from "./ui.js";
 /** How well, in one line: the likelihood with what it is, or that there is none. */
 export function Likelihood({ run }) {
   const sign = run.bound === "lower" ? "≤ " : "";
-  const kind = html`<${Word} is=${run.bound === "lower" ? "bound" : "exact"}>${run.bound === "lower" ? "bound" : "exact"}<//>`;
+  const kind = html`<${Word} is=${run.bound === "lower" ? "bound" : "exact"} />`;
   if (run.test_nats !== undefined)
     return html`<span class="number">${sign}${figure(run.test_nats)}</span> <${Word} is="nats" />, ${kind}`;
   if (run.bound && run.validation_nats !== undefined)

@@ -49,9 +49,10 @@ export function Field({ label, hint, control }) {
 /** A box to tick, its label beside it. */
 export function Check({ label, hint, checked, onChange, disabled }) {
   const id = useId("check");
-  return html`<div class="field check"><input type="checkbox" id=${id} aria-describedby=${hint ? `${id}-hint` : undefined}
-      checked=${checked} disabled=${disabled} onChange=${(e) => onChange(e.currentTarget.checked)} /><label for=${id}>${label}</label>
-    ${hint && html`<span class="why" id=${`${id}-hint`}>${hint}</span>`}</div>`;
+  const hinted = hint ? `${id}-hint` : undefined;
+  return html`<div class="field check"><input type="checkbox" id=${id} aria-describedby=${hinted} checked=${checked}
+      disabled=${disabled} onChange=${(e) => onChange(e.currentTarget.checked)} />
+    <label for=${id}>${label}</label>${hint && html`<span class="why" id=${hinted}>${hint}</span>`}</div>`;
 }
 
 export const Choice = ({ label, hint, value, options, onChange, ...rest }) =>
@@ -77,6 +78,10 @@ export function Drop({ label, hint, accept, onFile, children }) {
     const file = event.dataTransfer?.files?.[0];
     if (file) onFile(file);
   };
+  const chosen = ({ currentTarget: input }) => {
+    if (input.files[0]) onFile(input.files[0]);
+    input.value = ""; // so that the same file can be chosen again
+  };
   const hold = (event) => {
     event.preventDefault();
     setOver(true);
@@ -85,7 +90,7 @@ export function Drop({ label, hint, accept, onFile, children }) {
       onDrop=${dropped}>
     <p><label for=${id}>${label}</label></p>
     <input type="file" id=${id} accept=${accept} aria-describedby=${hint ? `${id}-hint` : undefined}
-      onChange=${(e) => { if (e.currentTarget.files[0]) onFile(e.currentTarget.files[0]); e.currentTarget.value = ""; }} />
+      onChange=${chosen} />
     ${hint && html`<p class="note" id=${`${id}-hint`}>${hint}</p>`}${children}</div>`;
 }
 
@@ -120,6 +125,9 @@ export function Sparkline({ values, label }) {
 
 export const figure = (value, digits = 4) =>
   value === null || value === undefined || !Number.isFinite(value) ? "–" : String(Number(value.toPrecision(digits)));
+
+/** How long something took. */
+export const took = (seconds) => (seconds < 1 ? `${Math.round(1000 * seconds)} ms` : duration(seconds));
 
 /** Seconds in words of a person: "40 s", "3 min", "2 h 10 min". */
 export function duration(seconds) {

@@ -1,12 +1,13 @@
 // The field's words, each in one plain sentence; shown where a word is pressed.
 export const WORDS = {
-  run: "One training and all that it left: the model, its settings, its curves and its images, in a folder of their own.",
+  run: "One training and all that it left in a folder: the model, its settings, its curves and its images.",
   model: "A network with numbers that training sets, so that it can draw images like those it was shown.",
   sample: "An image that the model has drawn by itself; it was in no data set.",
   seed: "The number that chance starts from: the same seed gives the same images again.",
-  likelihood: "How probable the model finds images that it never saw. The higher, the better it knows what such images look like.",
+  likelihood: "How probable the model finds images that it never saw: the higher, the better it knows such images.",
   nats: "The unit of a negative log-likelihood, to base e. Lower is better: one nat less means 2.7 times as probable.",
-  "bits/dim": "The negative log-likelihood in bits, for each value of each pixel: about what a perfect compressor would need. Lower is better.",
+  "bits/dim": `The negative log-likelihood in bits, for each value of each pixel: about what a perfect compressor would
+    need. Lower is better.`,
   exact: "The model computes the probability itself, with no approximation.",
   bound: "The true value is at least as good as this one: the model can only compute a bound of its likelihood.",
   none: "This model draws images but gives no probability to any: there is no likelihood to report.",

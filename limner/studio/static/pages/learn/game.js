@@ -22,7 +22,9 @@ export function Game() {
     setData(made.data ?? null);
     setState(made);
   });
-  const step = useAct(async (player, steps) => setState(await send("POST", `/api/learn/gan/${game.current}/step`, { player, steps })));
+  const step = useAct(async (player, steps) => {
+    setState(await send("POST", `/api/learn/gan/${game.current}/step`, { player, steps }));
+  });
   useEffect(() => {
     begin.run(source);
     return () => game.current && send("DELETE", `/api/learn/gan/${game.current}`).catch(() => {});
@@ -43,16 +45,20 @@ export function Game() {
         <${Act} busy=${begin.busy} kind="quiet" onClick=${() => begin.run(source)}>Start over<//></div>
       <${Problem} error=${begin.error ?? step.error} /></section>
     <section class="card" aria-label="What happened"><p role="status">${words ?? "Nobody has moved yet."}</p>
-      <p class="number">Moves: <${Word} is="discriminator" /> ${moves.discriminator ?? 0}, <${Word} is="generator" /> ${moves.generator ?? 0}
+      <p class="number">Moves: ${moves.discriminator ?? 0} of the <${Word} is="discriminator" />,
+        ${" "}${moves.generator ?? 0} of the <${Word} is="generator" />
         ${accuracy !== undefined ? ` · the discriminator is right in ${figure(100 * accuracy, 3)} % of cases` : ""}</p>
       <${Chart} title="Losses" x="move" height=${200} series=${[
         { name: "discriminator", points: history.discriminator ?? [] },
         { name: "generator", points: history.generator ?? [] },
       ]} />
-      <p class="note">At the end of a fair game the discriminator can only guess: it is right half of the time. Try to let one player
-        move alone for long: the other learns nothing any more.</p></section></div>`;
+      <p class="note">At the end of a fair game the discriminator can only guess: it is right half of the time. Try to
+        let one player move alone for long: the other learns nothing any more.</p></section></div>`;
 }
 
 /** Generated images, each with how real the discriminator finds it. */
-const Judged = ({ state: { samples, judged } }) => html`<ul class="sheet judged">${samples.map((src, i) => html`<li key=${i}><${Picture} src=${src}
-  alt=${`Generated image ${i + 1}`} /><span class="note number">${figure(100 * judged[i], 2)} % real</span></li>`)}</ul>`;
+function Judged({ state: { samples, judged } }) {
+  const one = (src, i) => html`<li key=${i}><${Picture} src=${src} alt=${`Generated image ${i + 1}`} />
+    <span class="note number">${figure(100 * judged[i], 2)} % real</span></li>`;
+  return html`<ul class="sheet judged">${samples.map(one)}</ul>`;
+}

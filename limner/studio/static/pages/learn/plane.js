@@ -41,8 +41,10 @@ export function Plane({ state, data }) {
   const canvas = useRef(null);
   useEffect(() => paint(canvas.current, state, data), [state, data]);
   const mean = state.judged.reduce((sum, v) => sum + v, 0) / Math.max(1, state.judged.length);
-  return html`<figure><canvas class="plane" ref=${canvas} width=${SIDE} height=${SIDE} role="img" aria-label=${`Real and generated points.
-      The discriminator finds the generated ones ${Math.round(100 * mean)} percent real on average`}></canvas>
-    <figcaption>Blue dots are real, red crosses are generated. The ground shows what the discriminator says: blue where it says real,
-      orange where it says generated, white where it cannot tell.</figcaption></figure>`;
+  const about = `Real and generated points. The discriminator finds the generated ones ${Math.round(100 * mean)} percent
+    real on average`;
+  return html`<figure>
+    <canvas class="plane" ref=${canvas} width=${SIDE} height=${SIDE} role="img" aria-label=${about}></canvas>
+    <figcaption>Blue dots are real, red crosses are generated. The ground shows what the discriminator says: blue where
+      it says real, orange where it says generated, white where it cannot tell.</figcaption></figure>`;
 }

@@ -4,6 +4,8 @@ import { send, useAct } from "../../parts/load.js";
 import { Act, figure, Numeric, Picture, Problem } from "../../parts/ui.js";
 import { Codes } from "./codes.js";
 
+const BUTTONS = ["Squeeze it", "Restore it", "Again"];
+
 export function Restore({ run }) {
   const path = `/api/runs/${encodeURIComponent(run.run)}`;
   const [number, setNumber] = useState("0");
@@ -18,12 +20,17 @@ export function Restore({ run }) {
     setNumber(i);
     setStep(0);
   };
+  const image = `${path}/images/test/${Number(number) || 0}.png`;
   return html`<section class="card steps" aria-label="Squeeze and restore"><ol class="chain">
-      <li class="on"><h4>An image x</h4><${Picture} src=${`${path}/images/test/${Number(number) || 0}.png`} alt=${`Test image ${number}`} />
+      <li class="on"><h4>An image x</h4><${Picture} src=${image} alt=${`Test image ${number}`} />
         <div class="short"><${Numeric} label="Test image" value=${number} min="0" onChange=${change} /></div></li>
-      <li class=${step >= 1 ? "on" : ""}><h4>Its code z = f(x)</h4>${step >= 1 ? html`<${Codes} values=${found.z} />` : html`<p class="note">The encoder squeezes it.</p>`}</li>
-      <li class=${step >= 2 ? "on" : ""}><h4>What comes back, g(z)</h4>${step >= 2 ? html`<${Picture} src=${found.reconstruction} alt="What comes back" />
-        <p class="note">mean squared difference ${figure(found.squared_error, 2)} (of intensities from 0 to 1)</p>` : html`<p class="note">The decoder restores it.</p>`}</li></ol>
-    <div class="line"><${Act} kind="main" busy=${go.busy} onClick=${() => go.run()}>${step === 1 ? "Restore it" : step === 2 ? "Again" : "Squeeze it"}<//></div>
+      <li class=${step >= 1 ? "on" : ""}><h4>Its code z = f(x)</h4>
+        ${step >= 1 ? html`<${Codes} values=${found.z} />` : html`<p class="note">The encoder squeezes it.</p>`}</li>
+      <li class=${step >= 2 ? "on" : ""}><h4>What comes back, g(z)</h4>
+        ${step >= 2 ? html`<${Back} found=${found} />` : html`<p class="note">The decoder restores it.</p>`}</li></ol>
+    <div class="line"><${Act} kind="main" busy=${go.busy} onClick=${() => go.run()}>${BUTTONS[step]}<//></div>
     <${Problem} error=${go.error} /></section>`;
 }
+
+const Back = ({ found }) => html`<${Picture} src=${found.reconstruction} alt="What comes back" />
+  <p class="note">mean squared difference ${figure(found.squared_error, 2)} (of intensities from 0 to 1)</p>`;

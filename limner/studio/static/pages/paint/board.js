@@ -68,8 +68,9 @@ export function Board({ picture, onPicture, tool, ink, size, shape }) {
     point(event);
   };
   const gone = picture.missing.filter(Boolean).length;
-  return html`<canvas class="board" ref=${canvas} width=${width * side} height=${height * side} tabindex="0" role="application"
-    aria-label=${`Image of ${width} by ${height} pixels, ${gone} missing${cursor ? `; at row ${cursor.row + 1}, column ${cursor.column + 1}` : ""}`}
+  const at = cursor ? `; at row ${cursor.row + 1}, column ${cursor.column + 1}` : "";
+  return html`<canvas class="board" ref=${canvas} width=${width * side} height=${height * side} tabindex="0"
+    role="application" aria-label=${`Image of ${width} by ${height} pixels, ${gone} missing${at}`}
     onPointerDown=${down} onPointerMove=${(e) => e.buttons && point(e)} onKeyDown=${press}
     onFocus=${(e) => e.currentTarget.matches(":focus-visible") && setCursor(cursor ?? { row: 0, column: 0 })}
     onBlur=${() => setCursor(null)}></canvas>`;

@@ -60,7 +60,8 @@ export function touched({ pixels, missing }, { row, column, tool, ink, size }) {
 /** Rows of pixels as the API takes them: greys, or [r, g, b]. */
 export function pixelsAsked({ pixels }, [channels, height, width]) {
   const at = (i) => (channels === 1 ? pixels.data[i] : [...pixels.data.slice(i, i + 3)]);
-  return Array.from({ length: height }, (_, row) => Array.from({ length: width }, (__, column) => at(4 * (row * width + column))));
+  const line = (row) => Array.from({ length: width }, (_, column) => at(4 * (row * width + column)));
+  return Array.from({ length: height }, (_, row) => line(row));
 }
 
 /** The mask as the API takes it: a text of 0 and 1 for each row, 1 = missing. */

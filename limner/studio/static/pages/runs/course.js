@@ -16,10 +16,12 @@ const named = (key) => NAMES[key] ?? key.replaceAll("_", " ");
 export function Course({ run }) {
   const { train = {}, validation = {}, rate = [] } = run.curves ?? {};
   const players = train.generator && train.discriminator;
+  const looked = Object.entries(validation).slice(0, 2);
   return html`<div class="stack">
-    ${players ? html`<${Players} train=${train} run=${run} />` : html`<${Loss} train=${train} validation=${validation} />`}
-    ${players && Object.keys(validation).length > 0 && html`<${Chart} title="On validation images"
-      series=${Object.entries(validation).slice(0, 2).map(([key, points]) => ({ name: named(key), points, dots: true }))} height=${150} />`}
+    ${players ? html`<${Players} train=${train} run=${run} />`
+      : html`<${Loss} train=${train} validation=${validation} />`}
+    ${players && looked.length > 0 && html`<${Chart} title="On validation images" height=${150}
+      series=${looked.map(([key, points]) => ({ name: named(key), points, dots: true }))} />`}
     <${Rate} rate=${rate} /></div>`;
 }
 
@@ -42,29 +44,33 @@ const MAIN = ["nats", "nll", "negative_elbo", "elbo", "bound", "loss", "error", 
 const mainOf = (curves) => MAIN.find((key) => curves[key]) ?? Object.keys(curves)[0];
 
 function Players({ train, run }) {
-  const ill = run.doctor ?? [];
+  const losses = ["discriminator", "generator"].map((name) => ({ name, points: train[name] }));
+  const says = [
+    { name: "of real images", points: train.real_logit ?? [] },
+    { name: "of generated ones", points: train.fake_logit ?? [] },
+  ];
   return html`<p class="note">Two networks play against each other: the <${Word} is="generator" /> makes images, the
       ${" "}<${Word} is="discriminator" /> tells them from real ones. Neither should win for long.</p>
-    <${Chart} title="Losses of the two players" series=${[
-      { name: "discriminator", points: train.discriminator },
-      { name: "generator", points: train.generator },
-    ]} />
-    ${train.real_logit && train.fake_logit && html`<${Chart} title="What the discriminator says (above 0: real)" height=${160} series=${[
-      { name: "of real images", points: train.real_logit },
-      { name: "of generated ones", points: train.fake_logit },
-    ]} />`}
-    ${train.accuracy && html`<${Chart} title="How often it is right" height=${130} series=${[{ name: "accuracy", points: train.accuracy }]} />`}
-    <div class=${ill.length ? "doctor ill" : "doctor"} role="status"><h3>The <${Word} is="doctor">doctor<//> says</h3>
-      ${ill.length
-        ? html`<ul>${ill.map(({ name, observed, remedy }) => html`<li><strong>${name}</strong>: ${observed}. <br />Try: ${remedy}.</li>`)}</ul>`
-        : html`<p>Nothing is wrong with the two players.</p>`}
-      <${History} over=${run.doctor_over_time ?? []} /></div>`;
+    <${Doctor} ill=${run.doctor ?? []} before=${run.doctor_over_time ?? []} />
+    <${Chart} title="Losses of the two players" series=${losses} />
+    <${Chart} title="What the discriminator says (above 0: real)" height=${160} series=${says} />
+    ${train.accuracy && html`<${Chart} title="How often it is right" height=${130}
+      series=${[{ name: "accuracy", points: train.accuracy }]} />`}`;
+}
+
+function Doctor({ ill, before }) {
+  const words = ill.map(({ name, observed, remedy }) => html`<li key=${name}><strong>${name}</strong>: ${observed}.
+    <br />Try: ${remedy}.</li>`);
+  return html`<div class=${ill.length ? "doctor ill" : "doctor"} role="status">
+    <h3>The <${Word} is="doctor">doctor<//> says</h3>
+    ${ill.length ? html`<ul>${words}</ul>` : html`<p>Nothing is wrong with the two players.</p>`}
+    <${History} over=${before} /></div>`;
 }
 
 function History({ over }) {
   if (!over.length) return null;
-  return html`<details><summary>What was said before</summary><ul>${over.slice(-12).map(({ step, name }) => html`<li>step
-    ${" "}${step}: ${name}</li>`)}</ul></details>`;
+  return html`<details><summary>What was said before</summary><ul>${over.slice(-12).map(({ step, name }) => html`<li
+    key=${step + name}>step ${step}: ${name}</li>`)}</ul></details>`;
 }
 
 function Rate({ rate }) {

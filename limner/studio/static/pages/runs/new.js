@@ -36,32 +36,45 @@ function Form({ sources, families, again, query }) {
     if (name.trim()) body.name = name.trim();
     return start.run(body);
   };
-  return html`<form class="columns three" onSubmit=${(e) => { e.preventDefault(); if (!wrong && !start.busy) go(); }}>
+  const submit = (event) => {
+    event.preventDefault();
+    if (!wrong && !start.busy) go();
+  };
+  const taken = async (made) => {
+    await again();
+    setSource(made.id);
+  };
+  const called = (f) => [f.name, `${f.name} (${words[f.likelihood]})`];
+  return html`<form class="columns three" onSubmit=${submit}>
     <section class="card" aria-labelledby="images"><h2 id="images">1 · Images</h2>
-      <${Choice} label="Learn from" value=${source} onChange=${setSource}
-        options=${sources.map((s) => [s.id, `${s.kind === "upload" ? s.id.replace("upload:", "yours: ") : s.id}${s.here ? "" : " (downloads first)"}`])}
+      <${Choice} label="Learn from" value=${source} onChange=${setSource} options=${sources.map(offered)}
         hint=${of?.about} />
-      ${of?.here && html`<${Preview} source=${of} />`}
-      <${Upload} done=${async (made) => { await again(); setSource(made.id); }} />
-    </section>
+      ${of?.here && html`<${Preview} key=${of.id} source=${of} />`}
+      <${Upload} done=${taken} /></section>
     <section class="card" aria-labelledby="model"><h2 id="model">2 · <${Word} is="model">Model<//></h2>
-      <${Choice} label="Family" value=${family.name} onChange=${setModel}
-        options=${sorted(families, source).map((f) => [f.name, `${f.name} (${words[f.likelihood]})`])} hint=${family.summary} />
+      <${Choice} label="Family" value=${family.name} onChange=${setModel} hint=${family.summary}
+        options=${sorted(families, source).map(called)} />
       ${recipes.length > 1 && html`<${Choice} label="Recipe" value=${chosen} onChange=${setRecipe}
         options=${recipes.map(([key]) => [key, key])} hint=${recipes.find(([key]) => key === chosen)[1]} />`}
       <${Check} label="Told the class of each image" hint=${conditionalHint(family, of)} checked=${conditional}
         disabled=${!family.conditional || !hasLabels(of)} onChange=${setConditional} />
-      <details><summary>What was published about it</summary><p class="note">${family.paper}. Images: ${family.images}.</p></details>
-    </section>
+      <details><summary>What was published about it</summary>
+        <p class="note">${family.paper}. Images: ${family.images}.</p></details></section>
     <section class="card" aria-labelledby="time"><h2 id="time">3 · Time</h2>
-      <${Numeric} label="Minutes" value=${minutes} onChange=${setMinutes} min="0.05" step="any"
+      <${Numeric} label="Minutes" value=${minutes} onChange=${setMinutes} min="0.01" step="any"
         hint="Training can be stopped at any time and gone on with later; what it has learned is kept." />
       <${Field} label="Name (if you like)" control=${(id) => html`<input type="text" id=${id} value=${name}
-        placeholder=${`${family.name}-${source.replace("upload:", "")}-1`} onInput=${(e) => setName(e.currentTarget.value)} />`} />
-      <div class="line"><${Act} kind="main" why=${wrong} busy=${start.busy} onClick=${go}>${start.busy ? "Starting …" : "Train"}<//></div>
-      <${Problem} error=${start.error} />
-    </section></form>`;
+        placeholder=${`${family.name}-${source.replace("upload:", "")}-1`}
+        onInput=${(e) => setName(e.currentTarget.value)} />`} />
+      <div class="line"><${Act} kind="main" why=${wrong} busy=${start.busy} onClick=${go}>
+        ${start.busy ? "Starting …" : "Train"}<//></div>
+      <${Problem} error=${start.error} /></section></form>`;
 }
+
+const offered = ({ id, kind, here }) => [
+  id,
+  `${kind === "upload" ? id.replace("upload:", "yours: ") : id}${here ? "" : " (downloads first)"}`,
+];
 
 const hasLabels = (source) => !source || source.kind === "named" || source.labels?.length > 0;
 
@@ -74,7 +87,8 @@ function conditionalHint(family, source) {
 /** Recipes by name with their sentence; for the digits the small network first, that learns in a minute. */
 function recipesOf(family, source) {
   const named = Object.entries(family.recipes);
-  return source === "digits" ? [["demo", "A small network for images of 8 × 8 pixels: learns in a minute."], ...named] : named;
+  if (source !== "digits") return named;
+  return [["demo", "A small network for images of 8 × 8 pixels: learns in a minute."], ...named];
 }
 
 function sorted(families, source) {
@@ -83,8 +97,13 @@ function sorted(families, source) {
   return [...families].sort((a, b) => rank(a) - rank(b));
 }
 
-const Preview = ({ source }) => html`<details><summary>See some of them</summary><img class="pixels sheetlike"
-  src=${`/api/sources/${encodeURIComponent(source.id)}/preview.png`} alt=${`Some images of ${source.id}`} loading="lazy" /></details>`;
+/** Some of its images, asked for only when they are to be seen. */
+function Preview({ source }) {
+  const [open, setOpen] = useState(false);
+  return html`<details onToggle=${(e) => setOpen(e.currentTarget.open)}><summary>See some of them</summary>
+    ${open && html`<img class="pixels sheetlike" src=${`/api/sources/${encodeURIComponent(source.id)}/preview.png`}
+      alt=${`Some images of ${source.id}`} />`}</details>`;
+}
 
 function Upload({ done }) {
   const upload = useAct(async (file) => {
@@ -96,9 +115,11 @@ function Upload({ done }) {
   });
   const [made, setMade] = useState(null);
   const take = async (file) => setMade((await upload.run(file)) ?? null);
-  return html`<h3>Or your own</h3><${Drop} label="Choose a zip of images" accept=".zip,.npz,.npy,image/*" onFile=${take}
+  const notes = made?.notes?.length ? ` (${made.notes.join("; ")})` : "";
+  return html`<h3>Or your own</h3>
+    <${Drop} label="Choose a zip of images" accept=".zip,.npz,.npy,image/*" onFile=${take}
       hint="or drop it here. It stays on this machine. Sub-folders in the zip become classes.">
     ${upload.busy && html`<p role="status">Reading it …</p>`}
-    ${made && html`<p role="status">Taken: ${made.about}${made.notes?.length ? ` (${made.notes.join("; ")})` : ""}</p>`}
+    ${made && html`<p role="status">Taken: ${made.about}${notes}</p>`}
     <${Problem} error=${upload.error} /><//>`;
 }

@@ -36,9 +36,10 @@ export function Pad({ latents, path, label, z, onZ, run }) {
     const by = event.shiftKey ? 5 * STEP : STEP;
     onZ(toZ([kept(x + way[0] * by), kept(y + way[1] * by)]));
   };
-  const plane = latents.plane && `${path}/plane.png?side=15${label === undefined ? "" : `&label=${label}`}&weights=${run.weights?.slice(0, 8)}`;
-  return html`<div class="pad" ref=${box} tabindex="0" role="application" aria-label="Pad of two latents" aria-describedby=${id}
-      onPointerMove=${move} onPointerDown=${point} onKeyDown=${press}>
+  const query = new URLSearchParams({ side: 15, ...(label === undefined ? {} : { label }) });
+  const plane = latents.plane && `${path}/plane.png?${query}&weights=${run.weights?.slice(0, 8)}`;
+  return html`<div class="pad" ref=${box} tabindex="0" role="application" aria-label="Pad of two latents"
+      aria-describedby=${id} onPointerMove=${move} onPointerDown=${point} onKeyDown=${press}>
       ${plane && html`<img class="pixels" src=${plane} alt="" draggable=${false} />`}
       <span class="here" style=${{ left: `${100 * x}%`, top: `${100 * (1 - y)}%` }}></span></div>
     <p class="unseen" id=${id}>The arrow keys move by a small step, with Shift by a larger one.</p>`;

@@ -11,12 +11,13 @@ export function Sliders({ latents, z, onZ }) {
   const shown = all ? order : order.slice(0, FIRST);
   const most = carries ? Math.max(...carries, 1e-9) : 1;
   const set = (i, value) => onZ(z.map((v, j) => (j === i ? value : v)));
-  return html`<div class="sliders">${shown.map((i) => html`<${Slider} key=${i} i=${i} value=${z[i]} low=${mean[i] - 3 * spread[i]}
-      high=${mean[i] + 3 * spread[i]} share=${carries ? carries[i] / most : null} onValue=${(v) => set(i, v)} />`)}
-    ${order.length > FIRST && html`<button type="button" class="quiet" aria-expanded=${all} onClick=${() => setAll(!all)}>
-      ${all ? `Only the first ${FIRST}` : `All ${order.length}`}</button>`}
-    ${carries && z.length > 2 && html`<p class="note">First comes what carries most (the thin bar: ${measure}). A latent that carries
-      nothing moves nothing.</p>`}</div>`;
+  const slider = (i) => html`<${Slider} key=${i} i=${i} value=${z[i]} low=${mean[i] - 3 * spread[i]}
+    high=${mean[i] + 3 * spread[i]} share=${carries ? carries[i] / most : null} onValue=${(v) => set(i, v)} />`;
+  return html`<div class="sliders">${shown.map(slider)}
+    ${order.length > FIRST && html`<button type="button" class="quiet" aria-expanded=${all}
+      onClick=${() => setAll(!all)}>${all ? `Only the first ${FIRST}` : `All ${order.length}`}</button>`}
+    ${carries && dimensions > 2 && html`<p class="note">First comes what carries most (the thin bar: ${measure}). A
+      latent that carries nothing moves nothing.</p>`}</div>`;
 }
 
 function Slider({ i, value, low, high, share, onValue }) {
@@ -25,6 +26,6 @@ function Slider({ i, value, low, high, share, onValue }) {
     <input type="range" id=${id} min=${low} max=${high} step=${(high - low) / 200} value=${value}
       aria-valuetext=${`z ${i + 1} = ${value.toFixed(2)}`} onInput=${(e) => onValue(Number(e.currentTarget.value))} />
     <output for=${id} class="number">${value.toFixed(2)}</output>
-    ${share !== null && html`<span class="carries" title=${`carries ${figure(100 * share, 2)} % of what the first one does`}><i
-      style=${{ width: `${100 * share}%` }}></i></span>`}</div>`;
+    ${share !== null && html`<span class="carries" title=${`${figure(100 * share, 2)} % of what the first carries`}>
+      <i style=${{ width: `${100 * share}%` }}></i></span>`}</div>`;
 }
