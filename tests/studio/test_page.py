@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from tests.studio.browser import ARGUMENTS, CHROMIUM, SHOTS, Window, studio
+from tests.studio.browser import ARGUMENTS, CHROMIUM, SHOTS, TRAINED, Window, studio
 
 for package in ("fastapi", "uvicorn"):
     pytest.importorskip(package, reason='the studio needs its extra: pip install "limner[studio]"')
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="the studio's page is tested in a browser: pip install playwright"
 )
+visits = pytest.importorskip("tests.studio.visits")
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium: apt-get install chromium, or name one in LIMNER_CHROMIUM"
 )
 expect = playwright.expect
 QUICK = 15_000  # milliseconds that anything but a training may take on a busy machine
-TRAINED = 90_000
+LONG = "0.5"  # minutes: images for the docs show what half a minute gives
 
 
 def test_the_page(tmp_path):
@@ -33,28 +37,11 @@ def test_the_page(tmp_path):
         context.set_default_timeout(QUICK)
         expect.set_options(timeout=QUICK)
         window = Window(context.new_page(), address)
-        for visit in (
-            begin,
-            train,
-            watch,
-            walk,
-            sample,
-            restore,
-            paint,
-            judge,
-            learn_exact,
-            learn_vae,
-            play,
-            api,
-            delete,
-        ):
+        for visit in VISITS:
             try:
                 visit(window, tmp_path)
-            except BaseException as error:
-                error.add_note(f"while: {visit.__name__}; the console said {window.faults}") if hasattr(
-                    error, "add_note"
-                ) else None
-                raise
+            except Exception as error:  # what the console said tells more than what did not appear
+                raise AssertionError(f"{visit.__name__}: {error}\nthe console said {window.faults}") from error
             assert window.faults == [], visit.__name__
         assert window.foreign == []
 
@@ -68,27 +55,52 @@ def begin(window: Window, folder: Path) -> None:
     window.settled("first")
 
 
-def start(window: Window, model: str, name: str) -> None:
+def start(window: Window, model: str, name: str, minutes: str) -> None:
     """Fill in the form and press Train."""
     window.go(f"runs/new?model={model}")
     page = window.page
     expect(page.get_by_label("Family")).to_have_value(model)
-    page.get_by_label("Minutes").fill("0.4" if SHOTS else "0.03")  # images for the docs show what half a minute gives
+    page.get_by_label("Minutes").fill(minutes)
     page.get_by_label("Name").fill(name)
     page.get_by_role("button", name="Train", exact=True).click()
     expect(page).to_have_url(re.compile(f"#/runs/{name}$"))
 
 
-def train(window: Window, folder: Path) -> None:
-    """Two trainings from the form; the second waits for the first."""
+def upload(window: Window, folder: Path) -> None:
+    """A zip of one's own images becomes something to learn from."""
+    page = window.page
     window.go("runs/new")
-    expect(window.page.get_by_label("Family")).to_be_visible()
+    expect(page.get_by_label("Family")).to_be_visible()
     window.settled("new")
-    start(window, "vae", "walker")
-    start(window, "patch-pixelcnn", "painter")
-    for name in ("walker", "painter"):
-        window.go(f"runs/{name}")
-        expect(window.page.locator(".now .badge", has_text="finished")).to_be_visible(timeout=TRAINED)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as zipped:
+        for i in range(30):
+            image = io.BytesIO()
+            Image.new("L", (12, 12), 8 * i).save(image, "PNG")
+            zipped.writestr(f"{'dark' if i < 15 else 'light'}/{i}.png", image.getvalue())
+    mine = {"name": "shades.zip", "mimeType": "application/zip", "buffer": packed.getvalue()}
+    page.get_by_label("Choose a zip of images").set_input_files(mine)
+    expect(page.get_by_text("Taken: 30 images")).to_be_visible(timeout=TRAINED)
+    expect(page.get_by_label("Learn from")).to_have_value(re.compile("^upload:"))
+
+
+def train(window: Window, folder: Path) -> None:
+    """One training is watched and stopped, one waits for it and goes to its end."""
+    page = window.page
+    start(window, "vae", "walker", "5")
+    start(window, "patch-pixelcnn", "painter", LONG if SHOTS else "0.03")
+    expect(page.get_by_text("Waits until the training before it is done")).to_be_visible()
+    window.go("runs/walker")
+    expect(page.get_by_role("progressbar")).to_be_visible(timeout=TRAINED)
+    expect(page.get_by_text("images a second").first).to_be_visible(timeout=TRAINED)
+    expect(page.locator("img.sheetlike")).to_be_visible(timeout=TRAINED)
+    if SHOTS:
+        page.wait_for_timeout(30_000)
+        window.settled("training")
+    page.get_by_role("button", name="Stop and keep it").click()
+    expect(page.get_by_role("button", name="Go on")).to_be_visible(timeout=TRAINED)
+    window.go("runs/painter")
+    expect(page.locator(".now .badge", has_text="finished")).to_be_visible(timeout=TRAINED)
 
 
 def watch(window: Window, folder: Path) -> None:
@@ -105,184 +117,6 @@ def watch(window: Window, folder: Path) -> None:
     window.settled("runs")
 
 
-def walk(window: Window, folder: Path) -> None:
-    """The image follows the pointer, the keys and the sliders; two images have a way between them."""
-    page = window.page
-    window.go("walk/walker")
-    pad = page.get_by_role("application", name="Pad of two latents")
-    expect(pad).to_be_visible()
-    seen = set()
-    box = pad.bounding_box()
-    for share in (0.1, 0.4, 0.9):
-        page.mouse.move(box["x"] + share * box["width"], box["y"] + share * box["height"])
-        seen.add(shown_at_rest(window))
-    assert len(seen) == 3
-    pad.focus()
-    place = page.locator(".pad .here").get_attribute("style")
-    page.keyboard.press("Shift+ArrowLeft")
-    expect(page.locator(".pad .here")).not_to_have_attribute("style", place)
-    before = shown_at_rest(window)
-    page.get_by_label("z1").press("Home")
-    assert shown_at_rest(window) != before
-    page.get_by_role("button", name="Show the way").click()
-    expect(page.get_by_role("img", name="Step 10 of 10")).to_be_visible()
-    page.get_by_role("button", name="Add up").click()
-    expect(page.get_by_role("img", name=re.compile("changed$"))).to_have_count(6)
-    own = page.request.get(f"{window.address}/api/runs/walker/images/test/3.png").body()
-    page.get_by_label("Choose an image").set_input_files({"name": "3.png", "mimeType": "image/png", "buffer": own})
-    expect(page.get_by_role("img", name="What the model makes of it")).to_be_visible()
-    window.settled("walk")
-
-
-def shown_at_rest(window: Window) -> str:
-    """The image of the walk once the last question is answered."""
-    asked = window.page.locator("#walk-image").get_attribute("data-z")
-    expect(window.page.locator("#walk-image")).to_have_attribute("data-shown", asked)
-    return window.pixels("#walk-image")
-
-
-def sample(window: Window, folder: Path) -> None:
-    """Samples come row by row; the same seed gives the same ones, and they can be saved."""
-    page = window.page
-    window.rows = 0
-    window.go("sample/painter")
-    expect(page.get_by_role("link", name="Save the sheet as PNG")).to_be_visible()
-    assert window.rows >= 4
-    expect(page.locator("ul.sheet canvas")).to_have_count(16)
-    window.settled("sample")
-    page.get_by_label("How many").fill("5")
-    page.get_by_label("Seed").fill("7")
-    page.get_by_role("button", name="Draw", exact=True).click()
-    expect(page.get_by_text("5 images in")).to_be_visible()
-    with page.expect_download() as download:
-        page.get_by_role("link", name="Save the sheet as PNG").click()
-    download.value.save_as(folder / "sheet.png")
-    (folder / "first.txt").write_text(window.pixels("ul.sheet canvas"))
-
-
-def restore(window: Window, folder: Path) -> None:
-    """A saved PNG that is dropped on another run's page brings back run, seed and number: the same images."""
-    page = window.page
-    window.go("sample/walker")
-    expect(page.get_by_role("link", name="Save the sheet as PNG")).to_be_visible()
-    expect(page.get_by_label("Seed")).to_have_value("0")
-    image = list((folder / "sheet.png").read_bytes())
-    page.locator(".drop").evaluate(
-        """(drop, bytes) => {
-            const data = new DataTransfer();
-            data.items.add(new File([new Uint8Array(bytes)], "sheet.png", {type: "image/png"}));
-            drop.dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true}));
-        }""",
-        image,
-    )
-    expect(page).to_have_url(re.compile("#/sample/painter"))
-    expect(page.get_by_label("Seed")).to_have_value("7")
-    expect(page.get_by_text("5 images in")).to_be_visible()
-    assert window.pixels("ul.sheet canvas") == (folder / "first.txt").read_text()
-
-
-def paint(window: Window, folder: Path) -> None:
-    """What is drawn is kept, what is erased is completed in several ways, and it is said what is exact."""
-    page = window.page
-    window.go("paint/painter")
-    board = page.get_by_role("application", name=re.compile("32 missing"))
-    expect(board).to_be_visible()
-    page.get_by_role("button", name="Draw", exact=True).click()
-    box = page.locator("canvas.board").bounding_box()
-    page.mouse.move(box["x"] + 20, box["y"] + 20)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 20, steps=8)
-    page.mouse.up()
-    page.get_by_role("button", name="Complete it").click()
-    expect(page.get_by_text("6 completions in")).to_be_visible()
-    expect(page.locator(".honest")).to_contain_text("Exact")
-    ways = page.locator("ul.ways canvas").evaluate_all("all => all.map(canvas => canvas.toDataURL())")
-    assert len(ways) == 6
-    assert len(set(ways)) > 1
-    top = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 8, 1).data].filter((_, i) => i % 4 == 0)"
-    kept = page.locator("ul.ways canvas").first.evaluate(top)
-    assert sum(value == 255 for value in kept) >= 5  # the white line
-    page.get_by_role("button", name="middle").click()
-    page.get_by_role("button", name="Complete it").click()
-    expect(page.locator(".honest")).to_contain_text("Approximated")
-    window.settled("paint")
-    page.get_by_role("button", name="nothing").click()
-    expect(page.get_by_role("button", name="Complete it")).to_be_disabled()
-    expect(page.get_by_text("nothing is missing yet")).to_be_visible()
-
-
-def judge(window: Window, folder: Path) -> None:
-    """Likelihoods are measured from the page and compared, each with what it is."""
-    page = window.page
-    window.go("judge?run=walker&run=painter")
-    for name in ("walker", "painter"):
-        row = page.locator("tbody tr", has_text=name)
-        expect(row).to_contain_text("not measured")
-        row.get_by_role("button").click()
-    for name, kind in (("walker", "bound"), ("painter", "exact")):
-        expect(page.locator("tbody tr", has_text=name)).to_contain_text(kind, timeout=TRAINED)
-        expect(page.locator("tbody tr", has_text=name)).to_contain_text("±")
-    expect(page.locator(".whiskers .row")).to_have_count(2)
-    expect(page.locator(".side img")).to_have_count(24)
-    window.settled("judge")
-
-
-def learn_exact(window: Window, folder: Path) -> None:
-    """An image is drawn value by value, one of them decided by hand."""
-    page = window.page
-    window.go("learn/exact/painter")
-    expect(page.locator("math").first).to_be_visible()
-    expect(page.get_by_text("0 of 64 drawn")).to_be_visible()
-    page.get_by_role("button", name="Draw this value").click()
-    expect(page.get_by_text("1 of 64 drawn")).to_be_visible()
-    page.get_by_role("button", name="Level 12,").click()
-    expect(page.get_by_text("2 of 64 drawn")).to_be_visible()
-    page.get_by_role("button", name="A row", exact=True).click()
-    expect(page.get_by_text("10 of 64 drawn")).to_be_visible()
-    window.settled("learn-exact")
-    page.get_by_role("button", name="The rest").click()
-    expect(page.get_by_text("64 of 64 drawn")).to_be_visible()
-    expect(page.get_by_role("button", name="Draw this value")).to_be_disabled()
-
-
-def learn_vae(window: Window, folder: Path) -> None:
-    """A VAE's sampling in three steps, and the bound of an image in its two parts."""
-    page = window.page
-    window.go("learn/vae/walker")
-    for step in ("Draw z", "Compute μ and σ", "Draw x"):
-        page.get_by_role("button", name=step).click()
-    expect(page.get_by_role("img", name="The image drawn from μ and σ")).to_be_visible()
-    page.get_by_role("button", name="Encode it").click()
-    expect(page.get_by_text("Together")).to_be_visible()
-    window.settled("learn-vae")
-    window.go("learn/autoencoder")
-    expect(page.get_by_role("button", name="Train an autoencoder on digits")).to_be_visible()
-    window.settled("learn-autoencoder")
-
-
-def play(window: Window, folder: Path) -> None:
-    """The two players move when they are told to."""
-    page = window.page
-    window.go("learn/gan")
-    expect(page.locator("canvas.plane")).to_be_visible()
-    before = window.pixels("canvas.plane")
-    page.get_by_role("button", name="Discriminator's move").click()
-    expect(page.get_by_text("1 of the discriminator")).to_be_visible()
-    page.get_by_role("button", name="Both, 100 times").click()
-    expect(page.get_by_text("101 of the discriminator")).to_be_visible()
-    expect(page.get_by_text("100 of the generator")).to_be_visible()
-    assert window.pixels("canvas.plane") != before
-    window.settled("learn-gan")
-
-
-def api(window: Window, folder: Path) -> None:
-    """The page about the API names its routes."""
-    window.go("api")
-    expect(window.page.locator("summary", has_text="/api/runs/{run}").first).to_be_visible()
-    window.page.locator("summary", has_text="/api/runs").nth(1).click()
-    window.settled("api")
-
-
 def delete(window: Window, folder: Path) -> None:
     """A run is deleted after a question, and gone."""
     page = window.page
@@ -296,3 +130,13 @@ def delete(window: Window, folder: Path) -> None:
     expect(page).to_have_url(re.compile("#/runs$"))
     expect(page.locator("article.run")).to_have_count(1)
     assert not (folder / "runs" / "walker").exists()
+
+
+VISITS = (
+    begin,
+    upload,
+    train,
+    watch,
+    *visits.ALL,
+    delete,
+)

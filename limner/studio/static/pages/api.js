@@ -31,7 +31,9 @@ curl -X POST ${location.origin}/api/runs -H "Content-Type: application/json" \\
   </section>`;
 }
 
-const paragraphs = (text = "") => text.split(/\n\s*\n/).filter(Boolean).map((part) => html`<p>${part}</p>`);
+/** Text in which `names` stand between backticks. */
+const spoken = (text = "") => text.split("`").map((part, i) => (i % 2 ? html`<code>${part}</code>` : part));
+const paragraphs = (text = "") => text.split(/\n\s*\n/).filter(Boolean).map((part) => html`<p>${spoken(part)}</p>`);
 
 /** [[tag, routes]], each route with its path and method; WebSockets among those of their tag. */
 function grouped({ paths, "x-websockets": sockets = [] }) {
@@ -50,7 +52,7 @@ function Route({ route, schemas }) {
   const given = parameters.map((p) => [p.name, p.schema, p.required, p.description ?? p.schema?.description]);
   const said = Object.entries(responses).map(([code, { description: text }]) => `${code} ${text}`);
   return html`<details class="route"><summary><span class=${`badge method ${method.toLowerCase()}`}>${method}</span>
-      <code>${path}</code> <span>${summary}</span></summary>
+      <code>${path}</code> <span>${spoken(summary)}</span></summary>
     ${description !== summary && paragraphs(description)}
     ${given.length > 0 && html`<${Fields} title="In the address" rows=${given} schemas=${schemas} />`}
     ${Object.entries(requestBody?.content ?? {}).map(([type, { schema }]) => html`<${Body} key=${type} type=${type}
@@ -88,9 +90,12 @@ function kind(schema, schemas) {
 
 function Fields({ title, rows, schemas }) {
   const otherwise = (schema) => (schema?.default ?? null) !== null && `; else ${JSON.stringify(schema.default)}`;
+  const told = rows.some(([, , , about]) => about);
   const row = ([name, schema, required, about]) => html`<tr key=${name}><th scope="row"><code>${name}</code></th>
-    <td>${kind(schema, schemas)}${required ? "" : ", if you like"}${otherwise(schema)}</td><td>${about}</td></tr>`;
+    <td>${kind(schema, schemas)}${required ? "" : ", if you like"}${otherwise(schema)}</td>
+    ${told && html`<td>${about}</td>`}</tr>`;
   return html`<div class="scroll" tabindex="0"><table class="plain"><caption>${title}</caption>
-    <thead><tr><th scope="col">Name</th><th scope="col">Kind</th><th scope="col">Meaning</th></tr></thead>
+    <thead><tr><th scope="col">Name</th><th scope="col">Kind</th>
+      ${told && html`<th scope="col">Meaning</th>`}</tr></thead>
     <tbody>${rows.map(row)}</tbody></table></div>`;
 }

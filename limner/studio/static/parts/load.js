@@ -63,7 +63,8 @@ export function socket(path, on, closed = () => {}) {
     opened: new Promise((resolve) => (made.onopen = resolve)),
     close: () => {
       done = true;
-      made.close();
+      if (made.readyState === WebSocket.CONNECTING) made.onopen = () => made.close();
+      else made.close();
     },
     get open() {
       return made.readyState === WebSocket.OPEN;

@@ -8,10 +8,10 @@ export function Likelihood({ run }) {
   const sign = run.bound === "lower" ? "≤ " : "";
   const kind = html`<${Word} is=${run.bound === "lower" ? "bound" : "exact"} />`;
   if (run.test_nats !== undefined)
-    return html`<span class="number">${sign}${figure(run.test_nats)}</span> <${Word} is="nats" />, ${kind}`;
+    return html`<span class="number">${sign}${figure(run.test_nats)}</span> <${Word} is="nats" /> · ${kind}`;
   if (run.bound && run.validation_nats !== undefined)
-    return html`<span class="number">${sign}${figure(run.validation_nats)}</span> <${Word} is="nats" /> on
-      ${" "}<${Word} is="validation" />, ${kind}`;
+    return html`<span class="number">${sign}${figure(run.validation_nats)}</span> <${Word} is="nats" /> · ${kind} · on
+      ${" "}<${Word} is="validation" />`;
   if (run.bound) return html`<span class="note">not measured yet</span>`;
   return html`<${Word} is="none">none<//>`;
 }

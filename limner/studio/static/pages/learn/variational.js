@@ -71,11 +71,11 @@ function Back({ run, path, given }) {
 function Terms({ reconstruction, kl }) {
   const all = Math.abs(reconstruction) + Math.abs(kl) || 1;
   const width = (part) => ({ width: `${Math.max(1, (100 * Math.abs(part)) / all)}%` });
-  return html`<div class="terms" aria-hidden="true"><i class="first" style=${width(reconstruction)}></i>
-      <i class="second" style=${width(kl)}></i></div>
-    <p><span class="key first"></span>image from its latents:
+  return html`<div class="terms" aria-hidden="true"><i class="one" style=${width(reconstruction)}></i>
+      <i class="two" style=${width(kl)}></i></div>
+    <p><span class="key one"></span>image from its latents:
       ${" "}<span class="number">${figure(reconstruction)}</span> nats,
-      ${" "}<span class="key second"></span>distance of the latents from the prior:
+      ${" "}<span class="key two"></span>distance of the latents from the prior:
       ${" "}<span class="number">${figure(kl, 3)}</span> nats.
       Together <strong class="number">${figure(reconstruction + kl)}</strong> <${Word} is="nats" />: no less than
       −ln p(x), on average over the latents drawn.</p>`;

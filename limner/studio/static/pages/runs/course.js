@@ -16,7 +16,7 @@ const named = (key) => NAMES[key] ?? key.replaceAll("_", " ");
 export function Course({ run }) {
   const { train = {}, validation = {}, rate = [] } = run.curves ?? {};
   const players = train.generator && train.discriminator;
-  const looked = Object.entries(validation).slice(0, 2);
+  const looked = Object.entries(validation).filter(([key]) => key.includes("distance"));
   return html`<div class="stack">
     ${players ? html`<${Players} train=${train} run=${run} />`
       : html`<${Loss} train=${train} validation=${validation} />`}

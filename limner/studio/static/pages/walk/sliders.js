@@ -16,6 +16,8 @@ export function Sliders({ latents, z, onZ }) {
   return html`<div class="sliders">${shown.map(slider)}
     ${order.length > FIRST && html`<button type="button" class="quiet" aria-expanded=${all}
       onClick=${() => setAll(!all)}>${all ? `Only the first ${FIRST}` : `All ${order.length}`}</button>`}
+    ${!carries && html`<p class="note">This model has no encoder to measure by what each carries: they stand in their
+      own order.</p>`}
     ${carries && dimensions > 2 && html`<p class="note">First comes what carries most (the thin bar: ${measure}). A
       latent that carries nothing moves nothing.</p>`}</div>`;
 }
