@@ -47,7 +47,8 @@ class Pool:
 
     def __init__(self, threads: int, waiting: int, name: str) -> None:
         self._threads = ThreadPoolExecutor(threads, name)
-        self._room, self._busy, self._lock = threads + waiting, 0, threading.Lock()
+        self._room, self._lock = threads + waiting, threading.Lock()
+        self._work: dict[Future[Any], Stop] = {}
 
     async def run(self, work: Callable[..., T], *args: Any, stop: Stop | None = None) -> T:
         """What ``work(*args)`` gives; ends early, at the next progress, where ``stop`` is asked for.
@@ -55,10 +56,6 @@ class Pool:
         Raises:
             Refused: Too much work waits already.
         """
-        with self._lock:
-            if self._busy >= self._room:
-                raise Refused(503, "the studio draws as much as it can at once: try again in a moment", 2)
-            self._busy += 1
         ended = stop or Stop()
 
         def done() -> T:
@@ -66,7 +63,11 @@ class Pool:
             with display.told(lambda name, fraction, progress: ended.check()):
                 return work(*args)
 
-        future = self._threads.submit(done)
+        with self._lock:
+            if len(self._work) >= self._room:
+                raise Refused(503, "the studio draws as much as it can at once: try again in a moment", 2)
+            future = self._threads.submit(done)
+            self._work[future] = ended
         future.add_done_callback(self._leave)
         try:
             return await asyncio.wrap_future(future)
@@ -76,8 +77,17 @@ class Pool:
 
     def _leave(self, future: Future[Any]) -> None:
         with self._lock:
-            self._busy -= 1
+            self._work.pop(future, None)
+
+    @property
+    def busy(self) -> int:
+        """Pieces of work that go on or wait."""
+        return len(self._work)
 
     def close(self) -> None:
-        """Take no more work; what has begun ends by itself."""
+        """Take no more work; what has begun ends at its next progress."""
+        with self._lock:
+            stops = list(self._work.values())
+        for stop in stops:
+            stop.ask()
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -103,7 +103,8 @@ class Guard:
         try:
             ipaddress.ip_address(name)  # an address is no name that somebody else could point here
         except ValueError:
-            return name == socket.gethostname().lower()
+            own = socket.gethostname().lower()
+            return name in (own, f"{own}.local", socket.getfqdn().lower())
         return True
 
     def _knows_token(self, scope: Scope, headers: Headers) -> bool:

@@ -28,6 +28,7 @@ LONGEST_LINE = 1 << 22  # bytes that a worker says at once
 TO_STOP = 60  # seconds that a training has to save itself when the studio ends
 OVER = ("done", "stopped", "failed", "cancelled")
 WORKER = (sys.executable, "-m", "limner.studio.worker")
+CRASH = ("Traceback (most recent call last)", "Fatal Python error")
 PROGRESS = re.compile(r"\s+(step [\d,]+|samples:) ")  # of a training, which is told in another way
 
 log = logging.getLogger("uvicorn.error")
@@ -215,10 +216,12 @@ class Jobs:
         return state, ""
 
     async def _note(self, job: Job, stream: asyncio.StreamReader, said: deque[str]) -> None:
+        crashed = False  # what follows is for the terminal only
         async for line in stream:
             text = line.decode(errors="replace").rstrip()
             said.append(text)
-            if text and not text.startswith(" ") and not PROGRESS.search(text):
+            crashed = crashed or text.startswith(CRASH)
+            if text and not crashed and not text.startswith(" ") and not PROGRESS.search(text):
                 job.notes.append(text[:500])
 
     def _over(self, job: Job, state: str) -> None:

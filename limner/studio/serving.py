@@ -21,6 +21,7 @@ from limner.studio.studio import Studio
 
 __all__ = ["PORTS", "bound", "serve"]
 
+EVERYWHERE = ("0.0.0.0", "::")
 PORTS = 20  # that are tried, from the one that is asked for on
 
 
@@ -77,7 +78,8 @@ def serve(
         token = secrets.token_hex(24)
     listening = bound(host, port)
     chosen = listening.getsockname()[1]
-    shown = f"[{host}]" if ":" in host else {"0.0.0.0": socket.gethostname()}.get(host, host)
+    name = socket.gethostname() if host in EVERYWHERE else host
+    shown = f"[{name}]" if ":" in name else name
     address = f"http://{shown}:{chosen}/" + ("" if token is None else f"?token={token}")
     limits = Limits()
     config = uvicorn.Config(

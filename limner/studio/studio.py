@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,25 +21,28 @@ from limner.workbench.duel import Duel
 __all__ = ["Kept", "Studio"]
 
 
-class Kept(OrderedDict[str, Any]):
-    """A few things by name; the one that was used longest ago goes first."""
+class Kept:
+    """A few things by name, ``most`` at most; the one that was used longest ago goes first. For threads."""
 
     def __init__(self, most: int) -> None:
-        super().__init__()
         self.most = most
+        self._things: OrderedDict[str, Any] = OrderedDict()
+        self._lock = threading.Lock()
 
     def keep(self, name: str, value: Any) -> None:
         """Keep ``value``."""
-        self[name] = value
-        self.move_to_end(name)
-        while len(self) > self.most:
-            self.popitem(last=False)
+        with self._lock:
+            self._things[name] = value
+            self._things.move_to_end(name)
+            while len(self._things) > self.most:
+                self._things.popitem(last=False)
 
     def used(self, name: str) -> Any:
         """What has that name, or None."""
-        if name in self:
-            self.move_to_end(name)
-        return self.get(name)
+        with self._lock:
+            if name in self._things:
+                self._things.move_to_end(name)
+            return self._things.get(name)
 
 
 @dataclass

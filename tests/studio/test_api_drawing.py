@@ -188,7 +188,7 @@ def test_too_much_at_once_is_503(client, studio, socket):
     try:
         first = threading.Thread(target=lambda: answers.append(client.post("/api/runs/gan/samples", json={"n": 1})))
         first.start()
-        until(lambda: studio.slow._busy == 1)
+        until(lambda: studio.slow.busy == 1)
         refused = client.post("/api/runs/gan/samples", json={"n": 1})
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "2"
@@ -224,7 +224,7 @@ def test_a_page_that_leaves_ends_its_drawing(client, studio, socket, monkeypatch
         ws.close()
         time.sleep(0.3)
         gone.set()
-    until(lambda: not studio.slow._busy)
+    until(lambda: not studio.slow.busy)
     assert len(drawn) < 3
 
 

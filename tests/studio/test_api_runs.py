@@ -191,11 +191,12 @@ def test_what_a_training_says_is_told(client, worker, finished):
 
 
 def test_a_worker_that_crashes_is_a_failed_job(client, worker, finished, monkeypatch):
-    worker("raise RuntimeError('secret')")
+    worker("print('a note', file=sys.stderr)\nraise RuntimeError('secret')")
     done = finished(client.post("/api/runs", json=TRAINING).json())
+    assert done["notes"] == ["a note"]
     assert done["state"] == "failed"
     assert "code 1" in done["error"]
-    assert "secret" not in done["error"]
+    assert "secret" not in json.dumps(done)
     monkeypatch.setattr(jobs, "WORKER", ("/nowhere/python",))
     assert "could not be started" in finished(client.post("/api/runs", json=TRAINING).json())["error"]
 

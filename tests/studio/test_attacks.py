@@ -254,8 +254,9 @@ def test_a_zip_that_leads_outside_writes_nothing(client, runs, looked_at_here):
 
 def test_zip_bombs_are_refused(client, runs, looked_at_here, monkeypatch):
     monkeypatch.setenv("LIMNER_MEMORY", str(1 << 24))
-    member = zipped({"a.png": bytes(1 << 28) + b"1"})
-    assert len(member) < 1 << 20
+    monkeypatch.setattr("limner.data.files.LARGEST_MEMBER", 1 << 23)
+    member = zipped({"a.png": bytes(1 << 23) + b"1"})
+    assert len(member) < 1 << 16
     answer = upload(client, ("bomb.zip", member))
     assert answer.status_code == 400, answer.text
     black = io.BytesIO()
