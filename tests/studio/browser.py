@@ -19,6 +19,7 @@ AXE = Path(__file__).resolve().parent / "vendor" / "axe.min.js"
 CHROMIUM = os.environ.get("LIMNER_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-gpu"]
 SHOTS = os.environ.get("LIMNER_SCREENSHOTS")  # a folder: then each page is kept there, four times
+MEASURED = bool(os.environ.get("LIMNER_MEASURE"))  # on a quiet machine: then times are held to their limits
 TRAINED = 90_000  # milliseconds within which a short training ends on a busy machine
 REPOSITORY = Path(__file__).resolve().parents[2]
 

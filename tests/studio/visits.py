@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
+import statistics
 from pathlib import Path
 
 from playwright.sync_api import expect
 
-from tests.studio.browser import TRAINED, Window
+from tests.studio.browser import MEASURED, TRAINED, Window
 
 __all__ = ["ALL"]
 
@@ -39,6 +41,23 @@ def walk(window: Window, folder: Path) -> None:
     page.get_by_label("Choose an image").set_input_files({"name": "3.png", "mimeType": "image/png", "buffer": own})
     expect(page.get_by_role("img", name="What the model makes of it")).to_be_visible()
     window.settled("walk")
+    follow(window)
+
+
+def follow(window: Window) -> None:
+    """How long an image takes to follow the pointer: from the question to the pixels, in the browser."""
+    page = window.page
+    box = page.get_by_role("application", name="Pad of two latents").bounding_box()
+    page.evaluate("performance.clearMeasures()")
+    for i in range(200 if MEASURED else 20):
+        x, y = 0.5 + 0.4 * math.cos(i / 30), 0.5 + 0.4 * math.sin(i / 15)
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        page.wait_for_timeout(16)
+    took = page.evaluate("performance.getEntriesByName('limner-walk').map(one => one.duration)")
+    median, most = statistics.median(took), statistics.quantiles(took, n=20)[-1]
+    print(f"the pad: {len(took)} images, median {median:.1f} ms, 95th percentile {most:.1f} ms")
+    assert len(took) > 10
+    assert not MEASURED or (median <= 30 and most <= 80)
 
 
 def shown_at_rest(window: Window) -> str:

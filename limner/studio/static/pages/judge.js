@@ -3,6 +3,7 @@ import { html, useState } from "../vendor/htm-preact.js";
 import { Starter, useRuns } from "../parts/choose.js";
 import { get, send, useLoad } from "../parts/load.js";
 import { useEvents } from "../parts/live.js";
+import { sourceOf } from "../parts/standing.js";
 import { Page, Picture, Problem, Word } from "../parts/ui.js";
 import { Numbers } from "./judge/numbers.js";
 import { Whiskers } from "./judge/whiskers.js";
@@ -35,9 +36,9 @@ function Choose({ runs }) {
   const turn = (run) => setChosen(chosen.includes(run) ? chosen.filter((one) => one !== run) : [...chosen, run]);
   const full = chosen.length >= MOST;
   return html`<fieldset class="card choose"><legend>Compare</legend>
-      ${runs.map(({ run, model, data }) => html`<label key=${run}><input type="checkbox" checked=${chosen.includes(run)}
-        disabled=${full && !chosen.includes(run)} onChange=${() => turn(run)} /> ${run}
-        ${" "}<span class="note">${model} on ${data}</span></label>`)}
+      ${runs.map((of) => html`<label key=${of.run}><input type="checkbox" checked=${chosen.includes(of.run)}
+        disabled=${full && !chosen.includes(of.run)} onChange=${() => turn(of.run)} /> ${of.run}
+        ${" "}<span class="note">${of.model} on ${sourceOf(of)}</span></label>`)}
       ${full && html`<span class="why">${MOST} runs at most: take one away to choose another.</span>`}</fieldset>
     ${chosen.length ? html`<${Compared} key=${chosen.join(" ")} names=${chosen} />`
       : html`<p class="note">Choose one run or more.</p>`}`;

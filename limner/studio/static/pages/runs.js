@@ -2,7 +2,7 @@
 import { html } from "../vendor/htm-preact.js";
 import { Starter, useRuns } from "../parts/choose.js";
 import { jobOf, useJobs } from "../parts/live.js";
-import { Likelihood, Status } from "../parts/standing.js";
+import { Likelihood, sourceOf, Status } from "../parts/standing.js";
 import { figure, Page, Picture, Problem, Sparkline, Word } from "../parts/ui.js";
 import { NewRun } from "./runs/new.js";
 import { OneRun } from "./runs/one.js";
@@ -46,7 +46,7 @@ function Card({ run, job }) {
       ${run.thumbnail ? html`<${Picture} src=${run.thumbnail} alt="" loading="lazy" />`
         : html`<span>no images yet</span>`}</a>
     <div><h2><a href=${address}>${run.run}</a></h2>
-      <p class="note">${run.model} on ${run.data} · <${Status} run=${run} job=${job} /></p>
+      <p class="note">${run.model} on ${sourceOf(run)} · <${Status} run=${run} job=${job} /></p>
       <dl><div><dt><${Word} is="likelihood">Likelihood<//></dt><dd><${Likelihood} run=${run} /></dd></div>
       ${run.sparkline?.length > 1 && html`<div><dt>${of} of validation over time</dt><dd><${Sparkline}
         values=${run.sparkline} label=${`${of} on validation images: from ${figure(run.sparkline[0])} to

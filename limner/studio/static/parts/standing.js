@@ -3,6 +3,9 @@ import { html } from "../vendor/htm-preact.js";
 import { isOpen } from "./live.js";
 import { figure, Word } from "./ui.js";
 
+/** What a run learned from, without the folders above it. */
+export const sourceOf = ({ data }) => String(data).split("/").at(-1);
+
 /** How well, in one line: the likelihood with what it is, or that there is none. */
 export function Likelihood({ run }) {
   const sign = run.bound === "lower" ? "≤ " : "";

@@ -12,6 +12,7 @@ export const WORDS = {
   bound: "The true value is at least as good as this one: the model can only compute a bound of its likelihood.",
   none: "This model draws images but gives no probability to any: there is no likelihood to report.",
   validation: "Images kept out of training, to see whether the model has learned or only memorised.",
+  step: "One small change of the network, made after a look at a handful of images.",
   training: "Images that the model learns from.",
   latent: "The few numbers that the model makes an image from: change them, and the image changes.",
   prior: "How the model draws its latents where no image is given: like throwing dice around zero.",

@@ -2,6 +2,7 @@
 import { html } from "../../vendor/htm-preact.js";
 import { isOpen, jobOf, remember, useJobs } from "../../parts/live.js";
 import { send, useAct } from "../../parts/load.js";
+import { sourceOf } from "../../parts/standing.js";
 import { Act, figure, Problem, Word } from "../../parts/ui.js";
 
 export function Numbers({ runs }) {
@@ -34,7 +35,7 @@ function Row({ run }) {
   const cell = (column, name, digits) => html`<td data-column=${column}>${f?.[name] === undefined ? "–"
     : html`<${Measured} value=${f[name]} error=${f[`${name}_standard_error`]} digits=${digits} />`}</td>`;
   return html`<tr><th scope="row"><a href=${`#/runs/${encodeURIComponent(run.run)}`}>${run.run}</a>
-      <span class="note">${run.model} on ${run.data}</span></th>
+      <span class="note">${run.model} on ${sourceOf(run)}</span></th>
     <td data-column="Likelihood"><${Likelihood} run=${run} /></td>
     <td data-column="bits/dim">${likelihood ? html`<${Measured} value=${likelihood.bits_per_dim} />` : "–"}</td>
     ${cell("Fréchet ratio", "frechet_ratio", 3)}${cell("Precision", "precision", 2)}${cell("Recall", "recall", 2)}

@@ -78,25 +78,26 @@ function Next({ run, state: { next, nats }, choose, busy }) {
     <p class="note">How probable the model finds each level of the outlined pixel${of}, row ${next.row + 1},
       column ${next.column + 1}, given all that is drawn. Press a bar to decide for yourself, and see how the model
       goes on from there.</p>
-    <${Bars} next=${next} onChoose=${choose} busy=${busy} />`;
+    <${Bars} next=${next} channels=${run.shape[0]} onChoose=${choose} busy=${busy} />`;
 }
 
 /** The probabilities of all levels, each a bar that can be pressed. */
-function Bars({ next: { probabilities }, onChoose, busy }) {
+function Bars({ next: { probabilities, channel }, channels, onChoose, busy }) {
   const levels = probabilities.length;
   const most = Math.max(...probabilities);
   const best = probabilities.indexOf(most);
   const about = `Probabilities of ${levels} levels; the most probable is ${best} with ${figure(most, 2)}`;
   const bar = (p, level) => {
-    const grey = Math.round((255 * level) / (levels - 1));
+    const value = Math.round((255 * level) / (levels - 1));
+    const colour = channels > 1 ? [0, 1, 2].map((i) => (i === channel ? value : 0)) : [value, value, value];
     return html`<button type="button" key=${level} disabled=${busy} tabindex=${levels > MANY && level !== best ? -1 : 0}
       aria-label=${`Level ${level}, probability ${figure(p, 2)}`} title=${`level ${level}: ${figure(p, 3)}`}
       onClick=${() => onChoose(level)}>
       <span class="bar-room"><i style=${{ height: `${(100 * p) / most}%` }}></i></span>
-      <span class="swatch" style=${{ background: `rgb(${grey} ${grey} ${grey})` }}></span></button>`;
+      <span class="swatch" style=${{ background: `rgb(${colour.join(" ")})` }}></span></button>`;
   };
   return html`<div class=${levels > MANY ? "bars many" : "bars"} role="group" aria-label=${about}>
       ${probabilities.map(bar)}</div>
-    <p class="note">From level 0 (black) to level ${levels - 1} (white). The highest bar
+    <p class="note">From level 0 (dark) to level ${levels - 1} (bright). The highest bar
       is ${figure(100 * most, 3)} %.</p>`;
 }

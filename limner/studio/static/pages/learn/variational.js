@@ -13,7 +13,7 @@ export function Variational({ run }) {
   const [label, setLabel] = useState("");
   const path = `/api/learn/${encodeURIComponent(run.run)}/vae`;
   const given = run.classes ? { label: label === "" ? 0 : label } : {};
-  return html`<${ClassChoice} run=${run} value=${label} onChange=${setLabel} />
+  return html`<div class="picker"><${ClassChoice} run=${run} value=${label} onChange=${setLabel} /></div>
     <div class="stack steps"><${Forth} path=${path} given=${given} />
       <${Back} run=${run} path=${path} given=${given} /></div>`;
 }

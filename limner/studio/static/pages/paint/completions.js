@@ -47,9 +47,9 @@ export function Completions({ run, picture, no }) {
         max=${MOST} /></div>
       <${ClassChoice} run=${run} value=${label} onChange=${setLabel} any="whatever fits" /></div>
     <details><summary>More care</summary><div class="line top">
-      <${Numeric} label="Attempts" value=${particles} onChange=${setParticles} min="1" max="4096"
+      <${Numeric} label="Attempts (particles)" value=${particles} onChange=${setParticles} min="1" max="4096"
         hint="Where completions are approximated: more attempts, better ones." />
-      <${Numeric} label="Corrections" value=${gibbs} onChange=${setGibbs} min="0" max="20"
+      <${Numeric} label="Corrections (Gibbs passes)" value=${gibbs} onChange=${setGibbs} min="0" max="20"
         hint="So many times each missing value is drawn anew, given all others. Slow." /></div></details>
     <div class="line"><${Act} kind="main" why=${wrong} busy=${act.busy} onClick=${() => act.run()}>
         ${act.busy ? "Completing …" : "Complete it"}<//>

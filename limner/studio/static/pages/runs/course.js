@@ -9,7 +9,8 @@ const NAMES = {
   bits_per_dim: "bits/dim",
   real_logit: "says of real",
   fake_logit: "says of fake",
-  sample_diversity: "variety",
+  reconstruction: "image from its latents",
+  kl: "latents from the prior",
 };
 const named = (key) => NAMES[key] ?? key.replaceAll("_", " ");
 

@@ -1,5 +1,6 @@
 // What a run is: its model, its images, its settings.
 import { html } from "../../vendor/htm-preact.js";
+import { sourceOf } from "../../parts/standing.js";
 import { Word } from "../../parts/ui.js";
 
 const MANY = 4;
@@ -8,8 +9,8 @@ export function Facts({ run }) {
   const rows = [
     ["Model", `${run.model}, recipe “${run.recipe}”`],
     ["Published", run.paper],
-    ["Images", `${run.data}: ${run.images}`],
-    ["Training so far", `${run.step ?? 0} steps`],
+    ["Images", `${sourceOf(run)}: ${run.images}`],
+    ["Training so far", html`${run.step ?? 0} <${Word} is="step">steps<//>`],
     [html`<${Word} is="weights">Weights<//>`, run.weights && html`<code>${run.weights.slice(0, 16)}</code>`],
     ["Changed from the recipe", changed(run.settings ?? {})],
     ["Report", run.report && html`<a href=${run.report} target="_blank" rel="noopener">all of it on one page (opens a
