@@ -6,13 +6,14 @@ import time
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.websockets import WebSocket
 
 from limner.errors import LimnerError
 from limner.models import with_article
 from limner.models.autoregressive import Autoregressive
 from limner.sampling import Completions
+from limner.studio.body import Body, Label, Seed
 from limner.studio.describing import CANNOT
 from limner.studio.images import data_url, given_image, given_mask, rgba, rows_of
 from limner.studio.opened import Opened
@@ -26,17 +27,23 @@ __all__ = ["routes"]
 FEW = 10  # effective particles, below which the completions hang on a handful of guesses
 
 
-class Completion(BaseModel):
+class Completion(Body):
     """What is to be completed."""
 
-    model_config = ConfigDict(extra="forbid")
     image: Any
+    """A data URL, `test:7` (split and number), or `{"pixels": rows}`."""
     mask: Any
+    """The missing part: `bottom-half` and the like, `box=y0,x0,y1,x1`, rows of 0 and 1, or a data URL (white)."""
     n: int = Field(8, ge=1)
-    seed: int = Field(0, ge=0, le=2**53)
+    """How many completions."""
+    seed: Seed = 0
+    """Of the random numbers: the same seed gives the same."""
     particles: int = Field(256, ge=1, le=4096)
+    """Of sequential Monte Carlo, where the completion is not exact."""
     gibbs: int = Field(0, ge=0, le=20)
-    label: int | str | None = None
+    """Passes over the missing values afterwards, of models of few levels."""
+    label: Label = None
+    """The class, of a run that has classes; by default inferred."""
 
 
 def routes(studio: Studio) -> APIRouter:

@@ -19,16 +19,17 @@ from limner.models.contracts import SampleMeans
 from limner.models.gan import GAN
 from limner.models.multiscale import MultiScalePixelRNN
 from limner.reports.pages import REPORT
-from limner.runs import describe_run, read_evaluations
+from limner.runs import describe_run, read_evaluations, runs_folder
 from limner.studio.jobs import Job
 from limner.studio.opened import run_folder, weights_of
 from limner.training.checkpoints import STATE
 from limner.training.journal import PARTS, read_metrics
 from limner.workbench.showing import show
 
-__all__ = ["all_families", "clean", "describe", "describe_family", "row", "sheet_url"]
+__all__ = ["all_families", "clean", "describe", "describe_family", "row", "sheet_url", "source_name"]
 
 POINTS, SPARKS = 400, 40
+UPLOADS = ".uploads"  # in the folder of runs
 
 
 def clean(value: Any) -> Any:
@@ -87,6 +88,14 @@ def describe_family(of: Family) -> dict[str, Any]:
     return facts | {"settings": {part: [asdict(s) for s in found] for part, found in parts.items()}}
 
 
+def source_name(source: str) -> str:
+    """What the studio calls the source of a run: ``upload:NAME`` where it was uploaded here."""
+    upload = Path(source).parent
+    if upload.parent == (runs_folder() / UPLOADS).resolve():
+        return f"upload:{upload.name}"
+    return source
+
+
 def sheet_url(run: str, name: str) -> str:
     """Where a sheet of samples is."""
     return f"/api/runs/{run}/sheets/{name}"
@@ -103,6 +112,8 @@ def _sheets(folder: Path) -> list[str]:
 def row(folder: Path, job: Job | None) -> dict[str, Any]:
     """A run in the list of all; never fails."""
     facts = describe_run(folder) | {"when": _when(folder)}
+    if "data" in facts:
+        facts["data"] = source_name(facts["data"])
     if sheets := _sheets(folder):
         facts["thumbnail"] = sheet_url(folder.name, sheets[-1])
     facts["sparkline"], facts["sparkline_of"] = _sparkline(folder)
@@ -148,6 +159,7 @@ def describe(name: str, training: Job | None, job: Job | None, points: int = POI
     of, records, shown = family(config.model), read_metrics(folder), show(folder)
     facts = row(folder, job) | {key: shown[key] for key in ("images", "recipe", "settings", "start") if key in shown}
     facts["config"] = {"model": config.model, "data": asdict(config.data)}
+    facts["config"]["data"]["source"] = facts["data"]
     facts["config"] |= {"network": asdict(config.recipe.network), "training": asdict(config.recipe.training)}
     facts |= {"shape": list(config.data.shape), "levels": config.data.levels, "summary": of.summary, "paper": of.paper}
     facts |= {"label_names": list(config.data.label_names), "classes": getattr(config.recipe.network, "classes", 0)}
@@ -156,7 +168,7 @@ def describe(name: str, training: Job | None, job: Job | None, points: int = POI
     seen = [r for r in records if "train" in r]
     facts["doctor"] = seen[-1].get("diagnoses", []) if seen else []
     facts["doctor_over_time"] = [{"step": r["step"], "name": d["name"]} for r in seen for d in r.get("diagnoses", [])]
-    facts["evaluations"] = read_evaluations(folder)
+    facts["evaluations"] = [e | {"data": source_name(e["data"])} for e in read_evaluations(folder)]
     if weights := weights_of(folder):
         facts["weights"] = weights
     if (folder / REPORT).is_file():

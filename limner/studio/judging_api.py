@@ -38,7 +38,8 @@ def routes(studio: Studio) -> APIRouter:
 
         def work() -> dict[str, Any]:
             found = [row(run_folder(name), working[name]) | _measured(name, split) for name in dict.fromkeys(run)]
-            return clean({"runs": found, "words": _words(found)})
+            words = _words(found)
+            return clean({"runs": [{k: v for k, v in r.items() if k != "images_key"} for r in found], "words": words})
 
         return await run_in_threadpool(work)
 
@@ -54,7 +55,7 @@ def _measured(name: str, split: str) -> dict[str, Any]:
     of, shown = family(config.model), show(folder)
     facts: dict[str, Any] = {"summary": of.summary, "settings": shown["settings"], "split": split}
     facts["classes"] = getattr(config.recipe.network, "classes", 0)
-    facts["data_key"] = f"{config.data.source} {config.data.fingerprint}"
+    facts["images_key"] = f"{config.data.source} {config.data.fingerprint}"
     if best := of_most(records, "n", "nats_per_image"):
         facts["likelihood"] = {key: best[key] for key in LIKELIHOOD if key in best}
     if measured := [e for e in records if "frechet_ratio" in e]:
@@ -80,7 +81,7 @@ def _measured(name: str, split: str) -> dict[str, Any]:
 def _words(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What is to be known before the figures are compared."""
     words = []
-    if len({r["data_key"] for r in rows}) > 1:
+    if len({r["images_key"] for r in rows}) > 1:
         words.append("These runs were trained on different images: their figures do not compare.")
     bounds = {r["likelihood"]["bound"] for r in rows if "likelihood" in r}
     if bounds == {"exact", "lower"}:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from starlette.websockets import WebSocket
 from torch import Tensor
 
@@ -19,6 +19,7 @@ from limner.models import Latents, Reconstructs
 from limner.models.bounded import Bounded
 from limner.reports import draw
 from limner.reports.grids import png_bytes
+from limner.studio.body import Body, Label, Seed
 from limner.studio.describing import clean
 from limner.studio.images import data_url, given_image, rgba
 from limner.studio.opened import Opened
@@ -32,51 +33,63 @@ Code = list[float]
 MOST = 64  # codes decoded at once
 
 
-class Place(BaseModel):
+class Place(Body):
     """Where the pad is."""
 
-    model_config = ConfigDict(extra="forbid")
     id: int = Field(0, ge=0, lt=2**32)
+    """Comes back with the answer."""
     z: Code | list[Code] = Field(max_length=100_000)
-    label: int | str | None = None
+    """A code, or up to 64."""
+    label: Label = None
+    """The class, of a run that has classes; by default 0."""
 
 
-class Encoded(BaseModel):
+class Encoded(Body):
     """An image to be encoded."""
 
-    model_config = ConfigDict(extra="forbid")
     image: Any
-    label: int | str | None = None
+    """A data URL, `test:7` (split and number), or `{"pixels": rows}`."""
+    label: Label = None
+    """The class, of a run that has classes; by default the likeliest."""
 
 
-class End(BaseModel):
+class End(Body):
     """An end of a walk: a code, or an image."""
 
-    model_config = ConfigDict(extra="forbid")
     z: Code | None = Field(None, max_length=100_000)
+    """A code."""
     image: Any = None
+    """An image in its place."""
 
 
-class Walk(BaseModel):
+class Walk(Body):
     """A walk between two ends; both are drawn where neither is given."""
 
-    model_config = ConfigDict(extra="forbid")
     a: End = Field(default_factory=lambda: End(z=None))
+    """Where the walk begins."""
     b: End = Field(default_factory=lambda: End(z=None))
+    """Where it ends."""
     steps: int = Field(10, ge=2, le=64)
-    label: int | str | None = None
-    seed: int = Field(0, ge=0, le=2**53)
+    """Images, ends included."""
+    label: Label = None
+    """The class, of a run that has classes."""
+    seed: Seed = 0
+    """Of the random numbers: the same seed gives the same."""
 
 
-class Sum(BaseModel):
+class Sum(Body):
     """a - b + c, of classes."""
 
-    model_config = ConfigDict(extra="forbid")
     a: str = Field(max_length=200)
+    """A class, by name or number."""
     b: str = Field(max_length=200)
+    """The class that is taken off."""
     c: str = Field(max_length=200)
+    """The class that is added."""
     n: int = Field(6, ge=1, le=32)
-    seed: int = Field(0, ge=0, le=2**53)
+    """Single codes of c that are shown, before and after."""
+    seed: Seed = 0
+    """Of the random numbers: the same seed gives the same."""
 
 
 def routes(studio: Studio) -> APIRouter:

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import torch
 from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from limner.studio.body import Body, Label, Seed
 from limner.studio.describing import clean
 from limner.studio.images import data_url, given_image
 from limner.studio.limits import Refused
@@ -26,42 +27,52 @@ SHOWN = 64  # drawn values that are told
 LOSSES = 400  # of each player that are told
 
 
-class State(BaseModel):
+class State(Body):
     """An image of which some values are drawn."""
 
-    model_config = ConfigDict(extra="forbid")
     values: list[int] = Field(default_factory=list, max_length=1 << 20)
+    """Levels of all values, channel by channel and row by row."""
     drawn: int = Field(0, ge=0)
+    """How many of them count, in the order of drawing."""
     steps: int = Field(1, ge=0)
-    seed: int = Field(0, ge=0, le=2**53)
-    label: int | str | None = None
+    """How many to draw; 0 only asks."""
+    seed: Seed = 0
+    """Of the random numbers: the same seed gives the same."""
+    label: Label = None
+    """The class, of a run that has classes; by default the seed draws it."""
 
 
-class Look(BaseModel):
+class Look(Body):
     """Which code, or the code of which image."""
 
-    model_config = ConfigDict(extra="forbid")
     z: list[float] | None = Field(None, max_length=100_000)
+    """The code; by default drawn."""
     image: Any = None
-    label: int | str | None = None
-    seed: int = Field(0, ge=0, le=2**53)
+    """An image whose code is drawn, as of POST /api/runs/{run}/encode."""
+    label: Label = None
+    """The class, of a run that has classes."""
+    seed: Seed = 0
+    """Of the random numbers: the same seed gives the same."""
 
 
-class Game(BaseModel):
+class Game(Body):
     """A game of two players."""
 
-    model_config = ConfigDict(extra="forbid")
     source: Literal["ring", "digits"] = "ring"
+    """Points of a plane, or images."""
     objective: str = Field("non-saturating", max_length=50)
-    seed: int = Field(0, ge=0, le=2**53)
+    """What they play for, as of a GAN's `objective`."""
+    seed: Seed = 0
+    """Of the random numbers: the same seed gives the same."""
 
 
-class Move(BaseModel):
+class Move(Body):
     """Who makes how many steps."""
 
-    model_config = ConfigDict(extra="forbid")
     player: Literal["discriminator", "generator", "both"] = "both"
+    """Who moves."""
     steps: int = Field(1, ge=1, le=200)
+    """How many steps."""
 
 
 def routes(studio: Studio) -> APIRouter:

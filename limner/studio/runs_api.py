@@ -9,7 +9,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from limner.config.settings import with_settings
 from limner.errors import LimnerError, option
@@ -18,6 +18,7 @@ from limner.reports import draw
 from limner.reports.grids import png_bytes
 from limner.reports.pages import REPORT
 from limner.runs import check_name, is_run, locked_run, remove_run, runs_folder
+from limner.studio.body import Body
 from limner.studio.describing import all_families, clean, describe, row
 from limner.studio.limits import Refused
 from limner.studio.opened import run_folder
@@ -32,41 +33,57 @@ REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src
 LONGEST = 10_000  # minutes, epochs
 
 
-class Training(BaseModel):
+class Training(Body):
     """A training, as of ``limner train``."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
     model: str = Field(max_length=100)
+    """A family, as in GET /api/families."""
     source: str = Field("digits", max_length=200)
+    """What it learns from, as in GET /api/sources."""
     name: str | None = Field(None, max_length=200)
+    """Of the run; by default MODEL-SOURCE-N."""
     minutes: float | None = Field(None, gt=0, le=LONGEST)
+    """Time budget."""
     epochs: float | None = Field(None, gt=0, le=LONGEST)
+    """Passes over the training images, in place of a budget."""
     recipe: str = Field("default", max_length=100)
+    """One of the family's recipes, or `demo`, the small network of `limner demo`."""
     conditional: bool = False
+    """Learn p(x|y) with the source's labels y."""
     size: tuple[int, int] | None = None
+    """Height and width that every image is brought to."""
     fit: Literal["crop", "pad", "stretch"] = "crop"
+    """How images get that size."""
     levels: int | None = Field(None, ge=2, le=256)
+    """Values of a pixel; by default as found."""
     augment: str | None = Field(None, max_length=200)
+    """How training images are changed, as in `flip,shift`."""
     settings: dict[str, Any] = Field(default_factory=dict, max_length=100)
+    """Changes to the recipe, by key, as in GET /api/families."""
     start_from: str | None = Field(None, max_length=200)
+    """A run of the same family whose weights are taken over."""
 
 
-class Longer(BaseModel):
+class Longer(Body):
     """How long a run shall have trained in all."""
 
-    model_config = ConfigDict(extra="forbid")
     minutes: float | None = Field(None, gt=0, le=LONGEST)
+    """A new total budget."""
     epochs: float | None = Field(None, gt=0, le=LONGEST)
+    """A new total of passes."""
 
 
-class Evaluation(BaseModel):
+class Evaluation(Body):
     """What is measured, as of ``limner evaluate``."""
 
-    model_config = ConfigDict(extra="forbid")
     split: Literal["train", "validation", "test"] = "test"
+    """Which images are scored."""
     fidelity: bool = False
+    """Compare samples with the images, too."""
     limit: int | None = Field(None, ge=1)
+    """Only the first so many images, and as many samples."""
     importance_samples: int | None = Field(None, ge=1, le=100_000)
+    """K of a VAE's bound."""
 
 
 def routes(studio: Studio) -> APIRouter:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.websockets import WebSocket
 from torch import Tensor
 
@@ -16,6 +16,8 @@ from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive
 from limner.models.contracts import SamplesInScales
 from limner.reports import draw
+from limner.studio.body import Body, Label, Seed
+from limner.studio.describing import source_name
 from limner.studio.images import data_url, png_with, read_settings, rgba
 from limner.studio.limits import Refused
 from limner.studio.opened import Opened, run_folder, weights_of
@@ -28,14 +30,17 @@ __all__ = ["Asked", "routes", "row_emitter"]
 Drawn = tuple[Tensor, list[int] | None, float]
 
 
-class Asked(BaseModel):
+class Asked(Body):
     """Which samples."""
 
-    model_config = ConfigDict(extra="forbid")
     n: int = Field(16, ge=1)
-    seed: int = Field(0, ge=0, le=2**53)
-    label: int | str | None = Field(None)
+    """How many."""
+    seed: Seed = 0
+    """Of the random numbers: the same seed gives the same."""
+    label: Label = None
+    """A class, by name or number; by default all in turn, of a run that has classes."""
     means: bool = False
+    """Of a VAE, the means of p(x|z) in place of draws from it."""
 
 
 class Rows:
@@ -159,7 +164,7 @@ def routes(studio: Studio) -> APIRouter:
 
 def _source(opened: Opened) -> str:
     """The data's name; of a file or a folder not where it lies."""
-    return opened.run.config.data.source.rsplit("/", 1)[-1]
+    return source_name(opened.run.config.data.source).rsplit("/", 1)[-1]
 
 
 def _query(asked: Asked) -> str:

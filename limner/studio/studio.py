@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.runs import runs_folder
+from limner.studio.describing import UPLOADS
 from limner.studio.drawing import Pool
 from limner.studio.events import Hub
 from limner.studio.jobs import Jobs
@@ -88,7 +89,7 @@ class Studio:
     @property
     def uploads(self) -> Path:
         """Where uploads lie."""
-        return runs_folder() / ".uploads"
+        return runs_folder() / UPLOADS
 
     def new_game(self, game: Duel) -> str:
         """Keep a game; gives its name."""

@@ -265,6 +265,10 @@ def test_the_api_describes_itself(client):
     assert {s["path"] for s in schema["x-websockets"]} == {
         "/api/events", "/api/runs/{run}/sample", "/api/runs/{run}/walk", "/api/runs/{run}/complete",
     }  # fmt: skip
+    for name, body in schema["components"]["schemas"].items():
+        assert name in ("HTTPValidationError", "ValidationError") or body["description"], name
+        for field, facts in body["properties"].items():
+            assert "description" in facts or name in ("HTTPValidationError", "ValidationError"), (name, field)
     for path, methods in schema["paths"].items():
         for method, route in methods.items():
             assert route["summary"].endswith("."), (path, method)

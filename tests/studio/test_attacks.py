@@ -210,6 +210,10 @@ def test_uploads_are_sources(client, runs, looked_at_here):
     assert client.get("/api/sources/upload:my-cats/preview.png").status_code == 404
     assert client.delete("/api/sources/digits").status_code == 400
     assert {r["run"] for r in client.get("/api/runs").json()} >= {"vae"}
+    config = (runs / "vae" / "config.toml").read_text()
+    (runs / "vae" / "config.toml").write_text(config.replace('"digits"', f'"{runs}/.uploads/images/images"'))
+    assert client.get("/api/runs/vae").json()["data"] == "upload:images"
+    assert str(runs) not in client.get("/api/runs/vae").text + client.get("/api/compare?run=vae").text
     assert sources_api.source_path(Studio(), "upload:images") == str(runs / ".uploads" / "images" / "images")
 
 
