@@ -91,6 +91,8 @@ def make_app(studio: Studio | None = None) -> ASGIApp:
     async def living(app: FastAPI) -> AsyncIterator[None]:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // own.limits.draws))  # several draw at a time
         watching = asyncio.create_task(watch(own.hub))
+        if own.warm:
+            await own.jobs.warm()
         try:
             yield
         finally:

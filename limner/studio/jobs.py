@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from limner.runs import runs_folder
+from limner.runs import CONFIG, runs_folder
 from limner.studio.events import Hub
 from limner.studio.limits import Limits, Refused
 
@@ -69,6 +69,11 @@ class Jobs:
         self._number = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = False
+        self._spare: Process | None = None
+
+    async def warm(self) -> None:
+        """Start a worker that waits for the next job, so that this begins at once: to import torch takes seconds."""
+        self._spare = await _started()
 
     def all(self) -> list[dict[str, Any]]:
         """Newest first."""
@@ -153,6 +158,9 @@ class Jobs:
                 job.process.kill()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5)
+        if self._spare is not None and self._spare.returncode is None:
+            self._spare.kill()
+            await self._spare.wait()
 
     def _waiting(self, lane: str) -> Iterable[Job]:
         return (j for j in self._jobs.values() if j.state == "waiting" and LANES[j.kind] == lane)
@@ -172,19 +180,22 @@ class Jobs:
 
     async def _run(self, job: Job) -> None:
         self._tell(job)
-        state, error = "failed", ""
+        state, error, warm = "failed", "", self._spare is not None
         try:
             state, error = await self._worked(job)
+            if warm and not self._ending:
+                with contextlib.suppress(OSError):
+                    await self.warm()
         except OSError as problem:
             error = f"the process could not be started: {problem.strerror or problem}"
         job.error = error
-        self._over(job, "cancelled" if state == "stopped" and LANES[job.kind] != "training" else state)
+        kept = LANES[job.kind] == "training" and (runs_folder() / job.run / CONFIG).is_file()
+        self._over(job, "cancelled" if state == "stopped" and not kept else state)  # there is nothing to go on with
 
     async def _worked(self, job: Job) -> tuple[str, str]:
         """The state and the error of a job that has come to its end."""
-        job.process = process = await asyncio.create_subprocess_exec(
-            *WORKER, stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=LONGEST_LINE, start_new_session=True
-        )
+        spare, self._spare = self._spare, None
+        job.process = process = spare if spare is not None and spare.returncode is None else await _started()
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
@@ -234,6 +245,12 @@ class Jobs:
     def _tell(self, job: Job) -> None:
         if job.kind != "look":
             self.hub.tell({"type": "job", "job": self.described(job)})
+
+
+async def _started() -> Process:
+    return await asyncio.create_subprocess_exec(
+        *WORKER, stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=LONGEST_LINE, start_new_session=True
+    )
 
 
 async def _all_over(jobs: Iterable[Job]) -> None:

@@ -83,10 +83,11 @@ def serve(
     address = f"http://{shown}:{chosen}/" + ("" if token is None else f"?token={token}")
     limits = Limits()
     config = uvicorn.Config(
-        make_app(Studio(limits, token, host)),
+        make_app(Studio(limits, token, host, warm=True)),
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         ws="websockets-sansio",
         ws_max_size=limits.message_bytes,
         timeout_graceful_shutdown=5,

@@ -61,11 +61,14 @@ class Studio:
         previews: Contact sheets of named sources.
         games: Of two players.
         token: That must be given; None where the studio is this machine's only.
+        host: Where it listens.
+        warm: Whether a process waits for the next job.
     """
 
     limits: Limits = field(default_factory=Limits)
     token: str | None = None
     host: str = "127.0.0.1"
+    warm: bool = False
     hub: Hub = field(default_factory=Hub)
 
     def __post_init__(self) -> None:

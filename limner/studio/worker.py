@@ -55,7 +55,11 @@ def main() -> None:
         os.nice(NICE)
     teller = Teller(os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8"))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
-    job = json.loads(sys.stdin.readline())
+    from limner import workbench  # noqa: F401 - some seconds, which a worker that waits for its job has spent before
+
+    if not (line := sys.stdin.readline()):  # the studio ended without one
+        return
+    job = json.loads(line)
     threading.Thread(target=_follow_studio, daemon=True).start()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # before and after training, whose loop has its own
     try:

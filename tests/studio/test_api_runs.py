@@ -215,8 +215,8 @@ def test_a_full_queue_is_429(client, studio, worker, finished):
     assert evaluation["state"] == "running"
     assert client.delete(f"/api/jobs/{evaluation['id']}").json()["state"] == "cancelled"
     assert client.delete(f"/api/jobs/{second['id']}").json()["state"] == "cancelled"
-    assert client.delete(f"/api/jobs/{first['id']}").json()["state"] == "stopped"
-    assert client.delete(f"/api/jobs/{first['id']}").json()["state"] == "stopped"
+    assert client.delete(f"/api/jobs/{first['id']}").json()["state"] == "cancelled"  # no run had begun
+    assert client.delete(f"/api/jobs/{first['id']}").json()["state"] == "cancelled"
 
 
 def test_the_worker_measures_and_looks(runs, tmp_path):

@@ -104,13 +104,39 @@ time.sleep(60)
 """
     monkeypatch.setattr(jobs, "WORKER", (sys.executable, "-c", code))
     with TestClient(make_app(studio), base_url="http://127.0.0.1") as client:
-        job = client.post("/api/runs", json=TRAINING).json()
+        job = client.post("/api/runs/vae/resume", json={"epochs": 9}).json()
         waiting = client.post("/api/runs", json=TRAINING).json()
         while "progress" not in client.get(f"/api/jobs/{job['id']}").json():
             time.sleep(0.02)
     assert (tmp_path / "saved").exists()
     assert studio.jobs.get(job["id"]).state == "stopped"
     assert studio.jobs.get(waiting["id"]).state == "cancelled"
+
+
+def test_a_worker_waits_for_the_next_job(runs, monkeypatch):
+    from starlette.testclient import TestClient
+
+    from limner.studio.app import make_app
+    from limner.studio.studio import Studio
+
+    code = """
+import sys, os, json
+if sys.stdin.readline():
+    print(json.dumps({"state": "done", "result": os.getpid()}))
+"""
+    monkeypatch.setattr(jobs, "WORKER", (sys.executable, "-c", code))
+    studio = Studio(warm=True)
+    with TestClient(make_app(studio), base_url="http://127.0.0.1") as client:
+        waiting = []
+        for _ in range(2):
+            waiting.append(studio.jobs._spare)
+            job = client.post("/api/runs", json=TRAINING).json()
+            while (job := client.get(f"/api/jobs/{job['id']}").json())["state"] == "running":
+                time.sleep(0.02)
+            assert job["result"] == waiting[-1].pid
+        waiting.append(studio.jobs._spare)
+    assert len({process.pid for process in waiting}) == 3
+    assert all(process.returncode is not None for process in waiting)
 
 
 def test_a_worker_ends_when_the_studio_is_gone():
