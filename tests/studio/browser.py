@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -22,6 +23,18 @@ SHOTS = os.environ.get("LIMNER_SCREENSHOTS")  # a folder: then each page is kept
 MEASURED = bool(os.environ.get("LIMNER_MEASURE"))  # on a quiet machine: then times are held to their limits
 TRAINED = 90_000  # milliseconds within which a short training ends on a busy machine
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def missing() -> str:
+    """What has to be installed before the page can be tested; empty where nothing has."""
+    for package, name in (
+        ("fastapi", '"limner[studio]"'),
+        ("uvicorn", '"limner[studio]"'),
+        ("playwright", "playwright"),
+    ):
+        if importlib.util.find_spec(package) is None:
+            return f"pip install {name}"
+    return "" if CHROMIUM else "apt-get install chromium, or name a Chromium in LIMNER_CHROMIUM"
 
 
 @contextmanager
@@ -101,8 +114,11 @@ class Window:
         """The page as it is now: without a fault of accessibility in light and dark; kept as images where asked."""
         if not self.page.evaluate("'axe' in window"):
             self.page.evaluate(AXE.read_text(encoding="utf-8"))
-        for theme, rules in (("light", ""), ("dark", ", {runOnly: ['color-contrast']}")):
+        some = ", {runOnly: ['color-contrast', 'scrollable-region-focusable']}"
+        for theme, rules, width in (("light", "", 1280), ("dark", some, 390)):
             self.page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+            self.page.set_viewport_size({"width": width, "height": 800})
+            self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
             found = self.page.evaluate(f"axe.run(document{rules}).then(found => found.violations)")
             told = [f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found for node in one["nodes"]]
             assert not told, f"{name}, {theme}: " + "\n".join(told)

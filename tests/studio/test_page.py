@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from statistics import NormalDist
@@ -11,17 +12,13 @@ from statistics import NormalDist
 import pytest
 from PIL import Image
 
-from tests.studio.browser import ARGUMENTS, CHROMIUM, MEASURED, SHOTS, TRAINED, Window, studio
+from tests.studio.browser import ARGUMENTS, CHROMIUM, MEASURED, SHOTS, TRAINED, Window, missing, studio
 
-for package in ("fastapi", "uvicorn"):
-    pytest.importorskip(package, reason='the studio needs its extra: pip install "limner[studio]"')
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="the studio's page is tested in a browser: pip install playwright"
-)
+if reason := missing():  # said among the warnings too, where a quiet run shows it
+    warnings.warn(f"the studio's page is not tested: {reason}", stacklevel=1)
+    pytest.skip(reason, allow_module_level=True)
+playwright = pytest.importorskip("playwright.sync_api")
 visits = pytest.importorskip("tests.studio.visits")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium: apt-get install chromium, or name one in LIMNER_CHROMIUM"
-)
 expect = playwright.expect
 QUICK = 15_000  # milliseconds that anything but a training may take on a busy machine
 LONG = "0.5"  # minutes: images for the docs show what half a minute gives

@@ -1,7 +1,7 @@
 // Runs: all trainings, and the way to start one.
 import { html } from "../vendor/htm-preact.js";
 import { Starter, useRuns } from "../parts/choose.js";
-import { jobOf, useJobs } from "../parts/live.js";
+import { isOpen, jobOf, useJobs } from "../parts/live.js";
 import { Likelihood, sourceOf, Status } from "../parts/standing.js";
 import { figure, Page, Picture, Problem, Sparkline, Word } from "../parts/ui.js";
 import { NewRun } from "./runs/new.js";
@@ -23,10 +23,19 @@ function All() {
       purpose="Each model that was trained here: what it draws, and how well it knows images it never saw.">
     <${Problem} error=${error} />
     ${runs && !runs.length && html`<${First} />`}
-    <ul class="runs">${runs?.map((run) => html`<li key=${run.run}><${Card} run=${run}
+    <ul class="runs">${begun(runs ?? [], jobs).map((job) => html`<li key=${job.id}><${Begun} job=${job} /></li>`)}
+      ${runs?.map((run) => html`<li key=${run.run}><${Card} run=${run}
       job=${jobOf(jobs, run.run)} /></li>`)}</ul>
   <//>`;
 }
+
+/** Trainings that have no folder yet: they wait, or begin just now. */
+const begun = (runs, jobs) =>
+  jobs.filter((job) => job.kind === "train" && isOpen(job) && !runs.some(({ run }) => run === job.run));
+
+const Begun = ({ job }) => html`<article class="card run"><span class="thumb">no images yet</span>
+  <div><h2><a href=${`#/runs/${encodeURIComponent(job.run)}`}>${job.run}</a></h2>
+    <p class="note"><${Status} job=${job} /></p></div></article>`;
 
 /** What a person who comes for the first time can do at once. */
 function First() {

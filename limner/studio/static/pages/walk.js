@@ -25,7 +25,12 @@ export default function Walk({ rest }) {
 
 function Latents({ run }) {
   const path = `/api/runs/${encodeURIComponent(run.run)}`;
-  const { value, error } = useLoad(() => get(`${path}/latents`), `${run.run} ${run.weights}`);
+  const { value, error, again } = useLoad(() => get(`${path}/latents`), run.run);
+  const measured = useRef(run.weights);
+  useEffect(() => {
+    if (measured.current !== run.weights) again(); // it learns meanwhile: the place that is looked at stays
+    measured.current = run.weights;
+  }, [run.weights]);
   if (value) return html`<${Problem} error=${error} /><${Space} run=${run} latents=${value} path=${path} />`;
   return html`<${Problem} error=${error} />
     ${!error && html`<p class="note" role="status">Looks at what its latents do …</p>`}`;

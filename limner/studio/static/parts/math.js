@@ -1,5 +1,5 @@
 // Equations: the few words of TeX that this page needs, as MathML that the browser draws and a screen reader reads.
-import { html } from "../vendor/htm-preact.js";
+import { html, useEffect, useRef } from "../vendor/htm-preact.js";
 
 const GREEK = { theta: "θ", mu: "μ", pi: "π", sigma: "σ", phi: "φ" };
 const SIGNS = { mid: "|", sim: "∼", ge: "≥", odot: "⊙", ast: "∗", dots: "…", to: "→" };
@@ -74,11 +74,21 @@ class Reader {
 /** MathML text of an equation. */
 export const mathml = (tex, display) => `<math display="${display}"><mrow>${new Reader(tex).row()}</mrow></math>`;
 
-const Drawn = ({ tex, display, ...rest }) =>
-  html`<span ...${rest} dangerouslySetInnerHTML=${{ __html: mathml(tex, display) }}></span>`;
+const drawn = (tex, display) => ({ __html: mathml(tex, display) });
 
-/** An equation on a line of its own. */
-export const Equation = ({ tex }) => html`<${Drawn} tex=${tex} display="block" class="equation-line" />`;
+/** An equation on a line of its own; where it is wider than the page, the keyboard can scroll it too. */
+export function Equation({ tex }) {
+  const line = useRef(null);
+  useEffect(() => {
+    const fits = new ResizeObserver(([{ target }]) => {
+      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+      else target.removeAttribute("tabindex");
+    });
+    fits.observe(line.current);
+    return () => fits.disconnect();
+  }, []);
+  return html`<div class="equation-line" ref=${line} dangerouslySetInnerHTML=${drawn(tex, "block")}></div>`;
+}
 
 /** Mathematics within a sentence. */
-export const Maths = ({ tex }) => html`<${Drawn} tex=${tex} display="inline" />`;
+export const Maths = ({ tex }) => html`<span dangerouslySetInnerHTML=${drawn(tex, "inline")}></span>`;

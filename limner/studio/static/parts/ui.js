@@ -12,23 +12,25 @@ export function useId(prefix = "e") {
 
 /** A page: its name, one plain sentence what it is for, and its content. */
 export function Page({ title, purpose, children, beside }) {
-  const heading = useRef(null);
   useEffect(() => {
     document.title = `${title} · limner studio`;
   }, [title]);
-  return html`<div class="line spread top"><h1 tabindex="-1" ref=${heading}>${title}</h1>${beside}</div>
+  return html`<div class="line spread top"><h1>${title}</h1>${beside}</div>
     <p class="purpose">${purpose}</p>
     ${children}`;
 }
 
 export const Problem = ({ error }) => error && html`<p class="problem" role="alert">${error.message ?? error}</p>`;
 
-/** A button that says why it cannot be pressed where `why` is given. */
+/**
+ * A button that says why it cannot be pressed where `why` is given. While it is `busy` it only takes no presses: one
+ * that is disabled loses the keyboard's focus, and with it the place of who steps by the keyboard.
+ */
 export function Act({ children, onClick, why = "", kind = "", busy = false, ...rest }) {
   const id = useId("why");
-  const off = Boolean(why) || busy;
-  return html`<span><button type="button" ...${rest} class=${kind} disabled=${off} title=${why || rest.title}
-      aria-describedby=${why ? id : undefined} onClick=${onClick}>${children}</button>
+  return html`<span><button type="button" ...${rest} class=${kind} disabled=${Boolean(why)} title=${why || rest.title}
+      aria-disabled=${busy ? "true" : undefined} aria-describedby=${why ? id : undefined}
+      onClick=${busy ? undefined : onClick}>${children}</button>
     ${why && html`<span class="why" id=${id}>${why}</span>`}</span>`;
 }
 

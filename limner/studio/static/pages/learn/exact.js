@@ -60,8 +60,8 @@ function SoFar({ run, state: { image, drawn, total, next, just, nats } }) {
 
 function Buttons({ run, state: { next, total }, busy, draw, again }) {
   const over = next ? "" : "all are drawn: begin a new one";
-  const a = (text, steps, about) => html`<button type="button" disabled=${busy || Boolean(over)}
-    title=${over || about} onClick=${() => draw(steps)}>${text}</button>`;
+  const a = (text, steps, about) => html`<button type="button" disabled=${Boolean(over)}
+    title=${over || about} onClick=${() => busy || draw(steps)}>${text}</button>`;
   return html`<div class="line top">
     <${Act} kind="main" why=${over} busy=${busy} onClick=${() => draw(1)}>Draw this value<//>
     ${a("A row", run.shape[0] * run.shape[2], "As many values as a row has")}
@@ -90,9 +90,9 @@ function Bars({ next: { probabilities, channel }, channels, onChoose, busy }) {
   const bar = (p, level) => {
     const value = Math.round((255 * level) / (levels - 1));
     const colour = channels > 1 ? [0, 1, 2].map((i) => (i === channel ? value : 0)) : [value, value, value];
-    return html`<button type="button" key=${level} disabled=${busy} tabindex=${levels > MANY && level !== best ? -1 : 0}
+    return html`<button type="button" key=${level} tabindex=${levels > MANY && level !== best ? -1 : 0}
       aria-label=${`Level ${level}, probability ${figure(p, 2)}`} title=${`level ${level}: ${figure(p, 3)}`}
-      onClick=${() => onChoose(level)}>
+      onClick=${() => busy || onChoose(level)}>
       <span class="bar-room"><i style=${{ height: `${(100 * p) / most}%` }}></i></span>
       <span class="swatch" style=${{ background: `rgb(${colour.join(" ")})` }}></span></button>`;
   };
