@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
+import re
 import socket
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -25,6 +26,7 @@ __all__ = ["LOOPBACK", "Guard", "is_loopback"]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 COOKIE = "limner_token"
+HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.-]+)(?::\d{1,5})?", re.ASCII)
 SAFE = ("GET", "HEAD", "OPTIONS")
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -92,10 +94,9 @@ class Guard:
         return None
 
     def _is_ours(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
+        if (found := HOST.fullmatch(host)) is None:
             return False
+        name = found[1].strip("[]").lower()
         if name in (*LOOPBACK, self.host.lower()):
             return True
         if is_loopback(self.host):

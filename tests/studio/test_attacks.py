@@ -52,7 +52,20 @@ def everything(folder):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "[", "192.168.0.7"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:80",
+        "127.0.0.1.evil.example",
+        "",
+        "[",
+        "192.168.0.7",
+        "127.0.0.1; script-src *",
+        "evil@127.0.0.1",
+        "127.0.0.1/x",
+    ],
+)
 def test_a_foreign_host_is_refused(client, refusal, host):
     assert "Host" in refusal("GET", "/api/runs", 403, headers={"host": host})
     assert "Host" in refusal("GET", "/", 403, headers={"host": host})
