@@ -89,10 +89,11 @@ def upload(window: Window, folder: Path) -> None:
 
 
 def train(window: Window, folder: Path) -> None:
-    """One training is watched and stopped, one waits for it and goes to its end."""
+    """One training is watched and stopped; two wait for it and go to their ends."""
     page = window.page
     start(window, "vae", "walker", "5")
     start(window, "patch-pixelcnn", "painter", LONG if SHOTS else "0.03")
+    start(window, "gan", "players", LONG if SHOTS else "0.03")
     expect(page.get_by_text("Waits until the training before it is done")).to_be_visible()
     window.go("runs/walker")
     expect(page.get_by_role("progressbar")).to_be_visible(timeout=TRAINED)
@@ -103,20 +104,26 @@ def train(window: Window, folder: Path) -> None:
         window.settled("training")
     page.get_by_role("button", name="Stop and keep it").click()
     expect(page.get_by_role("button", name="Go on")).to_be_visible(timeout=TRAINED)
-    window.go("runs/painter")
-    expect(page.locator(".now .badge", has_text="finished")).to_be_visible(timeout=TRAINED)
+    for name in ("painter", "players"):
+        window.go(f"runs/{name}")
+        expect(page.locator(".now .badge", has_text="finished")).to_be_visible(timeout=TRAINED)
 
 
 def watch(window: Window, folder: Path) -> None:
-    """The run's page shows what it drew and how it learned; the list shows both runs."""
+    """The run's page shows what it drew and how it learned; the list shows all runs."""
     page = window.page
     window.go("runs/walker")
     expect(page.locator(".uplot canvas").first).to_be_visible()
     expect(page.locator("img.sheetlike")).to_have_js_property("complete", value=True)
     expect(page.get_by_role("link", name="Walk through what it can draw")).to_be_visible()
     window.settled("run")
+    window.go("runs/players")
+    expect(page.get_by_role("heading", name="The doctor says")).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^Losses of the two players: discriminator"))).to_be_visible()
+    expect(page.locator(".now")).to_contain_text("none")
+    window.settled("gan")
     window.go("runs")
-    expect(page.locator("article.run")).to_have_count(2)
+    expect(page.locator("article.run")).to_have_count(3)
     expect(page.locator("article.run", has_text="walker")).to_contain_text("≤")
     window.settled("runs")
 
@@ -132,7 +139,7 @@ def delete(window: Window, folder: Path) -> None:
     window.settled("delete")
     page.get_by_role("button", name="Delete it for good").click()
     expect(page).to_have_url(re.compile("#/runs$"))
-    expect(page.locator("article.run")).to_have_count(1)
+    expect(page.locator("article.run")).to_have_count(2)
     assert not (folder / "runs" / "walker").exists()
 
 
