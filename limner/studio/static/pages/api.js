@@ -93,7 +93,7 @@ function Fields({ title, rows, schemas }) {
   const told = rows.some(([, , , about]) => about);
   const row = ([name, schema, required, about]) => html`<tr key=${name}><th scope="row"><code>${name}</code></th>
     <td>${kind(schema, schemas)}${required ? "" : ", if you like"}${otherwise(schema)}</td>
-    ${told && html`<td>${about}</td>`}</tr>`;
+    ${told && html`<td>${spoken(about)}</td>`}</tr>`;
   return html`<div class="scroll" tabindex="0"><table class="plain"><caption>${title}</caption>
     <thead><tr><th scope="col">Name</th><th scope="col">Kind</th>
       ${told && html`<th scope="col">Meaning</th>`}</tr></thead>

@@ -10,6 +10,8 @@ const NAMES = {
   real_logit: "says of real",
   fake_logit: "says of fake",
   reconstruction: "image from its latents",
+  distance: "samples",
+  blurred_distance: "blurred images",
   kl: "latents from the prior",
 };
 const named = (key) => NAMES[key] ?? key.replaceAll("_", " ");
@@ -21,8 +23,10 @@ export function Course({ run }) {
   return html`<div class="stack">
     ${players ? html`<${Players} train=${train} run=${run} />`
       : html`<${Loss} train=${train} validation=${validation} />`}
-    ${players && looked.length > 0 && html`<${Chart} title="On validation images" height=${150}
-      series=${looked.map(([key, points]) => ({ name: named(key), points, dots: true }))} />`}
+    ${players && looked.length > 0 && html`<div><${Chart} title="Samples beside images it never saw" height=${150}
+        series=${looked.map(([key, points]) => ({ name: named(key), points, dots: true }))} />
+      <p class="note">How far the samples are from real images: 0 would be no difference. For comparison, real images
+        that were blurred are as far as the broken line.</p></div>`}
     <${Rate} rate=${rate} /></div>`;
 }
 
