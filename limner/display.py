@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,11 @@ from rich.progress import (
 from limner.evaluation import bits_per_dim
 from limner.training import loop
 
-__all__ = ["bar", "console", "duration", "stages", "training", "warn"]
+__all__ = ["bar", "console", "duration", "stages", "told", "training", "warn"]
+
+Listener = Callable[[str, float, loop.Progress | None], None]
+"""Told the name of a stage, or of the run that trains; what is done of it, from 0 to 1; and how a training stands."""
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 # Of two players, and of a reconstruction
 _FIGURES = {
@@ -48,6 +53,24 @@ def console(quiet: bool | None = False) -> Console:
 def warn(text: str) -> None:
     """One line on stderr that must not be missed, quiet or not."""
     console().print(f"limner: {text}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def told(listener: Listener) -> Iterator[None]:
+    """Tell ``listener`` all progress that is shown within, also where it is quiet; in this thread.
+
+    What it raises ends the work.
+    """
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def _tell(name: str, fraction: float, progress: loop.Progress | None = None) -> None:
+    if (listener := _listener.get()) is not None:
+        listener(name, fraction, progress)
 
 
 def duration(seconds: float) -> str:
@@ -104,7 +127,13 @@ def stages(quiet: bool | None = False, first: str = "loading") -> Iterator[Calla
     """A bar for work that names its stages: call what is yielded with (stage, done, total)."""
     with _columns(MofNCompleteColumn(), TimeRemainingColumn(), quiet=quiet) as progress:
         task = progress.add_task(first, total=None)
-        yield lambda stage, done, total: progress.update(task, description=stage, completed=done, total=total)
+
+        def update(stage: str, done: int, total: int) -> None:
+            progress.update(task, description=stage, completed=done, total=total)
+            _tell(stage, done / max(total, 1))
+
+        _tell(first, 0.0)
+        yield update
 
 
 @contextmanager
@@ -146,6 +175,7 @@ def training(
                 + "".join(f" · [yellow]{d.name}[/yellow]" for d in p.diagnoses)
             )
             progress.update(task, completed=p.fraction, figures=figures)
+            _tell(name, p.fraction, p)
             if p.validation is not None and p.validation != validation:
                 first, validation = validation is None, p.validation
                 of = "validation" if p.held_out else "training images"

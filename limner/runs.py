@@ -26,9 +26,11 @@ __all__ = [
     "find_run",
     "is_free",
     "is_run",
+    "kept_weights",
     "list_runs",
     "locked_run",
     "new_run",
+    "of_most",
     "read_config",
     "read_evaluations",
     "record_evaluation",
@@ -227,19 +229,24 @@ def _figures(folder: Path, data: str) -> dict[str, Any]:
     if is_locked(folder / LOCK):
         status = "running"
     row: dict[str, Any] = {"status": status, "step": int(state.get("step", 0))}
-    kept = [(r.get("validation", {}), r["step"]) for r in read_json_lines(folder / "metrics.jsonl") if r.get("kept")]
-    validation, step = kept[-1] if kept else ({}, row["step"])
+    validation, step = kept_weights(folder, row["step"])
     row |= {f"validation_{k}": validation[k] for k in ("nats", "distance") if is_number(validation.get(k))}
     wanted = ("test", data, step)  # figures of other weights are old
     found = [e for e in read_evaluations(folder) if (e.get("split"), e.get("data"), e.get("step")) == wanted]
-    if best := _of_most(found, "n", "nats_per_image"):
+    if best := of_most(found, "n", "nats_per_image"):
         row |= {"test_nats": best["nats_per_image"], "bits_per_dim": best["bits_per_dim"], "bound": best["bound"]}
     measured = [e for e in found if "frechet_ratio" in e]
     if measured and not is_current(measured[-1]):
         row["frechet_ratio_left_out"] = "old features"
-    elif best := _of_most(same_features(measured), "samples", "frechet_ratio"):
+    elif best := of_most(same_features(measured), "samples", "frechet_ratio"):
         row |= {name: best[name] for name in ("frechet_ratio", "frechet_ratio_standard_error") if name in best}
     return row
+
+
+def kept_weights(folder: Path, last: int) -> tuple[dict[str, Any], int]:
+    """The validation figures of the weights that are kept, and their step."""
+    kept = [(r.get("validation", {}), r["step"]) for r in read_json_lines(folder / "metrics.jsonl") if r.get("kept")]
+    return kept[-1] if kept else ({}, last)
 
 
 def with_errors(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -264,7 +271,7 @@ def beside_training(record: Mapping[str, Any]) -> str | None:
     return "nearer" if ratio < 1 else "farther"
 
 
-def _of_most(evaluations: Sequence[Mapping[str, Any]], counted: str, figure: str) -> Mapping[str, Any] | None:
+def of_most(evaluations: Sequence[Mapping[str, Any]], counted: str, figure: str) -> Mapping[str, Any] | None:
     """The smallest ``figure`` among those over the most images: one over few does not stand for the split."""
     measured = [e for e in evaluations if figure in e]
     most = max((e[counted] for e in measured), default=0)

@@ -29,6 +29,7 @@ FLOORS = (
 )
 # Neighbours on one floor that may look at each other: who, whom, and why.
 ALLOWED = {
+    ("cli", "studio"): "the command that serves it",
     ("accelerate", "fast"): "by name, when something asks for it first",
     ("evaluation", "training"): "a feature network is kept as checkpoints are",
 }

@@ -15,8 +15,8 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 __all__ = [
     "Augment", "Count", "Counts", "Device", "Epochs", "Fit", "Flag", "Json", "Label", "Levels", "Limit", "Methods",
-    "Minutes", "Model", "Name", "NotNegative", "OtherSource", "OutFile", "Quiet", "RunName", "RunNames", "Seed",
-    "Settings", "Size", "Source", "SplitName", "StartFrom",
+    "Minutes", "Model", "Name", "NotNegative", "OtherSource", "OutFile", "Port", "Quiet", "RunName", "RunNames", "Seed",
+    "Settings", "Size", "Source", "SplitName", "StartFrom", "Token",
 ]  # fmt: skip
 
 LARGEST_SIDE = 8192  # as limner.data.options has it, which loads numpy
@@ -103,6 +103,8 @@ RunNames = Annotated[Positional[tuple[str, ...]], arg(metavar="RUN ...", help_be
 Settings = Annotated[tuple[str, ...], arg(name="set", metavar="KEY=VALUE ...", help_behavior_hint="")]
 Source = Annotated[Positional[str], arg(metavar="SOURCE")]
 StartFrom = Annotated[str | None, _spec("RUN", str), arg(name="from", help_behavior_hint="")]
+Port = Annotated[int, _spec("N", lambda text: _whole_number(text, 0, 65535))]
+Token = Annotated[str | None, _spec("TEXT", str), _NO_HINT]
 SplitName = Literal["train", "validation", "test"]
 
 Flag = FlagCreatePairsOff[bool]

@@ -16,6 +16,7 @@ from limner.cli.printing import answer, said, table
 from limner.cli.probing import probe
 from limner.cli.sampling import sample
 from limner.cli.showing import runs, show
+from limner.cli.studio import studio
 from limner.cli.training import delete, resume, train
 from limner.devices import use_device
 
@@ -79,5 +80,6 @@ def data(source: Source, size: Size = None, fit: Fit = "crop", out: OutFile = No
 
 ALL = (
     demo, models, data, advise, train, resume, runs, show, delete, sample, complete, latent, evaluate, probe, compare,
+    studio,
 )  # fmt: skip
 COMMANDS = {f.__name__: f for f in ALL}

@@ -5,7 +5,7 @@ from limner.data.given import Images, OneImage, from_arrays
 from limner.data.imageset import Broken, ImageSet, ImageStore, MemoryStore, Split
 from limner.data.levels import dequantize, nearest_level, quantize
 from limner.data.named import SOURCES
-from limner.data.sources import load
+from limner.data.sources import load, named_here
 from limner.data.stores import FileStore
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "epoch_order",
     "from_arrays",
     "load",
+    "named_here",
     "nearest_level",
     "quantize",
     "sequential",

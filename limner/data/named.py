@@ -20,7 +20,7 @@ from limner.data.packed import DAMAGE, read_bytes
 from limner.data.splitting import content_hash
 from limner.errors import LimnerError, reason_of
 
-__all__ = ["SOURCES", "STACKED", "read_named"]
+__all__ = ["SOURCES", "STACKED", "is_here", "read_named"]
 
 STACKED = "stacked-mnist"
 SOURCES = {
@@ -37,6 +37,7 @@ FASHION = (
 )  # fmt: skip
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR10_BATCHES = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
+CIFAR10_ARCHIVE = "cifar-10-binary.tar.gz"
 CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 AROUND = 1 << 20  # bytes of the archive besides the images, at most
 CIFAR10_ROOT = "https://www.cs.toronto.edu/~kriz/"
@@ -108,6 +109,20 @@ def read_named(name: str, data_dir: Path, options: Options) -> ImageSet:
     return {"binarized-mnist": _binarized_mnist, "cifar10": _cifar10, STACKED: _stacked_mnist}[name](data_dir, options)
 
 
+def is_here(name: str, data_dir: Path) -> bool:
+    """Whether the set called ``name`` is read without a download."""
+    if name == "digits":
+        return True
+    if name == "cifar10":
+        return (_cifar10_folder(data_dir) or _kept(data_dir, name, CIFAR10_ARCHIVE)) is not None
+    if name == "binarized-mnist":
+        files = [_binarized_file(part) for part in ("train", "validation", "test")]
+    else:
+        name = "mnist" if name == STACKED else name
+        files = list(IDX_FAMILIES[name].md5)
+    return all(_kept(data_dir, name, file) is not None for file in files)
+
+
 def _digits(options: Options) -> ImageSet:
     from sklearn.datasets import load_digits
 
@@ -123,12 +138,19 @@ def _digits(options: Options) -> ImageSet:
 
 def _find(data_dir: Path, name: str, remote: Remote, options: Options) -> Path:
     """A file of the set ``name``: as published, unpacked, or downloaded."""
-    bare = remote.name.removesuffix(".gz")
+    if (path := _kept(data_dir, name, remote.name)) is not None:
+        return path
+    return fetch(remote, data_dir / name.replace("-", "_"), options.on_progress)
+
+
+def _kept(data_dir: Path, name: str, published: str) -> Path | None:
+    """A file of the set ``name`` as published, or unpacked; None where it is to be downloaded."""
+    bare = published.removesuffix(".gz")
     for folder in (name.replace("-", "_"), name):
         for file in (f"{bare}.gz", bare, bare.replace("-idx", ".idx")):
             if (path := data_dir / folder / file).is_file():
                 return path
-    return fetch(remote, data_dir / name.replace("-", "_"), options.on_progress)
+    return None
 
 
 def _check_room(name: str, size: int, options: Options) -> None:
@@ -186,10 +208,14 @@ def _stacked_mnist(data_dir: Path, options: Options) -> ImageSet:
     return assemble(rows, options, levels=256, label_names=tuple(f"{k:03d}" for k in range(1000)), notes=[note])
 
 
+def _binarized_file(part: str) -> str:
+    return f"binarized_mnist_{'valid' if part == 'validation' else part}.amat"
+
+
 def _binarized_mnist(data_dir: Path, options: Options) -> ImageSet:
     parts: dict[str, Rows] = {}
     for part, expected in zip(("train", "validation", "test"), COUNTS["binarized-mnist"], strict=True):
-        file = f"binarized_mnist_{'valid' if part == 'validation' else part}.amat"
+        file = _binarized_file(part)
         path = _find(data_dir, "binarized-mnist", Remote(file, [BINARIZED_ROOT + file]), options)
         images, labels = parse_amat(path, options.memory_limit)
         _check_count(path, len(images), expected)
@@ -211,17 +237,24 @@ def _cifar10(data_dir: Path, options: Options) -> ImageSet:
     return _published(_parts("cifar10", images, labels), CIFAR10, options)
 
 
+def _cifar10_folder(data_dir: Path) -> Path | None:
+    """Where the six files are unpacked; None where they are not."""
+    for folder in (data_dir / "cifar10" / "cifar-10-batches-bin", data_dir / "cifar10"):
+        if all((folder / name).is_file() for name in CIFAR10_BATCHES):
+            return folder
+    return None
+
+
 def _cifar10_batches(data_dir: Path, size: int, options: Options) -> list[np.ndarray]:
     """The six files of the binary version (the "python version" is made of pickles), packed or not."""
-    for folder in (data_dir / "cifar10" / "cifar-10-batches-bin", data_dir / "cifar10"):
+    if (folder := _cifar10_folder(data_dir)) is not None:
         files = [folder / name for name in CIFAR10_BATCHES]
-        if all(file.is_file() for file in files):
-            for file in files:
-                if file.stat().st_size != size:
-                    raise LimnerError(f"{file}: has {file.stat().st_size:,} bytes, not {size:,}: fetch it again")
-            return [np.fromfile(file, np.uint8) for file in files]
-    name = "cifar-10-binary.tar.gz"
-    path = _find(data_dir, "cifar10", Remote(name, [CIFAR10_ROOT + name], CIFAR10_MD5), options)
+        for file in files:
+            if file.stat().st_size != size:
+                raise LimnerError(f"{file}: has {file.stat().st_size:,} bytes, not {size:,}: fetch it again")
+        return [np.fromfile(file, np.uint8) for file in files]
+    remote = Remote(CIFAR10_ARCHIVE, [CIFAR10_ROOT + CIFAR10_ARCHIVE], CIFAR10_MD5)
+    path = _find(data_dir, "cifar10", remote, options)
     found: dict[str, np.ndarray] = {}
     content = read_bytes(path, len(CIFAR10_BATCHES) * size + AROUND)
     try:

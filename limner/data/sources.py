@@ -11,12 +11,12 @@ from limner.data.files import files_in_folder, files_in_zip
 from limner.data.folder import read_images
 from limner.data.idx import is_idx, read_idx
 from limner.data.imageset import ImageSet
-from limner.data.named import SOURCES, read_named
+from limner.data.named import SOURCES, is_here, read_named
 from limner.data.numpy_files import read_npy, read_npz
 from limner.data.options import FitMode, Longest, Options, Progress, memory_budget
 from limner.errors import LimnerError
 
-__all__ = ["load"]
+__all__ = ["load", "named_here"]
 
 
 def load(
@@ -81,6 +81,12 @@ def load(
     if kind == ".zip":
         return read_images(files_in_zip(path), options)
     raise LimnerError(f"{name} is no data set: give a folder of images, or a .zip, .npz, .npy, IDX or .amat file")
+
+
+def named_here(data_dir: str | os.PathLike[str] | None = None) -> dict[str, bool]:
+    """Whether each set of ``SOURCES`` is read without a download; ``data_dir`` as of ``load``."""
+    folder = _data_dir(data_dir)
+    return {name: is_here(name, folder) for name in SOURCES}
 
 
 def _read_folder(path: Path, options: Options) -> ImageSet:

@@ -16,6 +16,7 @@ from limner.sampling.latent import (
     manifold,
     slerp,
     traversal,
+    way,
 )
 from limner.sampling.rows import OnRow
 
@@ -40,4 +41,5 @@ __all__ = [
     "sample_in",
     "slerp",
     "traversal",
+    "way",
 ]

@@ -31,6 +31,7 @@ __all__ = [
     "manifold",
     "slerp",
     "traversal",
+    "way",
 ]
 
 VOTES = 5  # nearest images that must agree before a sample is given their class
@@ -103,11 +104,19 @@ def interpolate(
     Raises:
         LimnerError: There are fewer than two steps.
     """
+    return decode_all(model, way(model, a, b, steps), label)
+
+
+def way(model: Latents | Reconstructs, a: Tensor, b: Tensor, steps: int) -> Tensor:
+    """The latents of ``interpolate``, ``(steps, D)``.
+
+    Raises:
+        LimnerError: There are fewer than two steps.
+    """
     if steps < 2:
         raise LimnerError(f"an interpolation has 2 steps or more, its two ends, not {steps}")
     t = torch.linspace(0, 1, steps)
-    z = slerp(a, b, t) if _has_normal_prior(model) else a + t.to(a)[:, None] * (b - a)
-    return decode_all(model, z, label)
+    return slerp(a, b, t) if _has_normal_prior(model) else a + t.to(a)[:, None] * (b - a)
 
 
 def traversal(

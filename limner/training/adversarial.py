@@ -104,15 +104,16 @@ class Adversarial(Objective[GAN]):
         Raises:
             LimnerError: A loss or a gradient is not finite; no weight has been changed by it then.
         """
-        metrics = self._discriminator_step(batch, factor, step)
+        metrics = self.discriminator_step(batch, factor, step)
         if (step + 1) % self.config.discriminator_steps == 0:
-            metrics |= self._generator_step(batch, factor, step)
+            metrics |= self.generator_step(batch, factor, step)
             self.average.update(step // self.config.discriminator_steps)
         if self.doctor:
             self.doctor.see(metrics, step + 1)
         return metrics
 
-    def _discriminator_step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
+    def discriminator_step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
+        """One step of the discriminator; see ``step``."""
         means: dict[str, float] = {}
         losses = self.discriminator_losses(batch, means, step)
         norm = self.descend(losses, means, "discriminator_optimizer", factor, step)
@@ -152,7 +153,8 @@ class Adversarial(Objective[GAN]):
             penalty = penalty + zero_centred_penalty(fake, samples)
         return self.config.zero_penalty * penalty
 
-    def _generator_step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
+    def generator_step(self, batch: Batch, factor: float, step: int) -> dict[str, float]:
+        """One step of the generator; see ``step``."""
         drawn: list[Tensor] = []
         metrics: dict[str, float] = {}
         losses = self.generator_losses(batch, drawn, metrics)

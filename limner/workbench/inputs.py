@@ -25,7 +25,7 @@ from limner.models.contracts import describe_shape
 __all__ = ["MASKS", "Mask", "classes_of", "image_of", "images_of", "missing_part", "pixels_of", "place_of"]
 
 MASKS = "top-half, bottom-half, left-half, right-half, box=y0,x0,y1,x1 or an image file (white = missing)"
-Mask = str | os.PathLike[str] | np.ndarray | torch.Tensor
+Mask = str | os.PathLike[str] | np.ndarray | torch.Tensor | Image.Image
 SPLITS = ("train", "validation", "test")
 
 
@@ -128,9 +128,9 @@ def place_of(image: str | os.PathLike[str], data: Callable[[], ImageSet]) -> tup
 def missing_part(mask: Mask, size: tuple[int, int], fit: FitMode = "crop") -> torch.Tensor:
     """Where an image of ``size`` ``(H, W)`` is to be completed, bool ``(H, W)``.
 
-    ``mask`` is one of ``MASKS``, or bool ``(H, W)``, which is taken as it is.
+    ``mask`` is one of ``MASKS``, an image of Pillow's, or bool ``(H, W)``, which is taken as it is.
 
-    A file of another size is brought to this one as ``fit`` says, like an image.
+    An image of another size is brought to this one as ``fit`` says, like an image.
 
     Raises:
         LimnerError: It is none of these, does not fit, or nothing is missing.
@@ -139,7 +139,7 @@ def missing_part(mask: Mask, size: tuple[int, int], fit: FitMode = "crop") -> to
         return torch.as_tensor(mask)
     h, w = size
     missing = torch.zeros(h, w, dtype=torch.bool)
-    text = str(mask)
+    text = "this image" if isinstance(mask, Image.Image) else str(mask)
     halves = {"top-half": missing[: h // 2], "bottom-half": missing[h // 2 :]}
     halves |= {"left-half": missing[:, : w // 2], "right-half": missing[:, w // 2 :]}
     if text in halves:
@@ -147,8 +147,9 @@ def missing_part(mask: Mask, size: tuple[int, int], fit: FitMode = "crop") -> to
     elif text.startswith("box="):
         y0, x0, y1, x1 = _box(text, size)
         missing[y0:y1, x0:x1] = True
-    elif Path(text).suffix or Path(text).is_file():
-        missing = torch.from_numpy(np.array(_read(text, size, fit).convert("L"))) >= 128
+    elif isinstance(mask, Image.Image) or Path(text).suffix or Path(text).is_file():
+        file = mask if isinstance(mask, Image.Image) else text
+        missing = torch.from_numpy(np.array(_read(file, size, fit).convert("L"))) >= 128
     else:
         raise LimnerError(f"mask {text!r}: say what is missing, {MASKS}")
     if not missing.any():

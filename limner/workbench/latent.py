@@ -27,11 +27,13 @@ __all__ = [
     "Mapped",
     "Neighbours",
     "Reconstructions",
+    "Spread",
     "Traversal",
     "analogy",
     "compare_with_held_out",
     "interpolate",
     "latent_map",
+    "latent_spread",
     "manifold",
     "neighbours",
     "reconstruct",
@@ -100,6 +102,54 @@ class Traversal:
     codes: Codes | None
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Where the latents of a model lie.
+
+    Attributes:
+        start: A latent of the prior, or the mean code where there is none, ``(D,)``.
+        mean: Of each latent, ``(D,)``: the prior's, or that of the codes of held-out images where there is no prior.
+        deviation: Likewise.
+        codes: Of held-out images; None without an encoder.
+        split: Of which images.
+    """
+
+    start: torch.Tensor
+    mean: torch.Tensor
+    deviation: torch.Tensor
+    codes: Codes | None
+    split: str | None
+
+    @property
+    def activity(self) -> torch.Tensor | None:
+        """How much each latent carries: the variance of its mean over the held-out images, ``(D,)``."""
+        return None if self.codes is None else self.codes.codes.var(0)
+
+    @property
+    def order(self) -> torch.Tensor:
+        """The latents, int64 ``(D,)``: of a model that encodes the most active first."""
+        if self.activity is None:
+            return torch.arange(len(self.start))
+        return self.activity.argsort(descending=True, stable=True)
+
+
+def latent_spread(run: Run, seed: int = 0, *, quiet: bool | None = None) -> Spread:
+    """Mean and deviation of each latent, and how much it carries; see ``Spread``. ``seed`` is that of drawn latents.
+
+    Raises:
+        LimnerError: The model has no latents, or its data cannot be read.
+    """
+    model = run.decoder()
+    split, held = held_out_codes(run, quiet=quiet) if isinstance(model, Reconstructs) else (None, None)
+    if isinstance(model, Latents):
+        drawn = model.latents(DRAWN, generator=torch.Generator().manual_seed(seed)).cpu()
+        start = drawn[0]
+    elif held is not None:
+        drawn, start = held.codes, held.codes.mean(0)
+    deviation, mean = torch.std_mean(drawn, 0)
+    return Spread(start, mean, deviation, held, split)
+
+
 def traversal(
     run: Run,
     image: OneImage | None = None,
@@ -130,26 +180,17 @@ def traversal(
     model, y = run.decoder(), run.class_of(label)
     if steps < 2:
         raise LimnerError(f"a traversal has 2 steps or more, not {steps}")
-    held: Codes | None = None
-    if isinstance(model, Reconstructs):
-        _, held = held_out_codes(run, quiet=quiet)
-        spread = held.codes
-        base = spread.mean(0)
-    if isinstance(model, Latents):
-        spread = model.latents(DRAWN, generator=torch.Generator().manual_seed(seed)).cpu()
-        base = spread[0]
-    deviation, mean = torch.std_mean(spread, 0)
+    spread = latent_spread(run, seed, quiet=quiet)
+    base, activity = spread.start, spread.activity
     if image is not None:
         _, (base,), labels = run.encoded([image], y)
         y = None if labels is None else int(labels[0])
     elif y is None and run.model.classes:
         y = 0
-    activity = held.codes.var(0) if held else None
-    order = torch.arange(len(base)) if activity is None else activity.argsort(descending=True, stable=True)
-    chosen = order[:most]
-    values = mean[chosen, None] + deviation[chosen, None] * torch.linspace(-REACH, REACH, steps)
+    chosen = spread.order[:most]
+    values = spread.mean[chosen, None] + spread.deviation[chosen, None] * torch.linspace(-REACH, REACH, steps)
     images = sampling.traversal(model, base, values, chosen, y)
-    return Traversal(images, chosen, None if activity is None else activity[chosen], held)
+    return Traversal(images, chosen, None if activity is None else activity[chosen], spread.codes)
 
 
 def manifold(run: Run, side: int = 20, *, label: ClassLabel | None = None) -> torch.Tensor:

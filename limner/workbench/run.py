@@ -106,13 +106,15 @@ class Run(TrainedModel):
         label: ClassLabel | torch.Tensor | None = None,
         seed: int = 0,
         means: bool = False,
+        on_row: sampling.OnRow | None = None,
         quiet: bool | None = None,
     ) -> torch.Tensor:
         """``n`` new images, uint8 ``(n, C, H, W)``; the same for the same seed.
 
         Of a conditional model they are of class ``label``, a name or a number (or int64 ``(n,)``, one each); by
         default each one's class is drawn, all alike probable. With ``means``, of a VAE, the mean of the p(x|z) that
-        each is drawn from: smoother, and no sample of the model.
+        each is drawn from: smoother, and no sample of the model. ``on_row`` is called after each finished row of an
+        autoregressive model with its index and the batch of images so far; what it raises ends the drawing.
 
         Raises:
             LimnerError: The model does not sample, has no such class or no such means, or ``n`` is not positive.
@@ -128,12 +130,18 @@ class Run(TrainedModel):
         batch = 256
         with display.bar("sampling rows", quiet) as update:
             rows, total = count(1), self.model.shape[1] * -(-n // batch)
+
+            def drawn(row: int, images: torch.Tensor) -> None:
+                update(next(rows), total)
+                if on_row is not None:
+                    on_row(row, images)
+
             return sampling.sample(
                 self.model,
                 n,
                 generator=generator,
                 labels=labels,
-                on_row=lambda row, images: update(next(rows), total),
+                on_row=drawn,
                 batch_size=batch,
                 means=means,
             ).cpu()
@@ -148,6 +156,7 @@ class Run(TrainedModel):
         gibbs: int = 0,
         label: ClassLabel | None = None,
         seed: int = 0,
+        on_row: sampling.OnRow | None = None,
         quiet: bool | None = None,
     ) -> sampling.Completions:
         """``n`` draws of the missing part of an image, given the rest; see ``limner.sampling.complete``.
@@ -155,13 +164,14 @@ class Run(TrainedModel):
         Args:
             image: An image file or one of Pillow's, brought to the model's size as its data was; ``test:7``; or an
                 array ``(C, H, W)`` or ``(H, W, C)``, uint8 or floats in 0..1.
-            mask: The missing part: ``bottom-half`` and the like, ``box=y0,x0,y1,x1``, an image file (white = missing),
-                or bool ``(H, W)``, True = missing.
+            mask: The missing part: ``bottom-half`` and the like, ``box=y0,x0,y1,x1``, an image file or one of Pillow's
+                (white = missing), or bool ``(H, W)``, True = missing.
             n: How many.
             particles: Of sequential Monte Carlo, where the mask is no raster suffix.
             gibbs: Passes over the missing values afterwards.
             label: The image's class by name or number, of a conditional model; by default inferred.
             seed: Of the random numbers.
+            on_row: Called after each row with its index and ``n`` particles so far; what it raises ends the drawing.
             quiet: No progress; by default none unless a person watches.
 
         Raises:
@@ -176,6 +186,12 @@ class Run(TrainedModel):
         pixels = image_of(image, self.model, self.data, fit)
         missing = missing_part(mask, self.model.shape[1:], fit)
         with display.stages(quiet) as progress:
+
+            def drawn(row: int, images: torch.Tensor) -> None:
+                progress("completing rows", row + 1, self.model.shape[1])
+                if on_row is not None:
+                    on_row(row, images)
+
             return sampling.complete(
                 self.model,
                 pixels,
@@ -185,7 +201,7 @@ class Run(TrainedModel):
                 gibbs=gibbs,
                 label=self.class_of(label),
                 generator=torch.Generator().manual_seed(seed),
-                on_row=lambda row, images: progress("completing rows", row + 1, self.model.shape[1]),
+                on_row=drawn,
                 on_gibbs=lambda done, total: progress("Gibbs passes", done, total),
             )
 

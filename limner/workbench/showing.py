@@ -9,10 +9,11 @@ from typing import Any
 from limner.config.run_config import RunConfig, read_run_config
 from limner.models import family
 from limner.models.recipes import Recipe
+from limner.records import is_current
 from limner.reports.pages import REPORT
-from limner.runs import describe_run, find_run
+from limner.runs import describe_run, find_run, kept_weights, read_evaluations
 
-__all__ = ["show"]
+__all__ = ["current_evaluations", "show"]
 
 BY_DATA = {"classes", "precision"}  # settings that the data or the machine decides
 
@@ -38,6 +39,21 @@ def show(run: str | os.PathLike[str]) -> dict[str, Any]:
     if sheets := sorted((folder / "samples").glob("*.png")):
         facts["samples"] = str(sheets[-1])
     return facts | ({"start": asdict(config.start)} if config.start else {})
+
+
+def current_evaluations(run: str | os.PathLike[str], split: str = "test") -> list[dict[str, Any]]:
+    """Measurements of the weights that are kept on a split of the run's own data, oldest first.
+
+    Those of samples are left out where they were made with older features than limner has now.
+
+    Raises:
+        LimnerError: There is no such run, or its files cannot be read.
+    """
+    folder = find_run(run)
+    _, step = kept_weights(folder, describe_run(folder).get("step", 0))
+    wanted = (split, read_run_config(folder).data.source, step)
+    found = [e for e in read_evaluations(folder) if (e.get("split"), e.get("data"), e.get("step")) == wanted]
+    return [e for e in found if "frechet_ratio" not in e or is_current(e)]
 
 
 def _nearest_recipe(config: RunConfig) -> tuple[str, dict[str, dict[str, Any]]]:

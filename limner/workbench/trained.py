@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -78,16 +79,45 @@ class TrainedModel(ABC):
         Raises:
             LimnerError: The model has no latents, they are of another number, or the class is missing or unknown.
         """
-        model = self.decoder()
-        z = torch.as_tensor(codes, dtype=torch.float32)
-        z = z[None] if z.dim() == 1 else z
+        model, z = self.decoder(), self.checked_codes(codes)
         if self.model.classes and label is None:
             raise LimnerError(f"run {self.name!r} decodes codes of a class: say which with {option('label')}")
-        black = torch.zeros(1, *self.model.shape, dtype=torch.uint8)
-        d = sampling.dimensions(model) if isinstance(model, Latents) else model.encode(black).shape[1]
-        if z.dim() != 2 or z.shape[1] != d:
-            raise LimnerError(f"codes of run {self.name!r} are (B, {d}), not {tuple(z.shape)}")
         return sampling.decode_all(model, z, self._labels(label, len(z)))
+
+    @cached_property
+    def dimensions(self) -> int:
+        """How many numbers a code has.
+
+        Raises:
+            LimnerError: The model has no latents.
+        """
+        model = self.decoder()
+        black = torch.zeros(1, *self.model.shape, dtype=torch.uint8)
+        return sampling.dimensions(model) if isinstance(model, Latents) else model.encode(black).shape[1]
+
+    def checked_codes(self, codes: Tensor | np.ndarray | Sequence[float]) -> Tensor:
+        """Codes float32 ``(B, D)`` of ``(B, D)``, or of one ``(D,)``.
+
+        Raises:
+            LimnerError: The model has no latents, or they are of another number, or not finite.
+        """
+        z = torch.as_tensor(codes, dtype=torch.float32)
+        z = z[None] if z.dim() == 1 else z
+        if z.dim() != 2 or z.shape[1] != self.dimensions:
+            raise LimnerError(f"codes of run {self.name!r} are (B, {self.dimensions}), not {tuple(z.shape)}")
+        if not z.isfinite().all():
+            raise LimnerError(f"codes of run {self.name!r} must be finite numbers")
+        return z
+
+    def walk(self, a: Tensor, b: Tensor, *, steps: int = 10, label: ClassLabel | None = None) -> tuple[Tensor, Tensor]:
+        """The codes on the way from code a to b ``(D,)``, ``(steps, D)``, and their images ``(steps, C, H, W)``.
+
+        Raises:
+            LimnerError: As of ``decode``; or there are fewer than two steps.
+        """
+        ends = self.checked_codes(torch.stack([a, b]))
+        codes = sampling.way(self.decoder(), ends[0], ends[1], steps)
+        return codes, self.decode(codes, label)
 
     def reconstruct(self, images: Images | OneImage, label: Labels | None = None) -> Tensor:
         """Images encoded and decoded, uint8 ``(B, C, H, W)``.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from limner.data import SOURCES, load, named, quantize
+from limner.data import SOURCES, load, named, named_here, quantize
 from limner.errors import LimnerError
 
 
@@ -213,3 +213,20 @@ def test_files_of_no_known_kind(tmp_path):
     (tmp_path / "table.csv").write_text("1,2")
     with pytest.raises(LimnerError, match=r"table\.csv is no data set: give a folder"):
         load(tmp_path / "table.csv")
+
+
+def test_what_is_here_is_known_without_reading_it(tmp_path):
+    names = {"digits", "mnist", "binarized-mnist", "fashion-mnist", "cifar10", "stacked-mnist"}
+    assert named_here(tmp_path) == {name: name == "digits" for name in names}
+    for file in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images.idx3-ubyte"):
+        (tmp_path / "mnist").mkdir(exist_ok=True)
+        (tmp_path / "mnist" / file).touch()
+    assert not named_here(tmp_path)["mnist"]  # one file is missing
+    (tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz").touch()
+    (tmp_path / "cifar10").mkdir()
+    (tmp_path / "cifar10" / "cifar-10-binary.tar.gz").touch()
+    (tmp_path / "binarized_mnist").mkdir()
+    for part in ("train", "valid", "test"):
+        (tmp_path / "binarized_mnist" / f"binarized_mnist_{part}.amat").touch()
+    here = {"digits", "mnist", "stacked-mnist", "cifar10", "binarized-mnist"}
+    assert named_here(tmp_path) == {name: name in here for name in names}
