@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -53,11 +53,15 @@ class Split:
         store: The images.
         labels: Class indices int64 ``(N,)`` into ``ImageSet.label_names``, or None.
         names: File names, one an image, where the source has them (else empty).
+        positions: Where each image lies in the source, int64 ``(N,)``; None: in the order of this split.
+        window: Training shuffles windows of so many images that lie together in the source; 0: image by image.
     """
 
     store: ImageStore
     labels: torch.Tensor | None = None
     names: tuple[str, ...] = ()
+    positions: torch.Tensor | None = None
+    window: int = 0
 
     def __len__(self) -> int:
         return len(self.store)
@@ -111,3 +115,12 @@ class ImageSet:
         if len(self.splits[name]) == 0:
             raise LimnerError(f"split {name!r} of {self.source} is empty: the source has too few images for it")
         return self.splits[name]
+
+    @property
+    def window(self) -> int:
+        """Images of a window that training shuffles; 0: image by image."""
+        return self.splits["train"].window
+
+    def shuffled_by(self, window: int) -> ImageSet:
+        """The same set, of which training shuffles windows of so many images; 0: image by image."""
+        return replace(self, splits={name: replace(split, window=window) for name, split in self.splits.items()})

@@ -13,7 +13,7 @@ from limner.data.idx import is_idx, read_idx
 from limner.data.imageset import ImageSet
 from limner.data.named import SOURCES, read_named
 from limner.data.numpy_files import read_npy, read_npz
-from limner.data.options import FitMode, Longest, Options, Progress, memory_budget
+from limner.data.options import FitMode, Longest, Options, Progress, memory_budget, stream_limit
 from limner.errors import LimnerError
 
 __all__ = ["load"]
@@ -29,6 +29,7 @@ def load(
     on_progress: Progress | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     longest: Longest | None = None,
+    stream_above: int | None = None,
 ) -> ImageSet:
     """Load a data set.
 
@@ -52,6 +53,9 @@ def load(
         data_dir: Where named sets lie or are downloaded to. By default ``$LIMNER_DATA``, else the user's
             cache folder.
         longest: Asked for the longest side where no ``size`` is given and the images are longer than 64 pixels.
+        stream_above: Bytes of pixels above which a set is large: images of files are then read from the disk while they
+            are used, what was learnt of them is kept in the user's cache, and training shuffles windows of them. By
+            default ``$LIMNER_STREAM_ABOVE``, else 512 MiB.
 
     Returns:
         The set, with notes on everything that was decided, and the files that could not be read.
@@ -61,7 +65,8 @@ def load(
     """
     name = os.fspath(source)
     limit = memory_budget() if memory_limit is None else memory_limit
-    options = Options(name, size, fit, levels, limit, on_progress, longest)
+    above = stream_limit() if stream_above is None else stream_above
+    options = Options(name, size, fit, levels, limit, on_progress, longest, above)
     if name in SOURCES:
         return read_named(name, _data_dir(data_dir), options)
     path = Path(name).expanduser()
