@@ -42,6 +42,7 @@ class Index:
         whole = path.resolve()
         name = hashlib.blake2b(str(whole).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
         self.file = Path(pooch.os_cache("limner")) / "sets" / f"{name}.npz"
+        self.key = hashlib.blake2b(stamp.encode(), digest_size=8).hexdigest()  # for names of files
         # Another Pillow may decode to other pixels, and another limner remember other facts.
         self.stamp = f"{FORMAT} {PIL.__version__} {stamp}"
 
