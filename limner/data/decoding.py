@@ -242,6 +242,9 @@ def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 def _without_false_colour(image: Image.Image) -> Image.Image:
     if image.mode == "L":
         return image
+    uppermost = np.asarray(image.crop((0, 0, image.width, 1)))
+    if (uppermost[..., :1] != uppermost[..., 1:]).any():  # of nearly all images in colour: the rest need not be seen
+        return image
     strips = (np.asarray(strip) for _, strip in _strips(image))
     grey = all((part[..., :1] == part[..., 1:]).all() for part in strips)
     return image.getchannel(0) if grey else image

@@ -150,6 +150,8 @@ def _layout(root: Path, shards: Sequence[Shard], parts: dict[str, str], columns:
     values: list[Any] = []
     for shard in shards:
         with _whole(root / shard.name), opened(root / shard.name) as file:
+            if columns.label not in file.schema_arrow.names:
+                raise LimnerError(f"{root / shard.name} has no column {columns.label!r}, as other shards have")
             values += file.read(columns=[columns.label]).column(0).to_pylist()
     if len(values) != len(names):
         raise LimnerError(f"{root}: {len(values)} labels for {len(names)} rows: its parquet files are damaged")
