@@ -180,7 +180,7 @@ def _parquet(images: list[bytes]) -> bytes:
     from pyarrow.parquet import write_table
 
     buffer = io.BytesIO()
-    write_table(pa.table({"image": [{"bytes": data} for data in images * 2], "label": [0, 1] * 4}), buffer)
+    write_table(pa.table({"image": [{"bytes": data} for data in images], "label": [0, 1] * 2}), buffer)
     return buffer.getvalue()
 
 

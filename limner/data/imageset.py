@@ -13,6 +13,9 @@ from limner.errors import LimnerError
 __all__ = ["Broken", "ImageSet", "ImageStore", "MemoryStore", "Split"]
 
 
+HELD_AT_ONCE = 10_000
+
+
 @dataclass(frozen=True)
 class MemoryStore:
     """All images as one uint8 tensor ``(N, C, H, W)``."""
@@ -73,6 +76,11 @@ class Split:
     def first(self, n: int) -> torch.Tensor:
         """The first ``n`` images (fewer if there are not so many), uint8 ``(n, C, H, W)``."""
         return self.take(torch.arange(min(n, len(self))))
+
+    def held_at_once(self, limit: int | None = None) -> int:
+        """How many images to take where all have to lie in memory: ``limit`` or all; of a set that does not, 10,000."""
+        n = len(self) if limit is None else min(limit, len(self))
+        return n if self.store.in_memory or limit is not None else min(n, HELD_AT_ONCE)
 
     def spread(self, most: int) -> torch.Tensor:
         """At most ``most`` positions, int64, evenly spread over the split."""

@@ -92,7 +92,8 @@ class Index:
             for name, array in (columns | {f"split {part}": where for part, where in survey.splits.items()}).items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
-        with suppress(LimnerError):
+        with suppress(LimnerError, OSError):
+            self.file.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(self.file, content.getbuffer())
 
     @contextmanager

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from limner.data.arrays import check_room
 from limner.data.files import Files
 from limner.data.layout import Layout
 from limner.data.metadata import LABELS, in_order
@@ -73,12 +74,16 @@ def files_in_parquet(
     for done, name in enumerate(parts, 1):
         with _whole(root / name), opened(root / name) as file:
             columns = columns or _columns(file, root / name)
-            rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-            sizes = [_bytes(file.metadata.row_group(i), columns.image, root / name) for i in range(len(rows))]
+            if columns.image not in _leaves(file.schema_arrow).values():
+                raise LimnerError(f"{root / name} has no column {columns.image!r}, as other shards have")
+            # Of whole groups, not of their columns: on damaged ones pyarrow 26 ends the process
+            groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+            rows, sizes = [max(0, one.num_rows) for one in groups], [one.total_byte_size for one in groups]
             shards.append(Shard(name, np.cumsum([0, *rows]), max(sizes, default=0), sum(sizes)))
         options.progress("opening", done, len(parts))
     assert columns is not None  # of one shard at least
     found = columns
+    check_room(options.source, {shard.name: (shard.rows,) for shard in shards}, options.memory_limit)
     rows_of = Rows(root, shards, columns.image, options, path, stamp)
     return Files([], [], rows_of.open, path, stamp), lambda: _layout(root, shards, parts, found, len(names))
 
@@ -94,17 +99,10 @@ def _parts(names: Sequence[str]) -> dict[str, str]:
 
 def _columns(file: Any, path: Path) -> _Columns:
     """The columns of images and labels, by what Hugging Face says of them, else by their names and types."""
-    import pyarrow.types as is_
-
     schema = file.schema_arrow
     features = _features(schema.metadata or {})
     kinds = {name: features.get(name, {}).get("_type") for name in schema.names}
-    leaves: dict[str, str] = {}
-    for field in schema:
-        if is_.is_struct(field.type) and any(child.name == "bytes" for child in field.type):
-            leaves[field.name] = f"{field.name}.bytes"
-        elif (is_.is_binary(field.type) or is_.is_large_binary(field.type)) and field.name in IMAGES:
-            leaves[field.name] = field.name
+    leaves = _leaves(schema)
     order = [name for name in schema.names if kinds[name] == "Image"] + [n for n in IMAGES if n in leaves] + [*leaves]
     image = next((name for name in order if name in leaves), None)
     if image is None:
@@ -126,13 +124,17 @@ def _features(metadata: dict[bytes, bytes]) -> dict[str, dict[str, Any]]:
     return {k: v for k, v in found.items() if isinstance(v, dict)} if isinstance(found, dict) else {}
 
 
-def _bytes(group: Any, column: str, path: Path) -> int:
-    """Bytes that the images of a group of rows unpack to."""
-    columns = [group.column(i) for i in range(group.num_columns)]
-    sizes = [one.total_uncompressed_size for one in columns if one.path_in_schema == column]
-    if not sizes:
-        raise LimnerError(f"{path} has no column {column!r}, as other shards have")
-    return max(0, *sizes)
+def _leaves(schema: Any) -> dict[str, str]:
+    """What may hold images: the path of the bytes by column."""
+    import pyarrow.types as is_
+
+    found: dict[str, str] = {}
+    for field in schema:
+        if is_.is_struct(field.type) and any(child.name == "bytes" for child in field.type):
+            found[field.name] = f"{field.name}.bytes"
+        elif (is_.is_binary(field.type) or is_.is_large_binary(field.type)) and field.name in IMAGES:
+            found[field.name] = field.name
+    return found
 
 
 def _layout(root: Path, shards: Sequence[Shard], parts: dict[str, str], columns: _Columns, given: int) -> Layout:

@@ -225,6 +225,14 @@ def test_grey_images_that_might_not_have_fitted(write_images):
     assert load(folder, stream_above=20 * 48 - 1).window == WINDOW
 
 
+def test_index_of_a_set_that_seemed_to_fit(pets, cache, unread):
+    images = load(pets, stream_above=163 * 48)  # so many pixels, of three channels each
+    assert images.window == WINDOW
+    assert len(list((cache / "limner" / "sets").iterdir())) == 1
+    unread()
+    assert facts(load(pets, stream_above=163 * 48)) == facts(images)
+
+
 def test_a_run_keeps_the_order_in_which_it_began(pets, monkeypatch):
     small, large = load(pets), load(pets, stream_above=ABOVE)
     configs = [DataConfig.of(images, "crop") for images in (small, large)]
