@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -27,6 +28,17 @@ __all__ = ["read_images"]
 Values = set[frozenset[int] | None]  # of images: those of {0, 255} that occur in each, None where others do
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What is known of the images of a source before they are used."""
+
+    survey: Survey
+    size: tuple[int, int]  # of all images, chosen
+    notes: list[str]  # of this choice
+    kept: dict[int, np.ndarray] = field(default_factory=dict)  # pixels by position, where they fit
+    values: Values | None = None  # where all images have been fitted
+
+
 def read_images(files: Files, options: Options, layout: Callable[[], Layout] | None = None) -> ImageSet:
     """The images among ``files`` as a set; the ``layout`` is read off their names where none is given.
 
@@ -38,20 +50,17 @@ def read_images(files: Files, options: Options, layout: Callable[[], Layout] | N
         LimnerError: There are no images, or none can be read.
     """
     index = Index(files.path, files.stamp) if files.path is not None else None
-    survey, kept, values = index.read() if index else None, dict[int, np.ndarray](), None
-    if survey is None:
-        found = layout() if layout else _arranged(files, options)
-        reader = Reader(files, found.names, options)
-        with quiet():
-            survey, kept, values, size, notes = _look(reader, found, index)
-    else:
-        reader = Reader(files, survey.names, options)
-        with quiet():
-            size, notes = _choose(survey, options)
-    reader.size, reader.channels = size, 3 if survey.colour.any() else 1
-    if values is None:
-        with quiet():
-            values = _values(reader, survey)
+    with quiet():
+        if index and (survey := index.read()):
+            reader = Reader(files, survey.names, options)
+            seen = _Seen(survey, *_choose(survey, options))
+        else:
+            found = layout() if layout else _arranged(files, options)
+            reader = Reader(files, found.names, options)
+            seen = _look(reader, found, index)
+        survey, notes = seen.survey, seen.notes
+        reader.size, reader.channels = seen.size, 3 if survey.colour.any() else 1
+        values = _values(reader, survey) if seen.values is None else seen.values
 
     notes += survey.content_notes()
     levels = 2 if None not in values and frozenset().union(*filter(None, values)) == {0, 255} else 256
@@ -71,7 +80,7 @@ def read_images(files: Files, options: Options, layout: Callable[[], Layout] | N
         store: ImageStore = FileStore(reader.read, where, shape)
         if in_memory:
             with quiet():
-                store = MemoryStore(torch.from_numpy(_pixels(reader, name, where, kept)))
+                store = MemoryStore(torch.from_numpy(_pixels(reader, name, where, seen.kept)))
         labels = torch.from_numpy(survey.labels[where]) if survey.label_names else None
         names = tuple(survey.names[i] for i in where.tolist())
         splits[name] = Split(store, labels, names, torch.from_numpy(where), window)
@@ -91,26 +100,20 @@ def _arranged(files: Files, options: Options) -> Layout:
     return with_metadata(layout, files)
 
 
-def _look(
-    reader: Reader, layout: Layout, index: Index | None
-) -> tuple[Survey, dict[int, np.ndarray], Values | None, tuple[int, int], list[str]]:
-    """The survey of images that no index knows, by the order in which it is needed: headers, size, pixels.
-
-    Returns:
-        The survey, the pixels by position where they are kept, their values where all were fitted, the size and notes.
-    """
+def _look(reader: Reader, layout: Layout, index: Index | None) -> _Seen:
+    """Look at images that no index knows: at their headers, then at their pixels; what is not kept is indexed."""
     survey, options = Survey.of(layout), reader.options
     for position, size in reader.headers(range(len(layout.names))):
         survey.size[position] = size
     _insist(bool(survey.size.any()), reader)
     reader.size, notes = _choose(survey, options)
-    looked_at, broken = np.flatnonzero(survey.size[:, 0]).tolist(), reader.broken.copy()
+    looked_at = np.flatnonzero(survey.size[:, 0]).tolist()
     large = not _fits(len(looked_at), (1, *reader.size), options)
     kept: dict[int, np.ndarray] = {}
     values: Values | None = None if large else set()
     with index.alone() if index and large else nullcontext():
         if index and large and (found := index.read()):  # another process has made it by now
-            return found, kept, None, reader.size, notes
+            return _Seen(found, reader.size, notes)
         if values is None:
             for position, facts in reader.facts(looked_at):
                 survey.keep(position, facts)
@@ -124,11 +127,11 @@ def _look(
                 if not _fits(1, (held,), options):  # and so will be all together, perhaps with more channels
                     kept.clear()
         _insist(survey.n > 0, reader)
-        survey.broken = [*reader.files.broken, *broken, *reader.broken[len(broken) :]]
+        survey.broken = [*reader.files.broken, *reader.broken]
         survey.divide(layout.parts)
         if index and not _fits(survey.n, (3 if survey.colour.any() else 1, *reader.size), options):
             index.write(survey)
-    return survey, kept, values, reader.size, notes
+    return _Seen(survey, reader.size, notes, kept, values)
 
 
 def _choose(survey: Survey, options: Options) -> tuple[tuple[int, int], list[str]]:

@@ -21,7 +21,7 @@ from limner.data.layout import Layout
 from limner.data.metadata import LABELS, in_order
 from limner.data.options import Options
 from limner.data.packed import DAMAGE
-from limner.data.rows import Rows, Shard, opened
+from limner.data.rows import Shard, ShardRows, opened
 from limner.data.splitting import ALL, SPLITS
 from limner.errors import LimnerError, counted, reason_of
 
@@ -84,7 +84,7 @@ def files_in_parquet(
     assert columns is not None  # of one shard at least
     found = columns
     check_room(options.source, {shard.name: (shard.rows,) for shard in shards}, options.memory_limit)
-    rows_of = Rows(root, shards, columns.image, options, path, stamp)
+    rows_of = ShardRows(root, shards, columns.image, options, path, stamp)
     return Files([], [], rows_of.open, path, stamp), lambda: _layout(root, shards, parts, found, len(names))
 
 

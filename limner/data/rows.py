@@ -21,7 +21,7 @@ from limner.data.packed import DAMAGE
 from limner.errors import LimnerError, counted, reason_of
 from limner.files import replacing
 
-__all__ = ["Rows", "Shard", "opened"]
+__all__ = ["ShardRows", "Shard", "opened"]
 
 LARGE_GROUP = 8 << 20  # bytes of images; a group that is larger cannot be read for the sake of one image
 KEPT = 1 << 28  # bytes of groups that are kept: those of a buffer of windows, each of one to three groups
@@ -59,7 +59,7 @@ def opened(path: Path) -> Iterator[Any]:
         raise OSError(reason_of(error)) from error
 
 
-class Rows:
+class ShardRows:
     """Image files in rows of ``shards``, by names such as ``train.parquet/17``.
 
     Where groups of rows are small they are read whole, and the last ones kept. Shards with larger ones are copied once
@@ -112,7 +112,7 @@ class Rows:
 class _Copy:
     """The images of some shards, one after the other in a file of the cache; then offsets, their hash, ``MARK``."""
 
-    def __init__(self, rows: Rows, shards: Sequence[Shard], options: Options, index: Index) -> None:
+    def __init__(self, rows: ShardRows, shards: Sequence[Shard], options: Options, index: Index) -> None:
         ends = np.cumsum([shard.rows for shard in shards]).tolist()
         self.first = dict(zip((shard.name for shard in shards), [0, *ends], strict=False))
         self.n, self.size = ends[-1], sum(shard.size for shard in shards)
@@ -144,7 +144,7 @@ class _Copy:
                 return True
         return False
 
-    def _make(self, rows: Rows, shards: Sequence[Shard], options: Options) -> None:
+    def _make(self, rows: ShardRows, shards: Sequence[Shard], options: Options) -> None:
         folder = self.file.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -176,7 +176,7 @@ def _digest(offsets: bytes) -> bytes:
     return hashlib.blake2b(offsets, digest_size=HASH).digest()
 
 
-def _all(rows: Rows, shard: Shard, options: Options) -> Iterator[bytes]:
+def _all(rows: ShardRows, shard: Shard, options: Options) -> Iterator[bytes]:
     """The images of a shard, empty where a row has none."""
     try:
         for batch in rows.batches(shard):

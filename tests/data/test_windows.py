@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from limner.data import Batches, FileStore, MemoryStore, Split
+from limner.data import Batches, FileStore, MemoryStore, Split, imageset
 from limner.data.windows import BUFFER, windowed_order
 
 
@@ -69,3 +69,9 @@ def test_small_sets_keep_their_order():
     """Runs that exist go on: the first images of the order of single images, as they have been."""
     split = Split(MemoryStore(torch.zeros(1000, 1, 1, 1, dtype=torch.uint8)), positions=torch.randperm(1000))
     assert Batches(split, 5, seed=3).indices(0).tolist() == [166, 416, 505, 249, 790]
+
+
+def test_what_has_to_lie_in_memory_is_bounded_where_the_set_does_not(monkeypatch):
+    monkeypatch.setattr(imageset, "HELD_AT_ONCE", 7)
+    assert [large(20, 4).held_at_once(limit) for limit in (None, 5, 15, 99)] == [7, 5, 15, 20]
+    assert [large(20, 4, in_memory=True).held_at_once(limit) for limit in (None, 15, 99)] == [20, 15, 20]
