@@ -21,7 +21,7 @@ from limner.data.packed import DAMAGE
 from limner.errors import LimnerError, counted, reason_of
 from limner.files import replacing
 
-__all__ = ["ShardRows", "Shard", "opened"]
+__all__ = ["Shard", "ShardRows", "opened"]
 
 LARGE_GROUP = 8 << 20  # bytes of images; a group that is larger cannot be read for the sake of one image
 KEPT = 1 << 28  # bytes of groups that are kept: those of a buffer of windows, each of one to three groups
