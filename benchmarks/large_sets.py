@@ -8,7 +8,7 @@ Each start is a process of its own, with a user's cache of the benchmark's own. 
 - told: how often the first start said how far it was;
 - sequence: a hash of the images and labels of some steps in the midst of an epoch; one for all formats;
 - waiting: the share of the time that training waits for images, where a step (matrix products, one thread) takes
-  100 ms at batch 64;
+  100 ms alone at batch 64; step: what it takes here, in seconds; slower: what a step with its batch takes more than that;
 - megabytes: the largest resident memory of the second start and these steps; above: beyond a folder of 1,000 images;
 - first_megabytes: that of the first start.
 
@@ -24,11 +24,13 @@ import json
 import os
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,7 @@ def compared(folder: Path, n: int, steps: int) -> dict[str, Any]:
             "sequence": second["sequence"],
             "waiting": second["waiting"],
             "step": second["step"],
+            "slower": second["slower"],
             "megabytes": second["megabytes"],
             "above": round(second["megabytes"] - small["megabytes"], 1),
             "first_megabytes": first["megabytes"],
@@ -107,8 +110,6 @@ def started(source: Path, cache: Path, steps: int, above: int = 0) -> dict[str, 
 
 def measured(source: str, steps: int) -> dict[str, Any]:
     """One start, and some steps."""
-    import torch
-
     from limner.config.run_config import DataConfig
     from limner.data import Batches, load
 
@@ -128,21 +129,40 @@ def measured(source: str, steps: int) -> dict[str, Any]:
             if batch.labels is not None:
                 digest.update(batch.labels.numpy().tobytes())
         stream.close()
-        a = torch.rand(512, 512)
-        spent = waited = 0.0
         stream = batches.from_step(STARTED)
-        next(stream)
-        for _ in range(steps):
-            began = time.perf_counter()
-            next(stream)
-            got = time.perf_counter()
-            while time.perf_counter() - got < STEP:
-                a @ a
-            waited, spent = waited + got - began, spent + time.perf_counter() - began
+        found |= {"sequence": digest.hexdigest()} | _waiting(stream, steps)
         stream.close()
-        found |= {"sequence": digest.hexdigest(), "waiting": round(waited / spent, 4), "step": round(spent / steps, 4)}
     found["megabytes"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
     return found
+
+
+def _waiting(stream: Iterator[Any], steps: int) -> dict[str, float]:
+    """How long ``steps`` wait for their batches, and how much longer than alone they take; in turn with and without."""
+    import torch
+
+    a = torch.rand(256, 256)
+
+    def work(n: int) -> float:
+        start = time.perf_counter()
+        for _ in range(n):
+            a @ a
+        return time.perf_counter() - start
+
+    work(500)
+    products = int(STEP / min(work(50) / 50 for _ in range(40)))
+    next(stream)
+    alone: list[float] = []
+    waits: list[float] = []
+    whole: list[float] = []
+    for start in range(0, steps, 10):
+        alone += [work(products) for _ in range(10)]
+        for _ in range(min(10, steps - start)):
+            began = time.perf_counter()
+            next(stream)
+            waits.append(time.perf_counter() - began)
+            whole.append(waits[-1] + work(products))
+    step, slower = statistics.median(alone), statistics.median(whole) / statistics.median(alone) - 1
+    return {"waiting": round(sum(waits) / sum(whole), 4), "step": round(step, 4), "slower": round(slower, 3)}
 
 
 def made(folder: Path, n: int) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
+from itertools import count, islice
 from typing import TypeVar
 
 import torch
@@ -120,13 +120,14 @@ def _pick(split: Split, indices: torch.Tensor) -> Batch:
 def _read_ahead(read: Callable[[Item], Batch], items: Iterable[Item]) -> Generator[Batch, None, None]:
     """What ``read`` makes of ``items``, a few before they are asked for, by a thread that ends with the iterator."""
     reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="limner-ahead")
+    waiting = iter(items)
     ahead: deque[Future[Batch]] = deque()
     try:
-        for item in items:
-            ahead.append(reader.submit(read, item))
-            if len(ahead) >= AHEAD:
-                yield ahead.popleft().result()
+        ahead.extend(reader.submit(read, item) for item in islice(waiting, AHEAD))
         while ahead:
-            yield ahead.popleft().result()
+            found = ahead.popleft().result()
+            # The next only now: who is woken holds the interpreter's lock, and a batch that is ready would wait for it
+            ahead.extend(reader.submit(read, item) for item in islice(waiting, 1))
+            yield found
     finally:
         reader.shutdown(wait=True, cancel_futures=True)
