@@ -8,7 +8,7 @@ Each start is a process of its own, with a user's cache of the benchmark's own. 
 - told: how often the first start said how far it was;
 - sequence: a hash of the images and labels of some steps in the midst of an epoch; one for all formats;
 - waiting: the share of the time that training waits for images, where a step (matrix products, one thread) takes
-  100 ms alone at batch 64; step: what it takes here, in seconds; slower: what a step with its batch takes more than that;
+  100 ms alone at batch 64; step: seconds that it takes alone here, slower: by how much it is longer with its batch;
 - megabytes: the largest resident memory of the second start and these steps; above: beyond a folder of 1,000 images;
 - first_megabytes: that of the first start.
 
