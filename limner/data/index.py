@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-import pooch
 
 from limner.data.imageset import Broken
 from limner.data.packed import DAMAGE
@@ -39,6 +38,8 @@ class Index:
     """
 
     def __init__(self, path: Path, stamp: str) -> None:
+        import pooch
+
         whole = path.resolve()
         name = hashlib.blake2b(str(whole).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
         self.file = Path(pooch.os_cache("limner")) / "sets" / f"{name}.npz"
