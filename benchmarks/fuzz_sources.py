@@ -51,6 +51,7 @@ def sources() -> dict[str, Write]:
     ):
         made[name] = _file(name, data, change)
     made["npz"] = _npz
+    made["parquet"] = _file("a.parquet", _parquet([images[kind][0] for kind in ("png", "jpg", "gif", "bmp")]), damaged)
     made["zip"] = _zip([images[kind][0] for kind in ("png", "jpg", "gif", "bmp")])
     made |= {name: _published(name, files) for name, files in _named().items()}
     return made
@@ -172,6 +173,15 @@ def _npy(array: np.ndarray) -> bytes:
 
 def _idx(array: np.ndarray) -> bytes:
     return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def _parquet(images: list[bytes]) -> bytes:
+    import pyarrow as pa
+    from pyarrow.parquet import write_table
+
+    buffer = io.BytesIO()
+    write_table(pa.table({"image": [{"bytes": data} for data in images], "label": [0, 1] * 2}), buffer)
+    return buffer.getvalue()
 
 
 def _amat(rows: np.ndarray) -> bytes:

@@ -26,8 +26,8 @@ except ImportError:  # Windows, which neither removes nor renames an open file
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
-    "append_line", "can_write", "check_place", "is_locked", "is_number", "locked", "read_json_lines", "sweep",
-    "write_bytes", "write_text",
+    "append_line", "can_write", "check_place", "is_locked", "is_number", "locked", "read_json_lines", "replacing",
+    "sweep", "write_bytes", "write_text",
 ]  # fmt: skip
 
 _STRAY = re.compile(r"\..+\.tmp-[\da-f-]+")
@@ -43,15 +43,27 @@ def write_bytes(path: str | os.PathLike[str], *parts: bytes | bytearray | memory
     Raises:
         LimnerError: The folder is missing, the disk is full, writing is not permitted...
     """
+    with replacing(path) as file:
+        for part in parts:
+            file.write(part)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A file to write to, which takes the place of ``path`` when the block has ended; as ``write_bytes``.
+
+    Raises:
+        LimnerError: As in ``write_bytes``.
+    """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.tmp-{secrets.token_hex(6)}")
     try:
         if target.exists() and not target.is_file() and not target.is_dir():
-            target.write_bytes(b"".join(parts))
+            with target.open("wb") as file:
+                yield file
             return
         with _open_locked(temporary) as file:
-            for part in parts:
-                file.write(part)
+            yield file
             file.flush()
             os.fsync(file.fileno())
             if fcntl is None:

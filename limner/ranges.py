@@ -8,12 +8,24 @@ from msgspec import Meta
 
 from limner.errors import LimnerError
 
-__all__ = ["Decay", "Fraction", "Levels", "NotNegative", "NotNegativeReal", "Positive", "PositiveReal", "Seed", "odd"]
+__all__ = [
+    "Count",
+    "Decay",
+    "Fraction",
+    "Levels",
+    "NotNegative",
+    "NotNegativeReal",
+    "Positive",
+    "PositiveReal",
+    "Seed",
+    "odd",
+]
 
 _MOST = 1_000_000  # beyond any use, and within what every machine can count with
 
 Positive = Annotated[int, Meta(ge=1, le=_MOST)]
 NotNegative = Annotated[int, Meta(ge=0, le=_MOST)]
+Count = Annotated[int, Meta(ge=0, le=10**12)]  # of what there may be more of than one sets: images
 PositiveReal = Annotated[float, Meta(gt=0, le=1e9)]
 NotNegativeReal = Annotated[float, Meta(ge=0, le=1e9)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]

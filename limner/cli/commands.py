@@ -39,8 +39,8 @@ def data(source: Source, size: Size = None, fit: Fit = "crop", out: OutFile = No
     """Say what a SOURCE is (count, size, channels, levels, labels, broken files) and write a contact sheet.
 
     Args:
-        source: digits, mnist, binarized-mnist, fashion-mnist, cifar10, stacked-mnist, a folder, .zip, .npz, .npy, IDX
-            or .amat file.
+        source: digits, mnist, binarized-mnist, fashion-mnist, cifar10, stacked-mnist, a folder, .zip, .parquet, .npz,
+            .npy, IDX or .amat file.
         out: The contact sheet; by default contact-sheet.png in this folder.
     """
     from limner import workbench

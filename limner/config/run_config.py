@@ -18,7 +18,7 @@ from limner.models import Model, family
 from limner.models.contracts import describe_images
 from limner.models.recipes import Recipe
 from limner.noise import seeded
-from limner.ranges import Levels, NotNegative, Positive
+from limner.ranges import Count, Levels, NotNegative, Positive
 from limner.runs import read_config, write_config
 from limner.version import version
 
@@ -38,7 +38,7 @@ class DataConfig:
     """Channels, height, width."""
     levels: Levels
     """Values of a pixel."""
-    images: dict[str, NotNegative]
+    images: dict[str, Count]
     """Images in each split: a run does not go on with other data."""
     fit: FitMode = "crop"
     """How images of another size were brought to this one."""
@@ -50,6 +50,8 @@ class DataConfig:
     """Of images that a program handed over, a hash of them all: they cannot be read again from a source."""
     labels: str = ""
     """And a hash of their labels, where they had some."""
+    window: NotNegative = 0
+    """Training shuffles windows of so many images that lie together in a large set; 0: image by image."""
 
     @classmethod
     def of(cls, data: ImageSet, fit: FitMode) -> DataConfig:
@@ -57,7 +59,8 @@ class DataConfig:
         images = {name: len(s) for name, s in data.splits.items()}
         labels = _labels(data) if data.content else ""
         print_of, names = _fingerprint(data), data.label_names
-        return cls(source_of(data), data.shape, data.levels, images, fit, print_of, names, data.content, labels)
+        source, content, window = source_of(data), data.content, data.window
+        return cls(source, data.shape, data.levels, images, fit, print_of, names, content, labels, window)
 
     @property
     def described(self) -> str:
@@ -66,7 +69,7 @@ class DataConfig:
         return f"{describe_images(self.shape)}; {splits}"
 
     def load(self, given: Source | None = None, on_progress: Progress | None = None) -> ImageSet:
-        """The same set again, from its source, or as it is ``given`` now.
+        """The same set again, from its source, or as it is ``given`` now; in the order in which it was seen before.
 
         Raises:
             LimnerError: It cannot be read, has changed since, or has to be given.
@@ -86,7 +89,7 @@ class DataConfig:
             data = from_arrays(given, size=(h, w), fit=self.fit, levels=self.levels, on_progress=on_progress)
         changed = f"{self.source} has changed since the run began"
         self._check(data, changed if given is None else f"{data.source} has other images than the run was trained on")
-        return data
+        return data.shuffled_by(self.window)
 
     def _check(self, data: ImageSet, changed: str) -> None:
         """Refuse images that are not those of the run."""

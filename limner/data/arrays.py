@@ -164,6 +164,7 @@ def assemble(
 
     known = levels if not resized else None
     found = known or (2 if _is_binary([_Reader(rows, size, options) for rows in parts.values()]) else 256)
+    window = options.window_of(sum(counts.values()), shape)
     splits: dict[str, Split] = {}
     for name, (rows, where) in members.items():
         reader = _Reader(rows, size, options)
@@ -173,7 +174,8 @@ def assemble(
         else:
             store = FileStore(reader.one, np.arange(len(rows)) if where is None else where, shape)
         labels = rows.labels if rows.labels is None or where is None else rows.labels[where]
-        splits[name] = Split(store, None if labels is None else torch.from_numpy(labels))
+        positions = None if where is None else torch.from_numpy(where)
+        splits[name] = Split(store, None if labels is None else torch.from_numpy(labels), (), positions, window)
     if levels is None or options.levels is not None:
         said += options.level_notes(found)
     elif levels != found:

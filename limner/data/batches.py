@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
+from itertools import count, islice
+from typing import TypeVar
 
 import torch
 
 from limner.data.imageset import Split
+from limner.data.windows import windowed_order
 from limner.errors import LimnerError
 from limner.noise import named_generator
 
 __all__ = ["Batch", "Batches", "epoch_order", "sequential"]
+
+Item = TypeVar("Item")
 
 AHEAD = 4  # batches decoded before they are asked for
 
@@ -44,8 +49,8 @@ def epoch_order(n: int, seed: int, epoch: int) -> torch.Tensor:
 class Batches:
     """The endless sequence of training batches of a split.
 
-    Each epoch has an order of its own. What is left at its end and fills no batch is left out: the next
-    epoch, in its new order, leaves out others.
+    Each epoch has an order of its own, of single images or, in a large set, of windows of them. What is left at its end
+    and fills no batch is left out: the next epoch, in its new order, leaves out others.
 
     Args:
         split: The images.
@@ -64,7 +69,13 @@ class Batches:
         self.split, self.seed = split, seed
         self.batch_size = min(batch_size, len(split))
         self.steps_per_epoch = len(split) // self.batch_size
-        self._order = lru_cache(maxsize=1)(partial(epoch_order, len(split), seed))
+        self._order = lru_cache(maxsize=1)(self._order_of)
+
+    def _order_of(self, epoch: int) -> torch.Tensor:
+        n, positions = len(self.split), self.split.positions
+        if not self.split.window:
+            return epoch_order(n, self.seed, epoch)
+        return windowed_order(torch.arange(n) if positions is None else positions, self.split.window, self.seed, epoch)
 
     def indices(self, step: int) -> torch.Tensor:
         """Which images of the split meet in ``step`` (from 0), int64 ``(B,)``."""
@@ -81,11 +92,9 @@ class Batches:
         Images that are not in memory are read ahead by a thread, which ends when the iterator is closed or
         forgotten; what it raises is raised here.
         """
-        if not self.split.store.in_memory:
-            yield from _read_ahead(self, step)
-        while True:
-            yield self.at(step)
-            step += 1
+        if self.split.store.in_memory:
+            yield from map(self.at, count(step))
+        yield from _read_ahead(self.at, count(step))
 
 
 def sequential(split: Split, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
@@ -102,21 +111,27 @@ def sequential(split: Split, batch_size: int, limit: int | None = None) -> Itera
     if batch_size < 1:
         raise LimnerError(f"batch size must be at least 1, not {batch_size}")
     n = len(split) if limit is None else min(limit, len(split))
-    return (_pick(split, torch.arange(start, min(start + batch_size, n))) for start in range(0, n, batch_size))
+    parts = (torch.arange(start, min(start + batch_size, n)) for start in range(0, n, batch_size))
+    if split.store.in_memory:
+        return (_pick(split, part) for part in parts)
+    return _read_ahead(lambda part: _pick(split, part), parts)
 
 
 def _pick(split: Split, indices: torch.Tensor) -> Batch:
     return Batch(split.take(indices), None if split.labels is None else split.labels[indices])
 
 
-def _read_ahead(batches: Batches, step: int) -> Iterator[Batch]:
+def _read_ahead(read: Callable[[Item], Batch], items: Iterable[Item]) -> Generator[Batch, None, None]:
+    """What ``read`` makes of ``items``, a few before they are asked for, by a thread that ends with the iterator."""
     reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="limner-ahead")
+    waiting = iter(items)
     ahead: deque[Future[Batch]] = deque()
     try:
-        while True:
-            while len(ahead) < AHEAD:
-                ahead.append(reader.submit(batches.at, step))
-                step += 1
-            yield ahead.popleft().result()
+        ahead.extend(reader.submit(read, item) for item in islice(waiting, AHEAD))
+        while ahead:
+            found = ahead.popleft().result()
+            # The next only now: who is woken holds the interpreter's lock, and a batch that is ready would wait for it
+            ahead.extend(reader.submit(read, item) for item in islice(waiting, 1))
+            yield found
     finally:
         reader.shutdown(wait=True, cancel_futures=True)

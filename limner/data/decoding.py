@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -200,7 +200,7 @@ def _to_8_bits(image: Image.Image) -> tuple[Image.Image, bool]:
             lowest = min(lowest, int(np.asarray(with_alpha.getchannel("A")).min()))
             flat.paste(Image.alpha_composite(white, with_alpha).convert("RGB"), (0, top))
         return flat, lowest < 255
-    if image.mode == "L":
+    if image.mode in ("L", "RGB"):
         return image, False
     return image.convert("L" if image.mode == "1" else "RGB"), False
 
@@ -241,6 +241,8 @@ def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 
 def _without_false_colour(image: Image.Image) -> Image.Image:
     if image.mode == "L":
+        return image
+    if len(set(cast("tuple[int, ...]", image.getpixel((0, 0))))) > 1:  # of most images in colour
         return image
     strips = (np.asarray(strip) for _, strip in _strips(image))
     grey = all((part[..., :1] == part[..., 1:]).all() for part in strips)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import stat
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from limner.data.imageset import Broken
 from limner.data.packed import DAMAGE, Turnstile, open_member
 from limner.errors import LimnerError, reason_of
 
-__all__ = ["Files", "files_in_folder", "files_in_zip"]
+__all__ = ["Files", "files_in_folder", "files_in_zip", "stamp_of"]
 
 LARGEST_MEMBER = 1 << 28  # bytes of one image in a zip, and of all that are in memory at a time
 PIECE = 1 << 16  # bytes read at once: zipfile unpacks what it has read whole, however much that is
@@ -27,11 +28,21 @@ PIECE = 1 << 16  # bytes read at once: zipfile unpacks what it has read whole, h
 
 @dataclass(frozen=True)
 class Files:
-    """Files that can be listed and read."""
+    """Files that can be listed and read.
 
-    names: list[str]  # relative, with /, sorted; hidden ones left out
-    broken: list[Broken]  # folders that could not be listed
-    open: Callable[[str], AbstractContextManager[BinaryIO | Image.Image]]  # raises one of ``DAMAGE``
+    Attributes:
+        names: Relative, with /, sorted; hidden ones left out.
+        broken: Folders that could not be listed.
+        open: The file of a name, read from its start; raises one of ``DAMAGE``.
+        path: Where they are, if they are on the disk.
+        stamp: A hash that changes whenever a name, a size or a time does.
+    """
+
+    names: list[str]
+    broken: list[Broken]
+    open: Callable[[str], AbstractContextManager[BinaryIO | Image.Image]]
+    path: Path | None = None
+    stamp: str = ""
 
 
 def files_in_folder(root: Path) -> Files:
@@ -40,25 +51,31 @@ def files_in_folder(root: Path) -> Files:
     Raises:
         LimnerError: The folder cannot be listed.
     """
-    names: list[str] = []
+    found: dict[str, str] = {}  # size and time of each file
     broken: list[Broken] = []
-    entered: set[str] = set()
-
-    def skip(error: OSError) -> None:
-        where = os.path.relpath(error.filename, root)
-        broken.append(Broken(where, f"cannot list this folder: {error.strerror}"))
-
-    try:
-        next(os.scandir(root), None)
-    except OSError as error:
-        raise LimnerError(f"{root}: cannot list this folder: {error.strerror}") from error
-    for folder, below, files in os.walk(root, followlinks=True, onerror=skip):
-        entered.add(os.path.realpath(folder))
-        shown = sorted(name for name in below if not _hidden(name))
-        below[:] = [name for name in shown if os.path.realpath(os.path.join(folder, name)) not in entered]
-        paths = [Path(folder, name) for name in files if not _hidden(name)]
-        names += [path.relative_to(root).as_posix() for path in paths if _regular(path)]
-    return Files(sorted(names), broken, lambda name: (root / name).open("rb"))
+    entered = {os.path.realpath(root)}
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        try:
+            with os.scandir(root / below) as entries:
+                shown = sorted((entry for entry in entries if not _hidden(entry.name)), key=lambda entry: entry.name)
+        except OSError as error:
+            if not below:
+                raise LimnerError(f"{root}: cannot list this folder: {error.strerror}") from error
+            broken.append(Broken(below.rstrip("/"), f"cannot list this folder: {error.strerror}"))
+            continue
+        for entry in shown:
+            name = below + entry.name
+            if _is_folder(entry):
+                if (real := os.path.realpath(entry.path)) not in entered:
+                    entered.add(real)
+                    waiting.append(f"{name}/")
+            elif (known := _size_and_time(entry)) is not None:
+                found[name] = known
+    names, at = sorted(found), f"{root}{os.sep}"
+    stamp = stamp_of((*(f"{name}\0{found[name]}" for name in names), *(one.path for one in broken)))
+    return Files(names, broken, lambda name: open(at + name, "rb"), root, stamp)
 
 
 def files_in_zip(path: Path) -> Files:
@@ -68,6 +85,7 @@ def files_in_zip(path: Path) -> Files:
         LimnerError: It is no zip file, or a damaged one.
     """
     try:
+        known = path.stat()
         archive = zipfile.ZipFile(path)
     except DAMAGE as error:
         raise LimnerError(f"{path}: cannot read this zip file ({reason_of(error)}): fetch or pack it again") from error
@@ -90,15 +108,32 @@ def files_in_zip(path: Path) -> Files:
             content.seek(0)
             yield content
 
-    return Files(sorted(members), [], read)
+    return Files(sorted(members), [], read, path, stamp_of([f"{known.st_size} {known.st_mtime_ns}"]))
+
+
+def stamp_of(said: Iterable[str]) -> str:
+    """A hash of what is said of some files."""
+    digest = hashlib.blake2b(digest_size=16)
+    for one in said:
+        digest.update(one.encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()
 
 
 def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _regular(path: Path) -> bool:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        return stat.S_ISREG(path.stat().st_mode)
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _size_and_time(entry: os.DirEntry[str]) -> str | None:
+    """Of a regular file; None of pipes and such."""
+    try:
+        known = entry.stat()
     except OSError:  # a dangling link is listed: it is reported as broken when it is read
-        return True
+        return ""
+    return f"{known.st_size} {known.st_mtime_ns}" if stat.S_ISREG(known.st_mode) else None

@@ -23,7 +23,7 @@ from limner.data.folder import read_images
 from limner.data.imageset import ImageSet, Split
 from limner.data.layout import Layout
 from limner.data.numpy_files import whole_numbers
-from limner.data.options import FitMode, Longest, Options, Progress, memory_budget, too_large
+from limner.data.options import FitMode, Longest, Options, Progress, memory_budget, stream_limit, too_large
 from limner.data.splitting import ALL
 from limner.errors import LimnerError
 
@@ -98,7 +98,7 @@ def from_arrays(
         LimnerError: What was given are no images, their shape can be read in two ways, or there are none.
     """
     limit = memory_budget() if memory_limit is None else memory_limit
-    options = Options(name, size, fit, levels, limit, on_progress, longest)
+    options = Options(name, size, fit, levels, limit, on_progress, longest, stream_limit())
     given = {ALL: images, "validation": validation, "test": test}
     reader = _Reading(options, channels)
     parts = {
@@ -272,7 +272,7 @@ def _read_items(
         where += [part] * len(some.items)
         labels += indices[part].tolist() if part in indices else []
     layout = Layout(tuple(found), tuple(where), tuple(labels), names, tuple(dict.fromkeys(notes)))
-    return read_images(Files(list(found), [], lambda name: _opened(*found[name])), options, layout)
+    return read_images(Files(list(found), [], lambda name: _opened(*found[name])), options, lambda: layout)
 
 
 def _opened(one: OneImage, scale: int) -> AbstractContextManager[BinaryIO | Image.Image]:

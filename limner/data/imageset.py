@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -11,6 +11,9 @@ from limner.data.stores import FileStore
 from limner.errors import LimnerError
 
 __all__ = ["Broken", "ImageSet", "ImageStore", "MemoryStore", "Split"]
+
+
+HELD_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,15 @@ class Split:
         store: The images.
         labels: Class indices int64 ``(N,)`` into ``ImageSet.label_names``, or None.
         names: File names, one an image, where the source has them (else empty).
+        positions: Where each image lies in the source, int64 ``(N,)``; None: in the order of this split.
+        window: Training shuffles windows of so many images that lie together in the source; 0: image by image.
     """
 
     store: ImageStore
     labels: torch.Tensor | None = None
     names: tuple[str, ...] = ()
+    positions: torch.Tensor | None = None
+    window: int = 0
 
     def __len__(self) -> int:
         return len(self.store)
@@ -69,6 +76,11 @@ class Split:
     def first(self, n: int) -> torch.Tensor:
         """The first ``n`` images (fewer if there are not so many), uint8 ``(n, C, H, W)``."""
         return self.take(torch.arange(min(n, len(self))))
+
+    def held_at_once(self, limit: int | None = None) -> int:
+        """How many images to take where all have to lie in memory: ``limit`` or all; of a set that does not, 10,000."""
+        n = len(self) if limit is None else min(limit, len(self))
+        return n if self.store.in_memory or limit is not None else min(n, HELD_AT_ONCE)
 
     def spread(self, most: int) -> torch.Tensor:
         """At most ``most`` positions, int64, evenly spread over the split."""
@@ -111,3 +123,12 @@ class ImageSet:
         if len(self.splits[name]) == 0:
             raise LimnerError(f"split {name!r} of {self.source} is empty: the source has too few images for it")
         return self.splits[name]
+
+    @property
+    def window(self) -> int:
+        """Images of a window that training shuffles; 0: image by image."""
+        return self.splits["train"].window
+
+    def shuffled_by(self, window: int) -> ImageSet:
+        """The same set, of which training shuffles windows of so many images; 0: image by image."""
+        return replace(self, splits={name: replace(split, window=window) for name, split in self.splits.items()})

@@ -15,7 +15,7 @@ from limner.data.layout import Layout
 from limner.data.packed import DAMAGE
 from limner.errors import counted, reason_of
 
-__all__ = ["is_metadata", "with_metadata"]
+__all__ = ["LABELS", "in_order", "is_metadata", "with_metadata"]
 
 FILES = ("metadata.csv", "metadata.jsonl")
 NAME, LABELS = "file_name", ("label", "labels", "class", "class_name", "category")  # the first that is there
@@ -51,7 +51,7 @@ def with_metadata(layout: Layout, files: Files) -> Layout:
     if without:
         notes.append(f"no labels from there: {len(without)} of {counted(len(layout.names), 'image')} have none")
         return replace(layout, notes=(*layout.notes, *notes))
-    names = _in_order({found[name] for name in layout.names})
+    names = in_order({found[name] for name in layout.names})
     if len(names) < 2:
         notes.append(f"no labels: all images have the label {names[0]!r}")
         return replace(layout, labels=(), label_names=(), notes=(*layout.notes, *notes))
@@ -84,7 +84,7 @@ def _read(file: str, files: Files) -> tuple[dict[str, str], str]:
     return labels, column
 
 
-def _in_order(names: set[str]) -> tuple[str, ...]:
+def in_order(names: set[str]) -> tuple[str, ...]:
     """As numbers where all are whole ones, else as texts."""
     numbers = all(name.isdecimal() for name in names)
     return tuple(sorted(names, key=lambda name: (int(name), name) if numbers else (0, name)))

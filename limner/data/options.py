@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ import numpy as np
 import torch
 
 from limner.data.levels import nearest_level
+from limner.data.windows import WINDOW
 from limner.errors import LimnerError
 from limner.memory import available_memory, bytes_of
 
-__all__ = ["SLACK", "FitMode", "Longest", "Options", "Progress", "memory_budget", "too_large"]
+__all__ = ["SLACK", "FitMode", "Longest", "Options", "Progress", "memory_budget", "stream_limit", "too_large"]
 
 FitMode = Literal["crop", "pad", "stretch"]
 Progress = Callable[[str, int, int], None]  # (stage, done, total)
@@ -24,6 +26,7 @@ Longest = Callable[[int], tuple[int, str]]
 
 LARGEST_SIDE = 8192  # of a requested size
 SLACK = 1 << 29  # bytes that reading may take beyond the limit, for a while
+STREAM_ABOVE = 1 << 29  # bytes of pixels of a large set
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Options:
     memory_limit: int  # bytes of pixels up to which a set is kept in memory
     on_progress: Progress | None = None  # told (stage, done, total) now and then
     longest: Longest | None = None  # asked for large images where no size is; None keeps the size they share
+    stream_above: int = STREAM_ABOVE  # bytes of pixels above which files are not read whole, and windows are shuffled
 
     def __post_init__(self) -> None:
         if self.size is not None:
@@ -56,6 +60,10 @@ class Options:
         """Tell the listener, if there is one."""
         if self.on_progress is not None:
             self.on_progress(stage, done, total)
+
+    def window_of(self, n: int, shape: tuple[int, ...]) -> int:
+        """Images of a window that training shuffles, of a set of ``n`` images in all; 0: image by image."""
+        return WINDOW if n * math.prod(shape) > self.stream_above else 0
 
     def quantized(self, images: np.ndarray) -> np.ndarray:
         """uint8 ``images`` with the levels that were asked for."""
@@ -78,6 +86,16 @@ def memory_budget() -> int:
     """
     chosen = bytes_of("LIMNER_MEMORY")
     return available_memory() // 2 if chosen is None else chosen
+
+
+def stream_limit() -> int:
+    """Bytes of pixels above which a set is large: ``$LIMNER_STREAM_ABOVE``, else 512 MiB.
+
+    Raises:
+        LimnerError: ``$LIMNER_STREAM_ABOVE`` is not a number of bytes.
+    """
+    chosen = bytes_of("LIMNER_STREAM_ABOVE")
+    return STREAM_ABOVE if chosen is None else chosen
 
 
 def too_large(path: str | os.PathLike[str], what: str, limit: int) -> LimnerError:

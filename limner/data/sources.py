@@ -7,13 +7,15 @@ import os
 from pathlib import Path
 
 from limner.data.amat import is_amat, read_amat
-from limner.data.files import files_in_folder, files_in_zip
+from limner.data.decoding import EXTENSIONS
+from limner.data.files import files_in_folder, files_in_zip, stamp_of
 from limner.data.folder import read_images
 from limner.data.idx import is_idx, read_idx
 from limner.data.imageset import ImageSet
 from limner.data.named import SOURCES, is_here, read_named
 from limner.data.numpy_files import read_npy, read_npz
-from limner.data.options import FitMode, Longest, Options, Progress, memory_budget
+from limner.data.options import FitMode, Longest, Options, Progress, memory_budget, stream_limit
+from limner.data.parquet import files_in_parquet, is_parquet
 from limner.errors import LimnerError
 
 __all__ = ["load", "named_here"]
@@ -29,6 +31,7 @@ def load(
     on_progress: Progress | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     longest: Longest | None = None,
+    stream_above: int | None = None,
 ) -> ImageSet:
     """Load a data set.
 
@@ -38,7 +41,8 @@ def load(
 
     Args:
         source: A name from ``SOURCES`` (write ``./mnist`` for a folder of that name), a folder or ``.zip`` of
-            images, a ``.npy`` or ``.npz`` file, an IDX file or an ``.amat`` file (both may be gzipped).
+            images, a ``.parquet`` file or a folder of them, a ``.npy`` or ``.npz`` file, an IDX file or an ``.amat``
+            file (both may be gzipped).
         size: ``(H, W)`` for every image. By default images keep their size, and images of different
             sizes are brought to the most common one, at most 64 pixels long.
         fit: How an image of another size or shape is brought there: ``crop`` covers and cuts what juts out,
@@ -52,6 +56,9 @@ def load(
         data_dir: Where named sets lie or are downloaded to. By default ``$LIMNER_DATA``, else the user's
             cache folder.
         longest: Asked for the longest side where no ``size`` is given and the images are longer than 64 pixels.
+        stream_above: Bytes of pixels above which a set is large: images of files are then read from the disk while they
+            are used, what was learnt of them is kept in the user's cache, and training shuffles windows of them. By
+            default ``$LIMNER_STREAM_ABOVE``, else 512 MiB.
 
     Returns:
         The set, with notes on everything that was decided, and the files that could not be read.
@@ -61,7 +68,8 @@ def load(
     """
     name = os.fspath(source)
     limit = memory_budget() if memory_limit is None else memory_limit
-    options = Options(name, size, fit, levels, limit, on_progress, longest)
+    above = stream_limit() if stream_above is None else stream_above
+    options = Options(name, size, fit, levels, limit, on_progress, longest, above)
     if name in SOURCES:
         return read_named(name, _data_dir(data_dir), options)
     path = Path(name).expanduser()
@@ -80,7 +88,14 @@ def load(
         return read_npz(path, options)
     if kind == ".zip":
         return read_images(files_in_zip(path), options)
-    raise LimnerError(f"{name} is no data set: give a folder of images, or a .zip, .npz, .npy, IDX or .amat file")
+    if is_parquet(name):
+        known = path.stat()
+        stamp = stamp_of([f"{known.st_size} {known.st_mtime_ns}"])
+        files, layout = files_in_parquet(path.parent, [path.name], options, path, stamp)
+        return read_images(files, options, layout)
+    raise LimnerError(
+        f"{name} is no data set: give a folder of images, or a .zip, .parquet, .npz, .npy, IDX or .amat file"
+    )
 
 
 def named_here(data_dir: str | os.PathLike[str] | None = None) -> dict[str, bool]:
@@ -91,10 +106,16 @@ def named_here(data_dir: str | os.PathLike[str] | None = None) -> dict[str, bool
 
 def _read_folder(path: Path, options: Options) -> ImageSet:
     files = files_in_folder(path)
-    arrays = [file for file in files.names if is_idx(Path(file)) or is_amat(Path(file)) or file.endswith(".npz")]
-    if arrays and len(arrays) == len(files.names):
-        first = next((file for file in reversed(arrays) if "train" in file and "images" in file), arrays[0])
-        raise LimnerError(f"{options.source} holds no images but data files: give one of them, as {path / first}")
+    kinds = {os.path.splitext(name)[1].lower() for name in files.names}
+    if ".parquet" in kinds and not kinds & EXTENSIONS:
+        shards = list(filter(is_parquet, files.names))
+        files, layout = files_in_parquet(path, shards, options, path, files.stamp)
+        return read_images(files, options, layout)
+    if kinds and not kinds & EXTENSIONS:
+        arrays = [file for file in files.names if is_idx(Path(file)) or is_amat(Path(file)) or file.endswith(".npz")]
+        if len(arrays) == len(files.names):
+            first = next((file for file in reversed(arrays) if "train" in file and "images" in file), arrays[0])
+            raise LimnerError(f"{options.source} holds no images but data files: give one of them, as {path / first}")
     return read_images(files, options)
 
 

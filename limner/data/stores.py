@@ -44,9 +44,11 @@ class FileStore:
         Raises:
             LimnerError: A file has vanished or changed since the set was loaded.
         """
-        positions = self.positions[indices.cpu().numpy()].tolist()
+        positions = self.positions[indices.cpu().numpy()]
+        slots = np.argsort(positions, kind="stable")  # what lies together is read together
         images = np.empty((len(positions), *self.shape), np.uint8)
-        for slot, image in enumerate(parallel(self.read, positions, int(np.prod(self.shape)))):
+        found = parallel(self.read, positions[slots].tolist(), int(np.prod(self.shape)))
+        for slot, image in zip(slots.tolist(), found, strict=True):
             images[slot] = image
         return torch.from_numpy(images)
 

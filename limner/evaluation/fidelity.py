@@ -218,7 +218,8 @@ def measure_fidelity(
 def set_size(data: ImageSet, split: str, limit: int | None = None) -> int:
     """How many samples to draw: as many as the split has, and the training split, and ``limit``.
 
-    Of the training split half: the other half is what real images reach.
+    Of the training split half: the other half is what real images reach. Of a set that is not kept in memory 10,000 at
+    most, unless ``limit`` says how many.
 
     Raises:
         LimnerError: They are too few.
@@ -232,7 +233,7 @@ def set_size(data: ImageSet, split: str, limit: int | None = None) -> int:
         )
     if limit is not None and limit < FEWEST:
         raise LimnerError(f"{limit} samples: fidelity needs at least {FEWEST}")
-    return n if limit is None else min(n, limit)
+    return min(n, data.split(split).held_at_once(limit))
 
 
 @torch.no_grad()

@@ -64,7 +64,7 @@ def encode_split(model: Reconstructs, split: Split, limit: int) -> Codes:
     """
     bounded = isinstance(model, Bounded)
     told = isinstance(model, Bounded) and model.classes > 0
-    batches = list(sequential(split, images_at_once(model, 500), limit))
+    batches = sequential(split, images_at_once(model, 500), limit)
     codes = torch.cat([model.encode(b.images, b.labels if told else None).cpu() for b in batches])
     labels = None if split.labels is None else split.labels[: len(codes)]
     return Codes(codes, labels, int(active_units(codes).sum()) if bounded else None)

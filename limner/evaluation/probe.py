@@ -170,7 +170,7 @@ def measure_probe(
         labels_per_class: How many labelled images of each class there are, one experiment each.
         seeds: Experiments of each kind.
         methods: Which of ``METHODS``.
-        limit: Only the first so many test images.
+        limit: Only the first so many test images; by default all, of a set that is not kept in memory 10,000.
         on_progress: Told ``(stage, done, total)``.
 
     Raises:
@@ -185,7 +185,7 @@ def measure_probe(
     if classes < 2:
         raise LimnerError(f"a probe needs two classes or more to tell apart, not {classes}")
     few_labels(train.labels, classes, max(labels_per_class), 0)  # too few are said before anything is measured
-    test_images = test.first(len(test) if limit is None else limit)
+    test_images = test.first(test.held_at_once(limit))
     test_labels = test.labels[: len(test_images)]
     looked_at = train.first(LOOKED_AT)
     fixed = {"frozen": Classifier(model, classes, looked_at), "pixels": Classifier(Pixels(), classes, looked_at)}

@@ -50,7 +50,7 @@ def probe(
         seeds: Experiments of each kind.
         methods: Which of ``evaluation.probe.METHODS``; by default all.
         split: The images to classify: ``test``, or ``validation`` where something is still to be chosen.
-        limit: Only the first so many of them.
+        limit: Only the first so many of them; by default all, of a set that is not kept in memory 10,000.
         out: The plot, .png, .jpg or .webp; by default ``probe.png`` in the run folder.
         quiet: No progress; by default none unless a person watches.
 
@@ -104,7 +104,7 @@ def probe(
         images,
         split,
         keep=keep,
-        n=len(told) if limit is None else min(limit, len(told)),
+        n=told.held_at_once(limit),
         seeds=seeds,
         seconds=time.perf_counter() - start,
         accuracies=[asdict(a) | {"mean": a.mean, "deviation": a.deviation} for a in found],

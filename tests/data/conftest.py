@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pooch
 import pytest
 from PIL import Image
 
@@ -25,3 +26,11 @@ def write_images(tmp_path, rng):
         return where
 
     return write
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """A user's cache of the test's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr(pooch, "os_cache", lambda name: folder / name)
+    return folder
