@@ -84,7 +84,7 @@ class _Run:
             steps = max(1, round(self.config.epochs * self.batches.steps_per_epoch))
             self.schedule = Schedule.of_steps(steps, self.config.warmup_steps, self.config.cooldown)
         self.step, self.seconds_before, self.evaluations = 0, 0.0, 0
-        self.evaluating = self.longest = self.saving = 0.0  # seconds of all evaluations, of one, of a checkpoint
+        self.now = self.evaluating = self.longest = self.saving = 0.0  # the clock; all evaluations, one, a checkpoint
         self.smallest, self.saved_step = math.inf, -1  # the smallest of the metrics that choose the weights
         self.kept, self.stale = 0, 0  # the step of the weights that are kept; evaluations since that were no better
         self.validated: dict[str, float] | None = None
