@@ -9,10 +9,12 @@ from limner import display, workbench
 from limner.errors import LimnerError
 from limner.models import families
 from limner.models.autoregressive import Autoregressive
+from limner.models.multiscale import MultiScalePixelRNN
 from limner.workbench.duel import Duel, ring
-from limner.workbench.stepping import draw_values, look_inside, places
+from limner.workbench.inside import look_inside
+from limner.workbench.stepping import draw_values, places
 
-EXACT = [name for name, f in families().items() if issubclass(f.model, Autoregressive)]
+EXACT = [name for name, f in families().items() if issubclass(f.model, Autoregressive | MultiScalePixelRNN)]
 
 
 @pytest.mark.parametrize("model", EXACT)

@@ -43,7 +43,7 @@ def clean(value: Any) -> Any:
 
 def learn_kind(of: Family) -> str:
     """Which step-by-step a family has."""
-    if issubclass(of.model, Autoregressive):
+    if issubclass(of.model, Autoregressive | MultiScalePixelRNN):
         return "exact"
     if issubclass(of.model, Bounded):
         return "vae"

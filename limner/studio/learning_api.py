@@ -18,7 +18,8 @@ from limner.studio.limits import Refused
 from limner.studio.opened import Opened
 from limner.studio.studio import Studio
 from limner.workbench.duel import Duel
-from limner.workbench.stepping import Progressing, draw_values, look_inside, places
+from limner.workbench.inside import look_inside
+from limner.workbench.stepping import Progressing, draw_values, places
 
 __all__ = ["routes"]
 
