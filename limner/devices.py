@@ -16,19 +16,25 @@ __all__ = ["beside", "device", "exact_device", "has_float64", "use_device", "wid
 
 NAMES = "auto, cpu, cuda, cuda:1 (and so on), mps"
 WITHOUT_FLOAT64 = {"mps"}  # Apple's Metal
-_chosen = "auto"
+_chosen: str | None = None
 
 
 def use_device(name: str) -> None:
     """Compute on the device called ``name`` from now on, in this process: auto, cpu, cuda, cuda:1, mps.
 
+    Where nothing is said, or ``auto``, ``$LIMNER_DEVICE`` says it.
+
     Raises:
         LimnerError: No device is called that; whether this machine has it ``device`` says.
     """
     global _chosen
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+    _chosen = None if _checked(name) == "auto" else name
+
+
+def _checked(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
         raise LimnerError(f"{option('device', name)}: choose one of {NAMES}")
-    _chosen = name
+    return name
 
 
 def device() -> torch.device:
@@ -48,12 +54,13 @@ def device() -> torch.device:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
     there = torch.cuda.device_count()
-    kind, _, number = _chosen.partition(":")
+    chosen = _checked(_chosen or os.environ.get("LIMNER_DEVICE") or "auto")
+    kind, _, number = chosen.partition(":")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise LimnerError(f"{option('device', _chosen)}: this machine has no Metal: {option('device', 'cpu')}")
+        raise LimnerError(f"{option('device', chosen)}: this machine has no Metal: {option('device', 'cpu')}")
     if kind == "cuda" and int(number or 0) >= there:
         has = f"has {there} CUDA devices" if there else "has no CUDA device, or torch was installed without CUDA"
-        raise LimnerError(f"{option('device', _chosen)}: this machine {has}: {option('device', 'cpu')}")
+        raise LimnerError(f"{option('device', chosen)}: this machine {has}: {option('device', 'cpu')}")
     if kind in ("cpu", "mps") or not there:
         return torch.device("mps" if kind == "mps" else "cpu")
     own = int(os.environ.get("LOCAL_RANK", "0")) % there  # of several processes each has its own

@@ -142,7 +142,7 @@ def test_features_are_computed_there(mac):
 
 @pytest.mark.parametrize(("name", "word"), [("tpu", "choose one of"), ("cuda:99", "CUDA device"), ("mps", "no Metal")])
 def test_a_device_that_is_not_there_is_refused(monkeypatch, name, word):
-    monkeypatch.setattr(devices, "_chosen", "auto")
+    monkeypatch.setattr(devices, "_chosen", None)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
     def choose():
@@ -151,3 +151,15 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch, name, word):
 
     with pytest.raises(LimnerError, match=word):
         choose()
+
+
+def test_the_environment_says_the_device_where_nobody_does(monkeypatch):
+    monkeypatch.setattr(devices, "_chosen", None)
+    monkeypatch.setenv("LIMNER_DEVICE", "cuda:99")
+    with pytest.raises(LimnerError, match="cuda:99"):
+        devices.device()
+    devices.use_device("cpu")
+    assert devices.device().type == "cpu"
+    devices.use_device("auto")
+    monkeypatch.setenv("LIMNER_DEVICE", "cpu")
+    assert devices.device().type == "cpu"

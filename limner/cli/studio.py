@@ -9,7 +9,8 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from limner.cli.arguments import Flag, OutFile, Port, Token
+from limner.cli.arguments import Device, Flag, OutFile, Port, Token
+from limner.devices import use_device
 from limner.errors import LimnerError
 
 __all__ = ["studio"]
@@ -20,6 +21,7 @@ def studio(
     host: Annotated[str, arg(metavar="ADDRESS")] = "127.0.0.1",
     port: Port = 8000,
     no_browser: Flag = False,
+    device: Device = "auto",
     token: Token = None,
 ) -> None:
     """Open limner in the browser: train and watch, sample, walk, paint, judge, learn; Ctrl-C ends it.
@@ -39,6 +41,9 @@ def studio(
             raise
         raise LimnerError(f'the studio needs {error.name}: pip install "limner[studio]"') from error
 
+    use_device(device)
+    if device != "auto":
+        os.environ["LIMNER_DEVICE"] = device  # of the processes that train, too
     if runs is not None:
         if runs.exists() and not runs.is_dir():
             raise LimnerError(f"--runs {runs}: this is a file; give a folder")
