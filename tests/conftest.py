@@ -29,6 +29,11 @@ class Said:
         return json.loads(self.out)
 
 
+def pytest_collection_modifyitems(items):
+    """The visit in a browser first, which waits more than it computes: another worker goes on meanwhile."""
+    items.sort(key=lambda item: "test_page.py" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def tiny():
     """``--set`` values of a network that trains an epoch of the digits in a blink, by model."""
