@@ -143,7 +143,7 @@ class Model(nn.Module):
         classes: K of a model of p(x|y), by a ``ConditionalConfig``; 0 where there is no y.
     """
 
-    MOMENTS: ClassVar = "BatchNorm's moments"
+    MOMENTS: ClassVar[str] = "BatchNorm's moments"
 
     def __init__(self, config: Any, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__()
