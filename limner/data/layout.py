@@ -34,12 +34,14 @@ def arrange(names: Sequence[str], extensions: Collection[str]) -> Layout:
     notes: list[str] = []
     kinds = {name: PurePosixPath(name).suffix.lower() for name in names}
     images = [name for name, kind in kinds.items() if kind in extensions]
-    if others := Counter(kind or "no extension" for kind in kinds.values() if kind not in extensions):
+    others = Counter(kind or "no extension" for kind in kinds.values() if kind not in extensions)
+    photos = others.pop(".heic", 0) + others.pop(".heif", 0)
+    if others:
         most = ", ".join(f"{n} {kind}" for kind, n in others.most_common(4))
         ignored = counted(others.total(), "file that is no image was", "files that are no images were")
         notes.append(f"{ignored} ignored ({most})")
-        if n := sum(others[kind] for kind in (".heic", ".heif")):
-            notes.append(f"{counted(n, 'heic file')} cannot be read: convert photos of iPhones to jpg first")
+    if photos:
+        notes.append(f"{counted(photos, 'heic file')} cannot be read: convert photos of iPhones to jpg first")
     paths = [PurePosixPath(name).parts for name in images]
     while paths and all(len(path) > 1 and path[0] == paths[0][0] for path in paths):
         paths = [path[1:] for path in paths]
