@@ -37,8 +37,12 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = [
+    "tests/test_files.py",
+    "tests/training/test_checkpoints.py",
+    "tests/training/test_state.py",
     "tests/test_runs.py",
     "tests/training/test_objectives.py",
+    "tests/training/test_doctor.py",
     "tests/test_bad_input.py",
     "tests/test_damaged_runs.py",
     "tests/test_streams.py",
@@ -52,7 +56,7 @@ ROOMS = {  # what is mutated, and the tests of its room, the quickest first
     "limner/sampling": ["tests/sampling", "tests/models/test_multiscale.py", "tests/models/test_conditional.py"],
     "limner/training/checkpoints.py": RUNS,
     "limner/training/state.py": RUNS,
-    "limner/files.py": ["tests/test_draw.py", *RUNS],
+    "limner/files.py": RUNS,
 }
 SWAPS: dict[type, type] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,

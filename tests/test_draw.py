@@ -1,6 +1,5 @@
 import math
 import os
-import threading
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -336,49 +335,3 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch, step, error):
         assert str(caught.value) == f"cannot write {path}: No space left on device"
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
-
-
-def test_writing_where_one_cannot_says_why(tmp_path):
-    with pytest.raises(LimnerError, match="there is no folder"):
-        files.write_text(tmp_path / "none" / "a.txt", "x")
-    with pytest.raises(LimnerError, match="it is a folder"):
-        files.write_text(tmp_path, "x")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_text_is_written_as_it_is(tmp_path):
-    files.write_text(tmp_path / "a.txt", "ä\r\n–\n")
-    assert (tmp_path / "a.txt").read_bytes() == "ä\r\n–\n".encode()
-
-
-@pytest.mark.skipif(os.name != "posix", reason="links and pipes")
-def test_links_are_followed_and_pipes_survive(tmp_path):
-    (tmp_path / "real").write_bytes(b"old")
-    (tmp_path / "link").symlink_to("real")
-    files.write_bytes(tmp_path / "link", b"new")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "real").read_bytes() == b"new"
-
-    os.mkfifo(tmp_path / "pipe")
-    got = []
-    reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_bytes()), daemon=True)
-    reader.start()
-    files.write_bytes(tmp_path / "pipe", b"through")
-    reader.join(10)
-    assert got == [b"through"]
-    assert (tmp_path / "pipe").is_fifo()
-
-
-def test_sweep_removes_temporaries_only(tmp_path):
-    for name in (".a.png.tmp-12-0", ".a.tmp-7", "a.tmp-7", ".a.tmp-x", ".keep", "a.png"):
-        (tmp_path / name).write_bytes(b"")
-    (tmp_path / ".folder.tmp-1").mkdir()
-    assert [p.name for p in files.sweep(tmp_path)] == [".a.png.tmp-12-0", ".a.tmp-7"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        ".a.tmp-x",
-        ".folder.tmp-1",
-        ".keep",
-        "a.png",
-        "a.tmp-7",
-    ]
-    assert files.sweep(tmp_path / "none") == []

@@ -3,8 +3,6 @@
 import argparse
 import os
 import shutil
-import stat
-import threading
 from pathlib import Path
 
 import pytest
@@ -136,46 +134,6 @@ def test_the_card_is_there_before_the_report(home, monkeypatch):
     assert replaced == ["README.md", "report.html"]
 
 
-# Temporaries
-
-
-def test_a_temporary_whose_writer_lives_is_left_alone(tmp_path, monkeypatch):
-    """An evaluation's report is half written while a training begins and sweeps."""
-    (tmp_path / ".old.tmp-0123").touch()
-    inside, go, fsync = threading.Event(), threading.Event(), os.fsync
-
-    def slow(handle):
-        inside.set()
-        go.wait(10)
-        fsync(handle)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", slow)
-        writer = threading.Thread(target=files.write_bytes, args=(tmp_path / "a", b"whole"))
-        writer.start()
-        inside.wait(10)
-        assert [p.name for p in files.sweep(tmp_path)] == [".old.tmp-0123"]
-        go.set()
-        writer.join()
-    assert [p.name for p in tmp_path.iterdir()] == ["a"]
-    assert (tmp_path / "a").read_bytes() == b"whole"
-
-
-def test_where_the_disk_knows_no_locks_an_old_temporary_is_swept(tmp_path, monkeypatch):
-    import fcntl
-
-    def none(*_):
-        raise OSError(38, "Function not implemented")
-
-    monkeypatch.setattr(fcntl, "flock", none)
-    for name, age in ((".young.tmp-1", 3600), (".old.tmp-1", 90000)):
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, (os.stat(tmp_path / name).st_mtime - age,) * 2)
-    assert [p.name for p in files.sweep(tmp_path)] == [".old.tmp-1"]
-    files.write_bytes(tmp_path / "a", b"x")
-    assert (tmp_path / "a").read_bytes() == b"x"
-
-
 # Evaluations
 
 
@@ -186,35 +144,6 @@ def test_a_line_that_was_cut_short_spoils_no_other(tmp_path):
     record_evaluation(tmp_path, {"n": 3})
     assert read_evaluations(tmp_path) == [{"n": 1}, {"n": 3}]
     assert path.read_bytes().startswith(b'{"n": 1}\n{"n": 2, "cu\n')
-
-
-def test_bytes_are_on_the_disk_before_their_name_is_and_the_name_before_the_end(tmp_path, monkeypatch):
-    """At each flush: what is flushed, and what stood under the name then."""
-    path, seen, fsync = tmp_path / "a", [], os.fsync
-
-    def watched(handle):
-        kind = "folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file"
-        seen.append((kind, path.read_bytes() if path.exists() else None))
-        fsync(handle)
-
-    monkeypatch.setattr(os, "fsync", watched)
-    files.write_bytes(path, b"new")
-    files.append_line(path, "more")
-    assert seen == [("file", None), ("folder", b"new"), ("file", b"new\nmore\n")]
-
-
-def test_a_line_for_which_there_is_no_room_leaves_nothing(tmp_path, monkeypatch):
-    files.append_line(tmp_path / "a.jsonl", "first")
-
-    def full(handle):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", full)
-        with pytest.raises(LimnerError, match=r"cannot write .*a\.jsonl: No space left on device"):
-            files.append_line(tmp_path / "a.jsonl", "second")
-    files.append_line(tmp_path / "a.jsonl", "third")
-    assert (tmp_path / "a.jsonl").read_text() == "first\nthird\n"
 
 
 PROBE = ("probe", "made", "--out", "p.png", "--methods", "pixels", "--labels-per-class", "1")
