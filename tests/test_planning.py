@@ -1,15 +1,13 @@
 """What a training will need is known before it begins: memory, time, and what is changed so that they suffice."""
 
-import math
 import re
-import time
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from limner import sampling, workbench
+from limner import workbench
 from limner.config.run_config import DataConfig, RunConfig
 from limner.config.settings import with_settings
 from limner.data import ImageSet, MemoryStore, Split
@@ -178,17 +176,6 @@ def test_time_is_left_for_what_comes_after_the_last_step():
     # 10 s of 60 went before the first of 20 steps, of which one takes a second
     plan = replan(Schedule(0), 20, 30.0, 60.0, 0.5, before=10.0)
     assert plan.end == 20 + 30
-
-
-def test_samples_in_a_time_are_the_first_ones():
-    model = PixelCNN(PixelCNNConfig(features=4, blocks=1, head_features=4), (1, 6, 6), 2).eval()
-    drawn = sampling.sample(model, 5, generator=torch.Generator().manual_seed(0))
-    for seconds in (60.0, math.inf):
-        again = sampling.sample_in(seconds, model, 5, generator=torch.Generator().manual_seed(0))
-        assert torch.equal(again, drawn)
-    assert sampling.sample_in(-1.0, model, 5).shape == (0, 1, 6, 6)
-    with pytest.raises(TimeoutError):
-        sampling.sample(model, 1, until=time.monotonic() - 1)
 
 
 def test_a_size_is_asked_for_where_images_are_large_and_none_is_given():

@@ -156,3 +156,39 @@ def test_moments_are_those_of_what_is_drawn_away_from_the_ends():
     drawn = many.icdf(torch.rand(n, 3, 1, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)) / 255
     assert drawn.mean(0) == pytest.approx(many.mean[0], abs=0.02)
     assert drawn.var(0) == pytest.approx(many.variance[0], rel=0.1)
+
+
+@pytest.mark.parametrize("levels", [2, 256])
+def test_scales_are_bounded(levels):
+    one = torch.zeros(1, 1, 1, 1, 1, dtype=torch.float64)
+    for far, bound in ((-1e3, 0.05 * 2 / (levels - 1)), (1e3, 4.0)):
+        assert LogisticMixture(one, one, one + far, levels).per_scale.item() == pytest.approx(1 / bound, rel=0.03)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_zeros_are_logistics_side_by_side(channels):
+    m = 5
+    zeros = torch.zeros(1, LogisticMixture.count(channels, m), 2, 2)
+    logits, means, log_scales, slopes = LogisticMixture.split(zeros, channels)
+    assert logits.shape == (1, 1, m, 2, 2)
+    assert means.shape == log_scales.shape == (1, channels, m, 2, 2)
+    assert slopes.shape == (1, channels * (channels - 1) // 2, m, 2, 2)
+    assert means[0, -1, :, 0, 0].tolist() == pytest.approx([-0.8, -0.4, 0.0, 0.4, 0.8])
+    assert log_scales.exp().unique().tolist() == pytest.approx([1 / 7.5])
+    assert not logits.any()
+    assert not slopes.any()
+
+
+def test_moments_of_a_pixel_are_the_closed_form():
+    """One component: x_2 = μ_2 + α x_1 + e_2, so Var x_2 = α² Var e_1 + Var e_2, Var e = (s π)² / 3, on [-1, 1]."""
+    s1, s2, alpha, mu1, mu2 = 0.1, 0.2, math.tanh(0.5), 0.2, -0.1
+    log = math.log(1.5)
+    numbers = [0.0, mu1, mu2, math.log(s1) + log, math.log(s2) + log, 0.5]
+    p = LogisticPixels(torch.tensor(numbers, dtype=torch.float64).view(1, 6, 1, 1), 2, 256)
+    low, high = math.log(0.05 * 2 / 255), math.log(4)
+    s1, s2 = (
+        float(torch.exp(softly_bounded(torch.tensor(math.log(s), dtype=torch.float64), low, high))) for s in (s1, s2)
+    )
+    var1, var2 = ((s * math.pi) ** 2 / 3 for s in (s1, s2))
+    assert p.mean.flatten().tolist() == pytest.approx([(mu1 + 1) / 2, (mu2 + alpha * mu1 + 1) / 2])
+    assert p.variance.flatten().tolist() == pytest.approx([var1 / 4, (alpha**2 * var1 + var2) / 4])

@@ -170,3 +170,46 @@ def test_sigmoid_head_refuses_more_than_two_levels():
 def test_default_head():
     assert default_head(2, "softmax") == "sigmoid"
     assert default_head(256, "gaussian") == "gaussian"
+
+
+def test_a_uniform_that_equals_a_cumulative_probability_takes_the_next_level():
+    """Levels are the half-open intervals of [0, 1): u = 0 is the first level that has any mass."""
+    half = torch.full((1, 1, 1, 1), 0.5, dtype=torch.float64)
+    assert Bernoulli(torch.zeros(1, 1, 1, 1)).icdf(half).item() == 1
+    four = Categorical(torch.zeros(1, 1, 4, 1, 1))
+    assert [four.icdf(u * half).item() for u in (0, 0.4, 0.5, 1, 1.4, 1.5, 1.9)] == [0, 0, 1, 2, 2, 3, 3]
+    assert Categorical(torch.tensor([-torch.inf, 0.0]).view(1, 1, 2, 1, 1)).icdf(0 * half).item() == 1
+
+
+@pytest.mark.parametrize("levels", [2, 5, 256])
+def test_a_standard_deviation_lies_between_a_twentieth_of_a_level_and_twice_the_range(levels):
+    for far, bound in ((-1e3, 0.05 / (levels - 1)), (1e3, 2.0)):
+        p = DiscretizedGaussian(torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), far), levels)
+        assert p.log_std.exp().item() == pytest.approx(bound, rel=0.03)  # soft: the two bounds know each other
+        assert p.variance.item() == pytest.approx(bound**2, rel=0.06)
+    p = DiscretizedGaussian(torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), 1e3), levels, bounded=False)
+    assert p.log_std.item() == 1e3
+
+
+def test_a_gaussian_head_starts_about_mid_grey_with_a_quarter_of_the_range():
+    p = DiscretizedGaussian.from_parameters(torch.zeros(1, 1, 2, 1, 1), 256)
+    assert p.mean.item() == 0.5
+    assert p.variance.item() ** 0.5 == pytest.approx(0.25, rel=0.15)  # softly bounded
+    assert DiscretizedGaussian.count(256) == 2
+
+
+@pytest.mark.parametrize("mean", [-0.3, 0.0, 0.37, 0.5, 1.0, 1.2])
+@pytest.mark.parametrize("std", [0.02, 0.3, 1.5])
+def test_a_bin_has_the_mass_between_its_edges(mean, std):
+    """Against the difference of two cumulative probabilities, near the middle, where that is exact enough."""
+    levels = 6
+    log_std = torch.full((1, 1, 1, 1), math.log(std))
+    p = DiscretizedGaussian(torch.full((1, 1, 1, 1), mean), log_std, levels, bounded=False)
+    edges = [-math.inf, *((k + 0.5) / (levels - 1) for k in range(levels - 1)), math.inf]
+    cdf = [0.5 * (1 + math.erf((e - mean) / std / math.sqrt(2))) for e in edges]
+    expected = [b - a for a, b in itertools.pairwise(cdf)]
+    assert over_all_levels(p, levels).exp().flatten().tolist() == pytest.approx(expected, abs=1e-7)
+    for k in range(levels):
+        if expected[k] > 1e-3:
+            for u, level in ((cdf[k] + 1e-4, k), (cdf[k + 1] - 1e-4, k)):
+                assert p.icdf(torch.full((1, 1, 1, 1), u, dtype=torch.float64)).item() == level

@@ -1,10 +1,13 @@
 """Spherical walks, arithmetic on averaged latents, the plane: on models so simple that the answer is known."""
 
+import math
+
 import pytest
 import torch
 
 from limner import sampling
 from limner.errors import LimnerError
+from limner.sampling import latent
 from limner.sampling.latent import LabelledLatents
 
 FACTORS = torch.tensor([[40.0, 0.0, 0.0], [0.0, 40.0, 0.0], [0.0, 0.0, 40.0]])
@@ -173,3 +176,73 @@ def test_a_class_without_latents_is_named():
     codes = sampling.labelled_latents(Encoder(), image([100, 100, 100]), torch.tensor([4]))
     with pytest.raises(LimnerError, match="class 7"):
         sampling.analogy(Encoder(), codes, (4, 7, 4))
+
+
+def test_nearly_parallel_latents_are_joined_by_a_line():
+    """Below an angle of a ten-thousandth a great circle would be sin(x) / sin(x) of rounding; above it, it is one."""
+    a, t = torch.tensor([1.0, 0.0]).double(), torch.tensor([0.5]).double()
+    for angle_, curved in ((1e-5, False), (0.5e-4, False), (2e-4, True), (torch.pi - 1e-5, False), (3.0, True)):
+        b = 2 * torch.tensor([math.cos(angle_), math.sin(angle_)], dtype=torch.float64)
+        half = sampling.slerp(a, b, t)[0]
+        assert torch.equal(half, (a + b) / 2) != curved
+        if curved:
+            assert half.norm().item() == pytest.approx(1.5)
+
+
+def test_a_mean_of_latents_shows_at_most_so_many_single_ones():
+    z = torch.arange(36.0).view(12, 3) / 36
+    found = sampling.analogy(Linear(), LabelledLatents(z, torch.zeros(12).long(), encoded=True), (0, 0, 0))
+    assert found.counts == (12, 12, 12)
+    assert torch.equal(found.before, Linear().decode(z[:8]))
+    assert torch.equal(found.after, found.before)
+    assert torch.equal(found.means, Linear().decode(z.mean(0).expand(4, 3)))
+
+
+def test_five_neighbours_have_to_agree():
+    """Of seven images the five nearest decide; where there are fewer, all."""
+    near = image([100, 100, 100]).expand(4, 1, 1, 3)
+    far = image([0, 0, 0], [255, 255, 255], [255, 0, 0])
+    images = torch.cat([near, image([101, 100, 100]), far])
+
+    class Middle(Linear):
+        def latents(self, n, *, generator=None):
+            return torch.zeros(n, 3)
+
+    for fifth, kept in ((0, 6), (1, 0)):
+        labels = torch.tensor([0, 0, 0, 0, fifth, 1, 1, 1])
+        found = sampling.labelled_latents(Middle(), images, labels, 6)
+        assert len(found.z) == len(found.labels) == kept
+    found = sampling.labelled_latents(Middle(), images[:3], torch.zeros(3).long(), 6)
+    assert found.labels.tolist() == [0] * 6
+
+
+def test_the_parts_are_of_so_many_images(monkeypatch):
+    monkeypatch.setattr(latent, "images_at_once", lambda model, most: min(most, 7))
+
+    class Watched(Encoder):
+        def __init__(self):
+            self.sizes = []
+
+        def encode(self, images, labels=None):
+            self.sizes.append((len(images), None if labels is None else labels.tolist()))
+            return super().encode(images)
+
+        def decode(self, z, labels=None):
+            self.sizes.append((len(z), None if labels is None else labels.tolist()))
+            return super().decode(z)
+
+    model = Watched()
+    codes = sampling.encode_all(model, image(*[[100, 100, 100]] * 15), torch.arange(15))
+    sampling.decode_all(model, codes, 3)
+    sampling.decode_all(model, codes[:7], torch.arange(7))
+    assert model.sizes == [
+        (7, list(range(7))), (7, list(range(7, 14))), (1, [14]), (7, [3] * 7), (7, [3] * 7), (1, [3]),
+        (7, list(range(7))),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (2, 3), (3, 2)])
+def test_a_map_of_few_codes(shape):
+    found = sampling.latent_map(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+    assert found.points.shape == (shape[0], 2)
+    assert (found.explained is None) == (shape[1] == 2)
