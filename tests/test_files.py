@@ -325,3 +325,23 @@ def test_a_folder_that_cannot_be_flushed_is_no_error_and_its_handle_is_closed(tm
     assert (tmp_path / "a").read_bytes() == b"x"
     assert len(flushed) == 2
     assert flushed[-1] in closed
+
+
+@posix
+def test_a_temporary_is_whole_when_it_is_flushed_and_locked_until_it_has_its_name(tmp_path, monkeypatch):
+    seen, fsync, replace = [], os.fsync, os.replace
+
+    def watched(handle):
+        seen.extend(p.read_bytes() for p in tmp_path.iterdir())
+        fsync(handle)
+
+    def renamed(source, target):
+        seen.append(files.is_locked(source))
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", watched)
+        patched.setattr(os, "replace", renamed)
+        with files.replacing(tmp_path / "a") as file:
+            file.write(b"whole")
+    assert seen == [b"whole", True, b"whole"]

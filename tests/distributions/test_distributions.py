@@ -213,3 +213,12 @@ def test_a_bin_has_the_mass_between_its_edges(mean, std):
         if expected[k] > 1e-3:
             for u, level in ((cdf[k] + 1e-4, k), (cdf[k + 1] - 1e-4, k)):
                 assert p.icdf(torch.full((1, 1, 1, 1), u, dtype=torch.float64)).item() == level
+
+
+@pytest.mark.parametrize("levels", [3, 7, 256])
+def test_the_largest_uniform_takes_the_last_level(levels):
+    """Whatever the cumulative sum of the probabilities has been rounded to."""
+    u = torch.full((64, 1, 1, 1), math.nextafter(1, 0), dtype=torch.float64)
+    logits = torch.randn(64, 1, levels, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert (torch.softmax(logits, 2).cumsum(2)[:, :, -1] <= u).any()
+    assert (Categorical(logits).icdf(u) == levels - 1).all()

@@ -9,7 +9,7 @@ from limner.data import dequantize
 from limner.errors import LimnerError
 from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from limner.models.patch_pixelcnn import PatchPixelCNN, PatchPixelCNNConfig
-from limner.sampling import complete, is_suffix
+from limner.sampling import complete, completion, is_suffix
 from limner.sampling.completion import _effective_samples, gibbs_passes
 
 
@@ -246,3 +246,22 @@ def test_refusals(words, said):
         complete(model_of(), **words)
     with pytest.raises(LimnerError, match="this model has 256"):
         complete(model_of((1, 3, 3), 256), IMAGE, TOP, gibbs=1)
+
+
+def test_one_completion_of_one_particle_is_enough():
+    for missing in (TOP, SUFFIX):
+        done = complete(model_of(), IMAGE, missing, 1, particles=1, generator=seeded())
+        assert done.images.shape == (1, 1, 3, 3)
+        assert (done.particles, done.distinct, done.effective_samples) == (1, 1, pytest.approx(1))
+
+
+def test_particles_of_equal_weight_are_not_drawn_anew(monkeypatch):
+    """Whatever lies above, each given pixel is as probable: nothing is resampled but at the end."""
+    model, calls = model_of(), []
+    for parameter in model.parameters():
+        parameter.zero_()
+    monkeypatch.setattr(completion, "_systematic", lambda w, n, g: calls.append(w) or torch.arange(n))
+    done = complete(model, IMAGE, SCATTERED, 5, particles=64, generator=seeded())
+    assert len(calls) == 1
+    assert calls[0] == pytest.approx(calls[0][:1].expand(64))
+    assert done.effective_samples == pytest.approx(64) == done.lowest_effective_samples

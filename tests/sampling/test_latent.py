@@ -84,6 +84,7 @@ def test_interpolation_starts_and_ends_where_it_should():
     a, b = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])
     images = sampling.interpolate(model, a, b, 3)
     assert images.flatten(1).tolist() == [[140, 100, 100], [128, 128, 100], [100, 140, 100]]
+    assert torch.equal(sampling.interpolate(model, a, b, 2), images[[0, 2]])
     with pytest.raises(LimnerError, match="not 1"):
         sampling.interpolate(model, a, b, 1)
 
