@@ -32,23 +32,24 @@ def test_probabilities_of_a_pixel_sum_to_one(channels, levels, spread):
         assert float(log_prob.exp().sum()) == pytest.approx(1.0, abs=1e-12)
 
 
-def test_joint_is_the_papers():
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_joint_is_the_papers(channels):
     """Σ_m π_m P(r|m) P(g|r, m) P(b|r, g, m), written out as in section 2.2."""
     levels, m = 6, 4
-    p = parameters(3, m)
-    k = torch.randint(levels, (1, 3, 1, 6), generator=torch.Generator().manual_seed(1))
-    x = k.double() * 2 / (levels - 1) - 1
-    logits, means, scales, slopes = p.split([m, 3 * m, 3 * m, 3 * m], 1)
+    pairs = channels * (channels - 1) // 2
+    p = parameters(channels, m)
+    k = torch.randint(levels, (1, channels, 1, 6), generator=torch.Generator().manual_seed(1))
+    x = k.double()[0, :, 0] * 2 / (levels - 1) - 1
+    logits, means, scales, slopes = p.split([m, channels * m, channels * m, pairs * m], 1)
     # Where the network says nothing, M logistics stand side by side, a scale of 2/3 of half their distance.
-    means = means.view(3, m, 6) + ((2 * torch.arange(m) + 1) / m - 1).view(m, 1)
+    means = means.view(channels, m, 6) + ((2 * torch.arange(m) + 1) / m - 1).view(m, 1)
     low, high = math.log(0.05 * 2 / (levels - 1)), math.log(4)
-    scales = torch.exp(softly_bounded(scales.view(3, m, 6) - math.log(1.5 * m), low, high))
-    a, b, c = torch.tanh(slopes.view(3, m, 6))
-    r, g, blue = x[0, :, 0]
-    centres = [means[0], means[1] + a * r, means[2] + b * r + c * g]
+    scales = torch.exp(softly_bounded(scales.view(channels, m, 6) - math.log(1.5 * m), low, high))
+    slope = iter(torch.tanh(slopes.view(pairs, m, 6)))
+    centres = [means[c] + sum(next(slope) * x[before] for before in range(c)) for c in range(channels)]
     joint = torch.softmax(logits[0, :, 0], 0)
-    for channel, (value, centre) in enumerate(zip((r, g, blue), centres, strict=True)):
-        half = 1 / (levels - 1)
+    for channel, centre in enumerate(centres):
+        value, half = x[channel], 1 / (levels - 1)
         upper = torch.sigmoid((value + half - centre) / scales[channel])
         lower = torch.sigmoid((value - half - centre) / scales[channel])
         upper[:, value == 1] = 1.0

@@ -205,6 +205,7 @@ def test_a_bin_has_the_mass_between_its_edges(mean, std):
     levels = 6
     log_std = torch.full((1, 1, 1, 1), math.log(std))
     p = DiscretizedGaussian(torch.full((1, 1, 1, 1), mean), log_std, levels, bounded=False)
+    assert p.mean.item() == pytest.approx(min(max(mean, 0), 1))
     edges = [-math.inf, *((k + 0.5) / (levels - 1) for k in range(levels - 1)), math.inf]
     cdf = [0.5 * (1 + math.erf((e - mean) / std / math.sqrt(2))) for e in edges]
     expected = [b - a for a, b in itertools.pairwise(cdf)]

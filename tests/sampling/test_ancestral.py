@@ -126,7 +126,10 @@ def test_fewer_images_are_the_first_of_more_whatever_the_batches(family, setting
 def test_manifold_walks_the_plane_from_the_lower_left():
     torch.manual_seed(0)
     model = VAE(VAEConfig(latent=2, network="dense", hidden=8), (1, 4, 4), 256)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
     images = manifold(model, side=3)
+    assert len(images.unique(dim=0)) == 9  # each place of the plane is another image
     assert images.shape == (9, 1, 4, 4)
     low, high = torch.special.ndtri(torch.tensor([1 / 6, 5 / 6]))
     corners = torch.stack([torch.stack([low, high]), torch.stack([high, low])])  # (x, y): upper left, lower right
