@@ -13,7 +13,7 @@ from limner.distributions import HEADS, DiscretizedGaussian, LogisticMixture, Lo
 from limner.errors import LimnerError
 from limner.ranges import Positive, PositiveReal
 
-__all__ = ["HeadConfig", "PixelHead"]
+__all__ = ["HeadConfig", "PixelHead", "usual_head"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class HeadConfig:
     """σ of the fixed covariance, black being 0 and white 1."""
     components: Positive = 5
     """Logistics in each pixel's mixture (logistic)."""
+
+
+def usual_head(shape: tuple[int, int, int]) -> Literal["auto", "logistic"]:
+    """What recipes take for images of ``shape`` (C, H, W): of RGB the mixture, whose channels know each other."""
+    return "logistic" if shape[0] == 3 else "auto"
 
 
 class PixelHead(nn.Module):

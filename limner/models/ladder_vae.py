@@ -31,11 +31,11 @@ from limner.models.autoregressive import ClassBias
 from limner.models.bounded import Bounded, BoundedConfig
 from limner.models.contracts import Numbers, standard_normal
 from limner.models.families import Family
-from limner.models.heads import HeadConfig, PixelHead
+from limner.models.heads import HeadConfig, PixelHead, usual_head
 from limner.models.importance import Draw, Weights, gaussian_kl, log_likelihood, mean_log_std
 from limner.models.recipes import DEMO, MUON, Recipe
 from limner.nn.coders import halvings
-from limner.nn.ladder import Bottleneck, Gather, ResidualBlock, Size, Spread
+from limner.nn.ladder import Bottleneck, Gather, ResidualBlock, Size, Spread, activated
 from limner.ranges import Decay, Positive
 
 __all__ = ["LadderVAE", "LadderVAEConfig"]
@@ -55,16 +55,19 @@ class LadderVAEConfig(BoundedConfig, HeadConfig):
     """Side of the squares of pixels that are one place of the finest maps."""
     dropout: Decay = 0.0
     """Probability that a feature map is dropped in training, before the last filters of each block."""
+    layer_norm: bool = False
+    """What is read of the feature maps has mean 0 and variance 1 at each place: without it a σ far out in one layer is
+    multiplied by those below it, and training of larger images may end."""
 
 
 class StochasticLayer(nn.Module):
     """One stochastic layer of the pass down, of F feature maps and Z maps of z: p(z_l | z_<l) and q(z_l | z_<l, x)."""
 
-    def __init__(self, features: int, latent: int, size: Size, dropout: float) -> None:
+    def __init__(self, features: int, latent: int, size: Size, dropout: float, layer_norm: bool) -> None:
         super().__init__()
-        self.shape = (latent, *size)
+        self.shape, self.layer_norm = (latent, *size), layer_norm
         width = (features + 1) // 2
-        self.unit = ResidualBlock(features, size, dropout)
+        self.unit = ResidualBlock(features, size, dropout, layer_norm)
         self.prior = nn.Conv2d(features, 2 * latent, 1)
         self.above = nn.Conv2d(features, width, 1)
         self.below = nn.Conv2d(features, width, 1)
@@ -83,9 +86,9 @@ class StochasticLayer(nn.Module):
     def forward(self, h: Tensor, epsilon_of: EpsilonOf) -> Tensor:
         """h ``(N, F, H, W)`` → h with z let in."""
         h = self.unit(h)
-        activated = F.silu(h)
-        mean, log_std = mean_log_std(self.prior(activated))  # p(z_l | z_<l) = N(μ, σ²)
-        z = mean + torch.exp(log_std) * epsilon_of(self, activated)  # z_l = μ + σ ε_l
+        read = activated(h, self.layer_norm)
+        mean, log_std = mean_log_std(self.prior(read))  # p(z_l | z_<l) = N(μ, σ²)
+        z = mean + torch.exp(log_std) * epsilon_of(self, read)  # z_l = μ + σ ε_l
         return h + self.join(z)
 
 
@@ -101,7 +104,7 @@ class LadderVAE(Bounded):
 
     def __init__(self, config: LadderVAEConfig, shape: tuple[int, int, int], levels: int) -> None:
         super().__init__(config, shape, levels)
-        (c, h, w), p, drop = shape, config.patch, config.dropout
+        (c, h, w), p, drop, norm = shape, config.patch, config.dropout, config.layer_norm
         sizes = halvings(-(-h // p), -(-w // p))
         if sizes[-1] != (1, 1):
             sizes.append((1, 1))
@@ -109,7 +112,7 @@ class LadderVAE(Bounded):
         self.first = nn.Conv2d(c, maps[0], 2 * p + 1, stride=p, padding=p)
         self.seen_label = ClassBias(config.classes, maps[0])
         self.up = nn.ModuleList(
-            nn.Sequential(*(ResidualBlock(m, size, drop) for _ in range(config.layers)))
+            nn.Sequential(*(ResidualBlock(m, size, drop, norm) for _ in range(config.layers)))
             for m, size in zip(maps, sizes, strict=True)
         )
         self.coarser, self.finer = nn.ModuleList(), nn.ModuleList()  # finer: from the top down
@@ -120,7 +123,7 @@ class LadderVAE(Bounded):
         self.start = nn.Parameter(torch.zeros(maps[-1], 1, 1))
         self.drawn_label = ClassBias(config.classes, maps[-1])
         self.down = nn.ModuleList(
-            StochasticLayer(config.features * 2**i, config.latent * 2**i, sizes[i], drop)
+            StochasticLayer(config.features * 2**i, config.latent * 2**i, sizes[i], drop, norm)
             for i in reversed(range(len(sizes)))
             for _ in range(config.layers)
         )
@@ -145,7 +148,7 @@ class LadderVAE(Bounded):
         maps: list[Tensor] = []
         for i, blocks in enumerate(self.up):
             x = blocks(self.coarser[i - 1](maps[-1]) if i else x)
-            maps.append(F.silu(x))
+            maps.append(activated(x, self.config.layer_norm))
         return maps
 
     def infer(self, levels: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
@@ -155,15 +158,16 @@ class LadderVAE(Bounded):
 
     def descend(self, epsilon_of: EpsilonOf, n: int, labels: Tensor | None) -> Tensor:
         """The pass down: the parameters of p(x|z), ``(n, P, H, W)``, of the ε that each layer is given."""
-        h = self.drawn_label(self.start.expand(n, -1, -1, -1), labels)
+        h, norm = self.drawn_label(self.start.expand(n, -1, -1, -1), labels), self.config.layer_norm
         for i, layer in enumerate(self.down):
             scale, within = divmod(i, self.config.layers)
             if scale and within == 0:  # the first layer of a finer size
                 rows, columns = self.sizes[-1 - scale]  # where a side is odd, what was doubled is one too many
-                h = self.finer[scale - 1](F.silu(h))[:, :, :rows, :columns].to(memory_format=torch.channels_last)
+                h = self.finer[scale - 1](activated(h, norm))[:, :, :rows, :columns]
+                h = h.to(memory_format=torch.channels_last)
             h = layer(h, epsilon_of)
         _, rows, columns = self.shape
-        return F.pixel_shuffle(self.out(F.silu(h)), self.config.patch)[:, :, :rows, :columns]
+        return F.pixel_shuffle(self.out(activated(h, norm)), self.config.patch)[:, :, :rows, :columns]
 
     def _likelihood(self, z: Tensor, labels: Tensor | None) -> PixelDistribution:
         """p(x|z) of codes ε ``(N, latent)``."""
@@ -216,15 +220,17 @@ class LadderVAE(Bounded):
 
 
 def _default(shape: tuple[int, int, int]) -> Recipe:
-    """For about half an hour of one core on binary 28×28 images; of larger ones more, smaller steps."""
-    batch = 128 if math.prod(shape) <= 1024 else 32
+    """For about half an hour of one core on binary 28×28 images; of larger ones more, smaller steps, normalised."""
+    small = math.prod(shape) <= 1024
+    batch = 128 if small else 32
     training = replace(MUON, batch_size=batch, weight_decay=0.1, warmup_steps=100, ema_decay=0.999)
-    return Recipe(LadderVAEConfig(dropout=0.1), training)
+    return Recipe(LadderVAEConfig(dropout=0.1, layer_norm=not small, head=usual_head(shape)), training)
 
 
 def _strong(shape: tuple[int, int, int]) -> Recipe:
     """Wider and regularised: for a GPU, or for longer runs."""
-    return Recipe(LadderVAEConfig(features=64, dropout=0.2), replace(_default(shape).training, ema_decay=0.9995))
+    default = _default(shape)
+    return Recipe(replace(default.network, features=64, dropout=0.2), replace(default.training, ema_decay=0.9995))
 
 
 FAMILIES = (

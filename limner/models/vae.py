@@ -29,7 +29,7 @@ from limner.distributions import PixelDistribution
 from limner.models.bounded import Bounded, BoundedConfig
 from limner.models.contracts import Numbers, standard_normal
 from limner.models.families import Family
-from limner.models.heads import HeadConfig, PixelHead
+from limner.models.heads import HeadConfig, PixelHead, usual_head
 from limner.models.importance import (
     Draw,
     Weights,
@@ -215,7 +215,8 @@ _TRAINING = TrainingConfig(batch_size=128, ema_decay=0.999, clip_norm=400.0)
 
 def _default(shape: tuple[int, int, int]) -> Recipe:
     """Dense layers up to 32×32 grey images, of which a step takes a tenth; convolutions for larger ones."""
-    return Recipe(VAEConfig(network="dense" if math.prod(shape) <= 1024 else "conv"), _TRAINING)
+    network = VAEConfig(network="dense" if math.prod(shape) <= 1024 else "conv", head=usual_head(shape))
+    return Recipe(network, _TRAINING)
 
 
 def _published(shape: tuple[int, int, int]) -> Recipe:

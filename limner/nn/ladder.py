@@ -5,9 +5,16 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Bottleneck", "Gather", "ResidualBlock", "Size", "Spread"]
+from limner.nn.norms import layer_normalised
+
+__all__ = ["Bottleneck", "Gather", "ResidualBlock", "Size", "Spread", "activated"]
 
 Size = tuple[int, int]
+
+
+def activated(x: Tensor, layer_norm: bool) -> Tensor:
+    """SiLU of maps ``(B, F, H, W)``, or of these normalised."""
+    return F.silu(layer_normalised(x) if layer_norm else x)
 
 
 class Bottleneck(nn.Sequential):
@@ -28,15 +35,16 @@ class Bottleneck(nn.Sequential):
 class ResidualBlock(nn.Module):
     """F → F/2 (1×1), F/2 → F/2 (3×3), F/2 → F (1×1), added to the input (after arXiv 2011.10650)."""
 
-    def __init__(self, features: int, size: Size, dropout: float) -> None:
+    def __init__(self, features: int, size: Size, dropout: float, layer_norm: bool) -> None:
         super().__init__()
         width = (features + 1) // 2
+        self.layer_norm = layer_norm
         self.narrow = nn.Conv2d(features, width, 1)
         self.inner = Bottleneck(width, features, size, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, F, H, W)`` → the same shape."""
-        return x + self.inner(self.narrow(F.silu(x)))
+        return x + self.inner(self.narrow(activated(x, self.layer_norm)))
 
 
 class Gather(nn.Sequential):

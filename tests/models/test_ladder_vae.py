@@ -65,9 +65,9 @@ def normals(model, images, samples=3):
     return layers, weights
 
 
-@pytest.mark.parametrize("levels", [2, 3])
-def test_importance_bound_meets_the_truth_from_below(levels):
-    model = tiny(levels=levels)
+@pytest.mark.parametrize(("levels", "layer_norm"), [(2, False), (3, False), (3, True)])
+def test_importance_bound_meets_the_truth_from_below(levels, layer_norm):
+    model = tiny(levels=levels, layer_norm=layer_norm)
     k = every_image(levels)
     truth = exact_log_prob(model, k)
     assert truth.exp().sum().item() == pytest.approx(1, abs=1e-6)  # the marginal is a distribution over images
@@ -140,8 +140,9 @@ def test_a_code_is_what_the_layers_share_without_noise():
     assert torch.equal(model.decode(code), model.reconstruct(images))
 
 
-def test_layers_know_those_above_and_none_below():
-    model = tiny(shape=(1, 11, 11), features=3)
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_layers_know_those_above_and_none_below(layer_norm):
+    model = tiny(shape=(1, 11, 11), features=3, layer_norm=layer_norm)
     images = random_images(1, 1, 11, 11)
     seen = model.infer(model.checked_levels(images), None)
     code = model.encode(images)
@@ -185,6 +186,33 @@ def test_any_size_and_channels(shape, config):
     assert model.reconstruct(images).shape == images.shape
     assert model.sample(3).shape == (3, *shape)
     assert torch.isfinite(model.log_prob(images)).all()
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_what_lies_far_out_in_one_layer_is_multiplied_by_those_below_it_unless_they_normalise(layer_norm):
+    """A ln σ of 7 at the top, as a young posterior may have: the maps of the finest size, in float32."""
+    torch.manual_seed(0)
+    model = LadderVAE(LadderVAEConfig(features=4, layer_norm=layer_norm), (3, 32, 32), 256)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.orthogonal_(parameter, 2.0)
+    maps = []
+    model.out.register_forward_hook(lambda module, inputs, output: maps.append(inputs[0].abs().max().item()))
+    noise = torch.randn(2, model.codes(None)(1).shape[1], generator=torch.Generator().manual_seed(0))
+    top = math.prod(model.stochastic_layers[0].shape)
+    with torch.no_grad():
+        for first in (1.0, math.exp(7)):
+            model.likelihood(torch.cat([first * noise[:, :top], noise[:, top:]], 1), None)
+    assert (maps[1] < 10 * maps[0]) == layer_norm
+    assert math.isfinite(maps[1]) or not layer_norm
+
+
+def test_larger_images_are_normalised():
+    recipes = [
+        family("ladder-vae").recipe("default", shape).network for shape in ((1, 28, 28), (3, 32, 32), (1, 64, 64))
+    ]
+    assert [network.layer_norm for network in recipes] == [False, True, True]
+    assert family("ladder-vae").recipe("strong", (3, 32, 32)).network.layer_norm
 
 
 def test_the_strong_recipe_is_the_more_regularised():
