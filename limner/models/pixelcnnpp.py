@@ -30,7 +30,7 @@ from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.contracts import ConditionalConfig
 from limner.models.families import Family
 from limner.models.recipes import DEMO, MUON, Recipe
-from limner.nn import normalised
+from limner.nn.norms import layer_normalised
 from limner.ranges import Decay, NotNegative, Positive
 
 __all__ = [
@@ -79,7 +79,10 @@ class Maps(NamedTuple):
 
 def maps_of(x: Tensor, config: PixelCNNPPConfig) -> Maps:
     """The maps ``x`` ``(B, p, H, W)`` and what blocks read of them."""
-    return Maps(x, concat_elu(normalised(x) if config.rms_norm else x))
+    if not config.rms_norm:
+        return Maps(x, concat_elu(x))
+    # The mean of (x, -x) is 0, so that this divides by the root mean square; torch has no quick kernel for that alone.
+    return Maps(x, F.elu(layer_normalised(torch.cat([x, -x], 1))))
 
 
 class ShiftedConv2d(nn.Conv2d):

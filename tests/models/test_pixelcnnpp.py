@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from limner.data import dequantize
-from limner.models.pixelcnnpp import PixelCNNPP, PixelCNNPPConfig, maps_of
+from limner.models.pixelcnnpp import PixelCNNPP, PixelCNNPPConfig, concat_elu, maps_of
+from limner.nn import normalised
 
 
 def tiny(shape, levels, *, std=0.4, **sizes):
@@ -109,3 +110,10 @@ def test_red_and_blue_are_drawn_together():
     correlation = torch.corrcoef(torch.stack([red, green, blue]))
     assert red.std() > 40
     assert (correlation > 0.9).all()
+
+
+def test_normalised_maps_have_a_root_mean_square_of_one():
+    x = torch.randn(2, 4, 5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    active = maps_of(x, PixelCNNPPConfig(rms_norm=True)).active
+    assert active == pytest.approx(concat_elu(normalised(x)), abs=1e-12)
+    assert torch.equal(maps_of(x, PixelCNNPPConfig()).active, concat_elu(x))
