@@ -247,10 +247,12 @@ class GAN(Model):
 
 
 def _default(shape: tuple[int, int, int]) -> Recipe:
-    """Convolutional players with R1 and R2 every fourth step."""
+    """Convolutional players with R1 and R2 every fourth step; for RGB weaker ones, and smaller batches."""
     rates = AdversarialConfig(learning_rate=5e-4, discriminator_learning_rate=1e-3)
-    network = GANConfig(features=16, generator_features=32, hidden=128)
-    return Recipe(network, replace(rates, penalty_every=4, ema_decay=0.9995))
+    training = replace(rates, penalty_every=4, ema_decay=0.9995)
+    if shape[0] == 3:
+        training = replace(training, batch_size=32, learning_rate=1e-3, zero_penalty=0.1)
+    return Recipe(GANConfig(features=16, generator_features=32, hidden=128), training)
 
 
 def _residual(shape: tuple[int, int, int]) -> Recipe:

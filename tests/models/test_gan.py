@@ -176,3 +176,9 @@ def test_a_penalty_a_image_needs_logits_a_image():
     assert kept.training.chosen_penalty == "none"
     assert isinstance(kept, Recipe)
     assert isinstance(kept.training, AdversarialConfig)
+
+
+def test_colour_has_a_weaker_penalty_and_smaller_batches():
+    grey, colour = (family("gan").recipe("default", shape).training for shape in ((1, 28, 28), (3, 32, 32)))
+    assert (grey.zero_penalty, grey.batch_size, grey.learning_rate) == (1.0, 64, 5e-4)
+    assert (colour.zero_penalty, colour.batch_size, colour.learning_rate) == (0.1, 32, 1e-3)
