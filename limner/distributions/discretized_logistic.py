@@ -197,7 +197,7 @@ class LogisticPixels(PixelDistribution):
 
 
 def _log_sigmoid(x: Tensor) -> Tensor:
-    """What torch's takes three times as long for."""
+    """ln σ(x), in a third of the time of torch's own."""
     return -F.softplus(-x, threshold=40)
 
 
