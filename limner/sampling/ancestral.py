@@ -138,6 +138,8 @@ class _Watch:
 
 
 def _row_by_row(model: Autoregressive, on_row: OnRow | None, method: Method, n: int, **options: Any) -> Tensor:
+    if n == 0:
+        return torch.zeros(0, *model.shape, dtype=torch.uint8, device=model.device)
     if method == "jacobi" or (method == "auto" and _fixed_points_win(model, n)):
         return jacobi(model, n, on_row=on_row, **options)
     rows = row_sampler(model, n, method=method, **options)
