@@ -1,6 +1,5 @@
 """The fast sampler draws the naive sampler's images, from the right distribution."""
 
-import inspect
 import itertools
 import math
 import time
@@ -252,19 +251,3 @@ def test_every_class_has_its_row():
         assert labels.tolist() == [label for label in shown for _ in range(each)]
         assert labels.dtype == torch.int64
         assert columns == each
-
-
-@pytest.mark.parametrize(
-    ("call", "given"),
-    [
-        (sample, {"batch_size": 256, "method": "auto", "until": math.inf, "means": False}),
-        (sampling.complete, {"n": 8, "particles": 512, "gibbs": 0, "label": None}),
-        (sampling.interpolate, {"steps": 10, "label": None}),
-        (sampling.labelled_latents, {"n": 2000}),
-        (sampling.analogy, {"n": 8}),
-    ],
-)
-def test_what_is_done_where_nothing_is_said(call, given):
-    """The values that the documentation and the command line name."""
-    known = inspect.signature(call).parameters
-    assert {name: known[name].default for name in given} == given

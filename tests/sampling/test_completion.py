@@ -265,3 +265,8 @@ def test_particles_of_equal_weight_are_not_drawn_anew(monkeypatch):
     assert len(calls) == 1
     assert calls[0] == pytest.approx(calls[0][:1].expand(64))
     assert done.effective_samples == pytest.approx(64) == done.lowest_effective_samples
+
+
+def test_what_is_done_where_nothing_is_said():
+    done = complete(model_of(), IMAGE, TOP, generator=seeded())
+    assert (len(done.images), done.particles, done.gibbs) == (8, 512, 0)

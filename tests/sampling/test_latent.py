@@ -85,6 +85,7 @@ def test_interpolation_starts_and_ends_where_it_should():
     images = sampling.interpolate(model, a, b, 3)
     assert images.flatten(1).tolist() == [[140, 100, 100], [128, 128, 100], [100, 140, 100]]
     assert torch.equal(sampling.interpolate(model, a, b, 2), images[[0, 2]])
+    assert len(sampling.interpolate(model, a, b)) == 10
     with pytest.raises(LimnerError, match="not 1"):
         sampling.interpolate(model, a, b, 1)
 
@@ -215,6 +216,7 @@ def test_five_neighbours_have_to_agree():
         assert len(found.z) == len(found.labels) == kept
     found = sampling.labelled_latents(Middle(), images[:3], torch.zeros(3).long(), 6)
     assert found.labels.tolist() == [0] * 6
+    assert len(sampling.labelled_latents(Middle(), images[:3], torch.zeros(3).long()).z) == 2000
 
 
 def test_the_parts_are_of_so_many_images(monkeypatch):

@@ -48,7 +48,7 @@ class CompiledRowSampler(RowSampler):
         self.program = program_of(model)
         if self.program.head == "DiscretizedGaussian":
             self.uniforms = torch.special.ndtri(self.uniforms)
-        count = max(1, min(torch.get_num_threads(), n))
+        count = min(torch.get_num_threads(), n)
         ends = [n * x // count for x in range(count + 1)]
         self.parts = [_Part(self.program, slice(a, b), model.levels) for a, b in itertools.pairwise(ends)]
         for part in self.parts:
