@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from limner.distributions import HEADS, DiscretizedGaussian, LogisticMixture, LogisticPixels, PixelDistribution
-from limner.errors import LimnerError
+from limner.errors import LimnerError, setting
 from limner.ranges import Positive, PositiveReal
 
 __all__ = ["HeadConfig", "PixelHead", "usual_head"]
@@ -50,7 +50,7 @@ class PixelHead(nn.Module):
         if config.covariance != "pixel" and self.kind != "gaussian":
             raise LimnerError(
                 f"covariance={config.covariance}: that of head=gaussian; this head is {self.kind}, "
-                "whose variance is its own"
+                f"whose variance is its own: add {setting('head', 'gaussian')}, for more than two levels"
             )
         each = 1 if config.covariance != "pixel" else 0 if self.kind == "logistic" else HEADS[self.kind].count(levels)
         self.maps = LogisticMixture.count(shape[0], config.components) if self.kind == "logistic" else each * shape[0]
