@@ -30,6 +30,7 @@ def measured(tmp_path, monkeypatch):
         return seconds[family.name]
 
     monkeypatch.setattr(advice, "_measured", measure)
+    monkeypatch.setattr(advice, "_is_busy", lambda: False)
     return seconds, asked
 
 
@@ -70,6 +71,22 @@ def test_they_rank_by_the_steps_of_those_needed_and_then_by_computation(measured
     assert len(asked) == len(NAMES)  # nothing is measured twice
     assert kept_advice(digits, minutes=10) == found
     assert advise(digits, minutes=1000).purposes["likelihood"][0].model == "pixelcnn"
+
+
+def test_times_of_a_busy_machine_are_said_to_be_so_and_not_kept(measured, digits, monkeypatch, limner, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    seconds, asked = measured
+    seconds.update(dict.fromkeys(NAMES, 0.1))
+    monkeypatch.setattr(advice, "_is_busy", lambda: True)
+    assert limner("advise", "digits", "--json").record["busy"]
+    assert "other work holds the cores" in limner("advise", "digits").out
+    assert len(asked) == 2 * len(NAMES)
+    assert kept_advice(digits) is None
+    monkeypatch.setattr(advice, "_is_busy", lambda: False)
+    alone = advise(digits)
+    monkeypatch.setattr(advice, "_is_busy", lambda: True)
+    assert advise(digits) == alone  # nothing is measured, so nothing is disturbed
+    assert not alone.busy
 
 
 def test_what_cannot_be_measured_is_named_and_nothing_is_kept_of_it(measured, digits, monkeypatch, tmp_path):

@@ -63,7 +63,8 @@ def advice_record(advice: Advice) -> dict[str, Any]:
         for purpose, choices in advice.purposes.items()
     }
     record = {"source": advice.source, "images": advice.images, "shape": list(advice.shape)}
-    return record | {"minutes": advice.minutes, "purposes": purposes, "left_out": dict(advice.left_out)}
+    record |= {"minutes": advice.minutes, "purposes": purposes, "left_out": dict(advice.left_out)}
+    return record | {"busy": advice.busy}
 
 
 def advice_lines(advice: Advice, most: int | None = None) -> list[str]:
@@ -78,6 +79,10 @@ def advice_lines(advice: Advice, most: int | None = None) -> list[str]:
             lines += _row(place, choice)[: 1 if choice.model in told else None]
             told.add(choice.model)
     lines += ["", *(f"not measured: {name}: {reason}" for name, reason in advice.left_out.items())]
+    if advice.busy:
+        lines.append(
+            "other work holds the cores: steps are slower than they would be alone, and these times are not kept"
+        )
     return lines if lines[-1] else lines[:-1]
 
 

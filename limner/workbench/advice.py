@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import platform
 import re
 import shlex
@@ -51,6 +52,7 @@ HOPELESS = 10  # steps of a whole training
 SECONDS = 30.0  # that measuring all families may take, but for two steps of two images each
 FEWEST_STEPS = 1_000  # that a recipe needs, however few the images
 VALUES = 3 * 128 * 128  # of an image, beyond which nothing is measured
+BUSY = 0.6  # of the cores: a load beyond which step times are those of a shared machine
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class Advice:
         minutes: The time.
         purposes: The families that serve each purpose, the best first.
         left_out: Those that were not measured, and why.
+        busy: Whether other work held the machine while some were measured; those times are not kept.
     """
 
     source: str
@@ -100,12 +103,13 @@ class Advice:
     minutes: float
     purposes: Mapping[str, tuple[Choice, ...]]
     left_out: Mapping[str, str]
+    busy: bool = False
 
 
 def advise(data: ImageSet, *, minutes: float = MINUTES, options: str = "", quiet: bool | None = None) -> Advice:
     """Which families suit ``data`` in that many minutes of this machine.
 
-    What is measured is kept in the user's cache folder: the next answer comes at once.
+    What is measured is kept in the user's cache folder: the next answer comes at once. On a busy machine it is not.
 
     Args:
         data: The images.
@@ -117,7 +121,7 @@ def advise(data: ImageSet, *, minutes: float = MINUTES, options: str = "", quiet
     every, train = families(), data.split("train")
     seconds: dict[str, float] = {}
     left_out: dict[str, str] = {}
-    until = time.perf_counter() + SECONDS
+    until, busy, disturbed = time.perf_counter() + SECONDS, _is_busy(), False
     with display.stages(quiet, "measuring") as progress:
         for done, (name, family) in enumerate(every.items()):
             progress(f"measuring {name}", done, len(every))
@@ -127,7 +131,9 @@ def advise(data: ImageSet, *, minutes: float = MINUTES, options: str = "", quiet
                 if key not in known:
                     share = (until - time.perf_counter()) / (len(every) - done)
                     known[key] = _measured(family, recipe, data, share)
-                    _keep(known)
+                    disturbed = busy
+                    if not busy:
+                        _keep(known)
                 seconds[name] = known[key]
             except LimnerError as error:
                 left_out[name] = str(error)
@@ -135,7 +141,7 @@ def advise(data: ImageSet, *, minutes: float = MINUTES, options: str = "", quiet
                 if not (isinstance(error, MemoryError) or re.search("allocate memory|out of memory", str(error))):
                     raise
                 left_out[name] = "there is not enough memory for it"
-    return _ranked(data, len(train), minutes, options, seconds, left_out)
+    return replace(_ranked(data, len(train), minutes, options, seconds, left_out), busy=disturbed)
 
 
 def kept_advice(data: ImageSet, *, minutes: float = MINUTES, options: str = "") -> Advice | None:
@@ -222,6 +228,11 @@ def _key(name: str, recipe: Recipe, data: ImageSet) -> str:
 
 def _file() -> Path:
     return Path(pooch.os_cache("limner")) / "steps.json"
+
+
+def _is_busy() -> bool:
+    """Whether processes want most of the cores, where the system says so (the load of the last minute)."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
 
 
 def _read() -> dict[str, float]:
