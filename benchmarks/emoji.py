@@ -3,8 +3,8 @@
     apt-get install fonts-noto-color-emoji; pip install fonttools
     python -m benchmarks.emoji FOLDER [--font FILE] [--size 64]
 
-Every drawing of Google's Noto font but those that differ in the colour of skin alone, on white: 2,031 in Debian 12. limner
-takes a tenth each out for validation and test, by the pixels.
+Every drawing of Google's Noto font but those that differ in the colour of skin alone, on white: 2,031 in Debian 12.
+limner takes a tenth each out for validation and test, by the pixels.
 """
 
 from __future__ import annotations
