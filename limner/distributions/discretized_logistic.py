@@ -44,7 +44,7 @@ class LogisticMixture(PixelDistribution):
         self.means = precise(means)
         self.per_scale = torch.exp(-softly_bounded(precise(log_scales), low, high))
         self.log_weights = F.log_softmax(precise(logits), 2).expand_as(self.means)
-        self._known: tuple[Tensor, Tensor] | None = None  # levels, and what ``log_components`` gave of them
+        self._known: tuple[Tensor, int, Tensor] | None = None  # levels, their version, ``log_components`` of them
 
     @staticmethod
     def count(channels: int, components: int) -> int:
@@ -84,7 +84,7 @@ class LogisticMixture(PixelDistribution):
             components = p.log_components(k)
             explained = components[:, :-1].cumsum(1)  # (B, C - 1, M, H, W)
             later = F.log_softmax(p.log_weights[:, 1:] + explained, 2)
-            p._known = k, components
+            p._known = None if k.is_inference() else (k, k._version, components)  # torch counts changes in place
             p.log_weights = torch.cat([p.log_weights[:, :1], later], 1)
         return p
 
@@ -102,8 +102,8 @@ class LogisticMixture(PixelDistribution):
 
     def log_prob(self, k: Tensor) -> Tensor:
         """ln p of levels ``k`` int64 ``(B, C, H, W)``, nats, for each channel."""
-        known, components = self._known or (None, None)
-        if known is not k or components is None:
+        known, changes, components = self._known or (None, 0, None)
+        if known is not k or k._version != changes or components is None:
             components = self.log_components(k)
         return torch.logsumexp(self.log_weights + components, 2)
 

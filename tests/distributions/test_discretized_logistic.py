@@ -220,3 +220,12 @@ def test_levels_that_it_was_given_are_not_computed_twice(monkeypatch):
     assert torch.equal(p.log_prob(k.clone()), own)
     assert len(calls) == 2
     assert not torch.equal(p.log_prob(4 - k), own)
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_levels_that_were_changed_in_place_are_computed_again(inference):
+    with torch.inference_mode(inference):
+        k = torch.zeros(1, 3, 1, 6, dtype=torch.int64)
+        p = LogisticMixture.given(parameters(3, 2), k, 5)
+        k += 4
+        assert torch.equal(p.log_prob(k), p.log_prob(k.clone()))
