@@ -9,6 +9,7 @@ from PIL.Image import Image
 
 from limner.evaluation import Codes
 from limner.reports import draw
+from limner.training.doctor import FURTHER
 from limner.workbench import Run
 from limner.workbench import latent as explore
 
@@ -97,8 +98,8 @@ def neighbours(run: Run, n: int, label: str | None, seed: int, quiet: bool) -> S
     if near := found.nearness:
         record |= {"median": near.samples, "held_out_median": near.held_out, "share_nearer": near.share}
         text += (
-            f"\nmedian distance to the nearest {near.samples:.3f}, of unseen images {near.held_out:.3f}; "
-            f"{near.share:.0%} are nearer than 99 % of unseen images"
+            f"\nthe nearest lies at {near.samples:.2f} of the distance of the next {FURTHER}, the median; "
+            f"of unseen images at {near.held_out:.2f}; {near.share:.0%} are nearer so than 99 % of unseen images"
         )
         record["memorised"] = found.memorised is not None
         text += f"\n{'memorised: these are training images' if found.memorised else 'no sign of memorisation'}"

@@ -19,6 +19,7 @@ from torch import Tensor
 
 __all__ = [
     "FEWEST_UNSEEN",
+    "FURTHER",
     "Diagnosis",
     "Doctor",
     "Nearness",
@@ -54,8 +55,11 @@ UNSTABLE_LOSS = (0.15, 0.1)
 
 RECOVERING = 1.15  # diversity that grew by this factor within the window is on its way, not collapsed
 SMALL_BATCH = 16  # images; below, the batch is to blame for steps that contradict each other, above it the rate
-# Of the samples that lie nearer to a training image than 99 % of the held-out images do: chance gives 0.01.
+# Of the samples that single a training image out more than 99 % of the held-out images do: chance gives 0.01.
 MEMORISED_SHARE = 0.3
+# The nearest training image's distance counts as a part of that of so many further ones: an image without detail is
+# near to many, a copy to one (Carlini et al. 2023, arXiv 2301.13188, section 4.2).
+FURTHER = 20
 # Held-out images for that: all of n are farther than 0.3 of a healthy model's samples with chance 0.7^n, 3 % of 10.
 FEWEST_UNSEEN = 10
 
@@ -250,26 +254,34 @@ def _beyond(values: Sequence[float], limits: tuple[float, float], was: bool) -> 
 
 @dataclass(frozen=True)
 class Nearness:
-    """How near samples lie to the training images, beside held-out images."""
+    """How near samples lie to one training image, by what the next ``FURTHER`` are, beside held-out images.
 
-    samples: float  # median L2 distance of a sample to its nearest training image, pixels in [0, 1]
-    held_out: float  # the same of held-out images
-    share: float  # of the samples, those nearer than 99 % of the held-out images
+    Attributes:
+        samples: The distance of a sample to its nearest training image, as a part of the mean of those to the next; the
+            median. 0 is a copy, 1 nearest to none.
+        held_out: The same of held-out images.
+        share: Of the samples, those at a smaller part than 99 % of the held-out images.
+    """
+
+    samples: float
+    held_out: float
+    share: float
 
 
 def nearness(samples: Tensor, held_out: Tensor) -> Nearness:
-    """Of the distances ``(N,)`` and ``(M,)`` of samples and of held-out images to their nearest training images."""
-    share = (samples < held_out.quantile(0.01)).double().mean()
-    return Nearness(float(samples.median()), float(held_out.median()), float(share))
+    """Of the distances ``(N, K)`` and ``(M, K)`` of samples and of held-out images to their nearest training images."""
+    ours, theirs = (d[:, 0] / d[:, 1:].mean(1).clamp_min(1e-12) for d in (samples, held_out))
+    share = (ours < theirs.quantile(0.01)).double().mean()
+    return Nearness(float(ours.median()), float(theirs.median()), float(share))
 
 
 def memorisation(measured: Nearness) -> Diagnosis | None:
-    """Whether samples lie so near to training images that they must have been learnt by heart."""
+    """Whether samples lie so near to single training images that they must have been learnt by heart."""
     if measured.share < MEMORISED_SHARE:
         return None
     observed = (
-        f"{measured.share:.0%} of the samples are nearer to a training image than 99 % of unseen images "
-        f"(median distance {measured.samples:.2f}, of unseen images {measured.held_out:.2f})"
+        f"{measured.share:.0%} of the samples are nearer to one training image, beside the next {FURTHER}, than 99 % "
+        f"of unseen images are (median {measured.samples:.2f}, of unseen images {measured.held_out:.2f})"
     )
     return Diagnosis(MEMORISATION, observed, "more images, fewer features, a shorter run, penalty=r1")
 

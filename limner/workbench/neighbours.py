@@ -9,7 +9,7 @@ import torch
 
 from limner.data import ImageSet, Split
 from limner.data.neighbours import nearest
-from limner.training.doctor import FEWEST_UNSEEN, Nearness, memorisation, nearness
+from limner.training.doctor import FEWEST_UNSEEN, FURTHER, Nearness, memorisation, nearness
 from limner.workbench.classes import ClassLabel
 from limner.workbench.run import Run
 
@@ -99,11 +99,12 @@ def compare_with_held_out(data: ImageSet) -> Callable[[torch.Tensor], Nearness] 
     None where there are too few. It is asked during training, which the test split is kept out of.
     """
     unseen = data.splits["validation"]
-    if len(unseen) < FEWEST_UNSEEN:
-        return None
     pool = known(data.split("train"))
-    usual = nearest(unseen.first(UNSEEN), pool)[0][:, 0]
-    return lambda samples: nearness(nearest(samples, pool)[0][:, 0], usual)
+    if len(unseen) < FEWEST_UNSEEN or len(pool) < 2:
+        return None
+    k = min(1 + FURTHER, len(pool))
+    usual = nearest(unseen.first(UNSEEN), pool, k)[0]
+    return lambda samples: nearness(nearest(samples, pool, k)[0], usual)
 
 
 def known(split: Split) -> torch.Tensor:
