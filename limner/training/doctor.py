@@ -58,7 +58,7 @@ SMALL_BATCH = 16  # images; below, the batch is to blame for steps that contradi
 # Of the samples that single a training image out more than 99 % of the held-out images do: chance gives 0.01.
 MEMORISED_SHARE = 0.3
 # The nearest training image's distance counts as a part of that of so many further ones: an image without detail is
-# near to many, a copy to one (Carlini et al. 2023, arXiv 2301.13188, section 4.2).
+# near to many, a copy to one (Carlini et al. 2023, arXiv 2301.13188).
 FURTHER = 20
 # Held-out images for that: all of n are farther than 0.3 of a healthy model's samples with chance 0.7^n, 3 % of 10.
 FEWEST_UNSEEN = 10
