@@ -186,12 +186,14 @@ class Adversarial(Objective[GAN]):
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """``real_logit`` of ``batches``, ``fake_logit`` of the averaged generator's samples (means), ``accuracy``.
 
-        And what ``measure`` says. The logits are the discriminator's as it is: a ``real_logit`` far below that of the
-        training says that it has learnt the training images by heart.
+        And what ``measure`` says. The averaged generator's BatchNorm gets its standing statistics first. The logits are
+        the discriminator's as it is: a ``real_logit`` far below that of the training says that it has learnt the
+        training images by heart.
         """
         kept = list(batches)
         random = torch.Generator(self.model.device).manual_seed(self.config.seed + 1)
         averaged, player = self.average.averaged, self.model.discriminator.eval()
+        averaged.take_standing_statistics(max(2, self.config.batch_size // self.config.accumulate))
         sums: dict[str, float] = {}
         for batch, counts in self.slices(kept):
             x, y = self._images(batch)

@@ -16,7 +16,8 @@ M = TypeVar("M", bound=nn.Module)
 class MovingAverage(Generic[M]):
     """``averaged`` follows ``model``, which is trained: after step t it moves by 1 - min(decay, (1 + t) / (10 + t)).
 
-    Buffers (the statistics of a BatchNorm) are taken over as they are. A ``decay`` of 0 takes over all.
+    Buffers are taken over as they are; a BatchNorm's statistics are then not those of the averaged weights
+    (``GAN.take_standing_statistics``). A ``decay`` of 0 takes over all.
     """
 
     def __init__(self, model: M, decay: float) -> None:

@@ -168,6 +168,32 @@ def test_only_a_dcgan_has_batchnorm_and_the_discriminator_only_where_asked():
         GANConfig(network="residual", discriminator_norm="batch")
 
 
+@pytest.mark.parametrize("classes", [0, 3])
+def test_standing_statistics_are_those_of_the_weights(classes):
+    """The first BatchNorm sees W z: mean 0 and variance |w|², whatever training has left; G is a function of z."""
+    torch.manual_seed(0)
+    gan = GAN(GANConfig(latent=6, features=4, classes=classes), (3, 16, 16), 256).eval()
+    first = gan.generator.layers.layers[0]
+    first.running_mean.fill_(50.0)
+    gan.take_standing_statistics(64)
+    z = gan.latents(4096, generator=torch.Generator().manual_seed(1))
+    y = torch.arange(4096) % classes if classes else None
+    seen = []
+    first.register_forward_hook(lambda layer, given, out: seen.append(given[0]))
+    image = gan.draw(z, y)
+    if not classes:
+        start = gan.generator.layers.start.weight.square().sum(1).unflatten(0, (first.num_features, -1)).mean(1)
+        assert torch.allclose(first.running_var, start, rtol=0.2)
+    assert torch.allclose(first.running_var, seen[0].var((0, 2, 3)), rtol=0.2)
+    assert first.running_mean.abs().max() < 0.3
+    assert torch.equal(gan.draw(z[:5], y[:5] if classes else None), image[:5])
+    before = [b.clone() for b in gan.buffers()]
+    gan.take_standing_statistics(64)
+    assert all(torch.equal(a, b) for a, b in zip(before, gan.buffers(), strict=True))
+    assert not gan.generator.training
+    assert first.momentum == torch.nn.BatchNorm2d(1).momentum
+
+
 def test_a_penalty_a_image_needs_logits_a_image():
     recipe = family("gan").recipe("default", (1, 28, 28))
     with pytest.raises(LimnerError, match=r"penalty=r1\+r2: with BatchNorm"):

@@ -211,6 +211,11 @@ def test_the_average_follows_the_generator_and_takes_batchnorm_along():
     assert len(ours) >= 3
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     assert (ours[0] != 0).any()
+    game.validate([Batch(images)])
+    kept = [b.clone() for b in game.average.averaged.generator.buffers()]
+    assert not torch.equal(kept[0], ours[0])  # of the averaged weights, not of the last ones
+    game.average.averaged.take_standing_statistics(64)
+    assert all(torch.equal(a, b) for a, b in zip(kept, game.average.averaged.generator.buffers(), strict=True))
 
 
 @pytest.mark.parametrize("objective", ["wasserstein", "relativistic"])
