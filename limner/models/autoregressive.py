@@ -90,6 +90,11 @@ class Autoregressive(Tractable):
             self.head = HEADS[default_head(levels, "softmax") if head == "auto" else head]
             self.parameters_per_channel = self.head.count(levels)
 
+    def muon_parameters(self) -> dict[str, int]:
+        """The weights that Muon takes: all kernels but the first and the last; tables of classes stay with AdamW."""
+        kernels = [name for name, p in self.named_parameters() if p.dim() == 4]
+        return dict.fromkeys(kernels[1:-1], 1)
+
     @abstractmethod
     def maps(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """The last hidden maps before the head, ``(B, F, H / patch, W / patch)``, of what ``logits`` are given."""

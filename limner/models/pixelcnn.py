@@ -21,7 +21,7 @@ from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.contracts import ConditionalConfig
 from limner.models.families import Family
-from limner.models.recipes import DEMO, Recipe, TrainingConfig
+from limner.models.recipes import DEMO, MUON, Recipe
 from limner.nn import MaskedConv2d
 from limner.ranges import NotNegative, Positive, odd
 
@@ -100,17 +100,14 @@ class PixelCNN(Autoregressive):
         return self.head_2(F.relu(self.head_1(self.maps(x, labels))))
 
 
-_TRAINING = TrainingConfig(learning_rate=3e-3, weight_decay=0.0, clip_norm=200.0)
-
-
 def _default(shape: tuple[int, int, int]) -> Recipe:
     """For images of any size."""
-    return Recipe(PixelCNNConfig(), _TRAINING)
+    return Recipe(PixelCNNConfig(), MUON)
 
 
 def _small(shape: tuple[int, int, int]) -> Recipe:
     """Half as wide and deep: draws thousands of images a second."""
-    return Recipe(PixelCNNConfig(features=32, blocks=6, head_features=32), _TRAINING)
+    return Recipe(PixelCNNConfig(features=32, blocks=6, head_features=32), MUON)
 
 
 FAMILIES = (

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from limner.data import MemoryStore, Split, dequantize
 from limner.errors import LimnerError
 from limner.evaluation import measure_likelihood
+from limner.models import family
 from limner.models.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from limner.models.pixelcnn import PixelCNN, PixelCNNConfig
 from limner.models.pixelcnnpp import PixelCNNPP, PixelCNNPPConfig
@@ -160,3 +162,15 @@ def test_rows_of_classes():
     labels, columns = class_rows(model, 2)
     assert (labels.tolist(), columns) == ([0, 2], 1)
     assert class_rows(PixelCNN(PixelCNNConfig(features=4, blocks=1), (1, 2, 3), 2), 7) == (None, None)
+
+
+@pytest.mark.parametrize("name", ["pixelcnn", "gated-pixelcnn", "pixelcnn++", "patch-pixelcnn"])
+def test_muon_takes_kernels_and_leaves_tables_of_classes_to_adamw(name):
+    """A row of a table is a class's own: making it orthogonal to the others' would mix them."""
+    network = replace(family(name).recipe("default", (1, 8, 8)).network, classes=3)
+    model = family(name).model(network, (1, 8, 8), 2)
+    parameters = dict(model.named_parameters())
+    taken = model.muon_parameters()
+    assert {n for n, p in parameters.items() if p.dim() == 2 and len(p) == 3}  # there are tables
+    assert taken
+    assert all(parameters[n].dim() == 4 and count == 1 for n, count in taken.items())
