@@ -110,6 +110,12 @@ class VAE(Bounded):
         elif config.prior == "vamp":
             self.pseudo_inputs = nn.Parameter(torch.randn(m, *shape))
 
+    def muon_parameters(self) -> dict[str, int]:
+        """The weights that Muon takes: those of encoder and decoder but the first and the last; none of the prior's."""
+        named = self.named_parameters()
+        weights = [name for name, p in named if p.dim() >= 2 and name.startswith(("encoder", "decoder"))]
+        return dict.fromkeys(weights[1:-1], 1)
+
     def posterior(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """μ and ln σ of q(z|x), each ``(B, latent)``, of intensities ``(B, C, H, W)``; ln σ bounded to ±7."""
         if self.planes is not None:
@@ -214,9 +220,11 @@ _TRAINING = TrainingConfig(batch_size=128, ema_decay=0.999, clip_norm=400.0)
 
 
 def _default(shape: tuple[int, int, int]) -> Recipe:
-    """Dense layers up to 32×32 grey images, of which a step takes a tenth; convolutions for larger ones."""
-    network = VAEConfig(network="dense" if math.prod(shape) <= 1024 else "conv", head=usual_head(shape))
-    return Recipe(network, _TRAINING)
+    """Dense layers up to 32×32 grey images, of which a step takes a tenth; convolutions and Muon for larger ones."""
+    if math.prod(shape) <= 1024:
+        return Recipe(VAEConfig(network="dense", head=usual_head(shape)), _TRAINING)
+    training = replace(_TRAINING, optimizer="muon", learning_rate=3e-3, warmup_steps=30)
+    return Recipe(VAEConfig(network="conv", head=usual_head(shape)), training)
 
 
 def _published(shape: tuple[int, int, int]) -> Recipe:

@@ -198,3 +198,14 @@ def test_every_code_begins_with_the_same_image():
     assert torch.allclose(image, image[:1].expand_as(image), rtol=1e-5)
     (gradient,) = torch.autograd.grad(model.likelihood(z).mean[:, 0, 0, 0].sum(), model.decoder[-2].weight)
     assert gradient.any()  # which it learns from
+
+
+@pytest.mark.parametrize("prior", ["normal", "mixture", "vamp"])
+@pytest.mark.parametrize("network", ["dense", "conv"])
+def test_muon_takes_the_inner_weights_of_both_coders_and_nothing_else(network, prior):
+    model = VAE(VAEConfig(network=network, prior=prior, classes=3, features=4, hidden=8, latent=3), (1, 9, 9), 2)
+    taken = list(model.muon_parameters())
+    coders = [n for n, p in model.named_parameters() if p.dim() >= 2 and n.split(".")[0] in ("encoder", "decoder")]
+    assert taken == coders[1:-1]
+    assert any(n.startswith("encoder") for n in taken)
+    assert any(n.startswith("decoder") for n in taken)
