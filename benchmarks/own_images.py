@@ -110,7 +110,8 @@ def train_one(cell: Cell, images: Path, runs: Path, minutes: float) -> None:
     record: dict[str, Any] = {}
     try:
         run = workbench.train(cell.family, images, size=size, minutes=minutes, runs=runs, quiet=False)
-        validations = [line["validation"] for line in read_metrics(run.folder) if "validation" in line]
+        lines = [line for line in read_metrics(run.folder) if "validation" in line]
+        validations = [line["validation"] for line in lines if line["kept"]]  # of the weights that the run is left with
         config = run.config.recipe.training
         record["seconds"] = time.perf_counter() - began
         record["shape"] = list(run.config.data.shape)
