@@ -21,7 +21,7 @@ from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.contracts import ConditionalConfig
 from limner.models.families import Family
-from limner.models.recipes import DEMO, MUON, Recipe
+from limner.models.recipes import DEMO, PIXELCNN, Recipe
 from limner.nn import MaskedConv2d
 from limner.ranges import NotNegative, Positive, odd
 
@@ -102,12 +102,12 @@ class PixelCNN(Autoregressive):
 
 def _default(shape: tuple[int, int, int]) -> Recipe:
     """For images of any size."""
-    return Recipe(PixelCNNConfig(), MUON)
+    return Recipe(PixelCNNConfig(), PIXELCNN)
 
 
 def _small(shape: tuple[int, int, int]) -> Recipe:
     """Half as wide and deep: draws thousands of images a second."""
-    return Recipe(PixelCNNConfig(features=32, blocks=6, head_features=32), MUON)
+    return Recipe(PixelCNNConfig(features=32, blocks=6, head_features=32), PIXELCNN)
 
 
 FAMILIES = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from msgspec import Meta
@@ -19,6 +19,7 @@ from limner.ranges import Decay, Fraction, NotNegative, NotNegativeReal, Positiv
 __all__ = [
     "DEMO",
     "MUON",
+    "PIXELCNN",
     "AdversarialConfig",
     "ChecksTraining",
     "ConditionalConfig",
@@ -219,5 +220,7 @@ MUON = TrainingConfig(
     evaluations=6,
 )
 """What the recipes with Muon begin from."""
+PIXELCNN = replace(MUON, matrix_learning_rate=6e-3, cooldown=0.8)
+"""For PixelCNNs whose blocks normalise nothing: at Muon's usual rate they stand still until it falls."""
 DEMO = TrainingConfig(batch_size=32, precision="float32", epochs=20)
 """What the recipes of `limner demo` begin from: 8×8 digits, well under a minute each on two cores."""
