@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from limner.errors import LimnerError, option
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["beside", "device", "exact_device", "has_float64", "use_device", "wide"]
+__all__ = ["beside", "device", "exact_device", "flushing_denormals", "has_float64", "use_device", "wide"]
 
 NAMES = "auto, cpu, cuda, cuda:1 (and so on), mps"
 WITHOUT_FLOAT64 = {"mps"}  # Apple's Metal
@@ -65,6 +67,22 @@ def device() -> torch.device:
         return torch.device("mps" if kind == "mps" else "cpu")
     own = int(os.environ.get("LOCAL_RANK", "0")) % there  # of several processes each has its own
     return torch.device("cuda", int(number) if number else own)
+
+
+@contextlib.contextmanager
+def flushing_denormals() -> Iterator[None]:
+    """Numbers too small to be normal (below 1e-38 in float32) count as 0 in this thread and those that it starts.
+
+    A CPU takes a hundred times as long for each, and the tails of GELU are full of them (docs/notes/training.md).
+    """
+    import torch
+
+    before = (torch.tensor(1e-40) * 1.0).item() == 0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 def has_float64(where: torch.device) -> bool:

@@ -27,11 +27,10 @@ from limner.models.contracts import ConditionalConfig, Model, standard_normal
 from limner.models.families import Family
 from limner.models.recipes import AdversarialConfig, Recipe, TrainingConfig
 from limner.nn import coders
+from limner.nn.norms import take_standing_statistics
 from limner.ranges import NotNegative, Positive
 
 __all__ = ["GAN", "OBJECTIVES", "Discriminator", "GANConfig", "Generator", "relativistic"]
-
-STATISTICS_BATCHES = 16  # 4 to 50 are alike
 
 
 @dataclass(frozen=True)
@@ -227,30 +226,15 @@ class GAN(Model):
             raise LimnerError(f"this GAN draws an image of one of {self.classes} classes: give labels")
         return self.generator(z.to(self.device), self.checked_labels(labels, len(z)))
 
-    @torch.no_grad()
     def take_standing_statistics(self, batch_size: int) -> None:
-        """Give the generator's BatchNorm the moments of its own samples, in place; the same ones at each call.
+        """Give the generator's BatchNorm the moments of its own samples, in batches of so many; always the same."""
+        random = torch.Generator().manual_seed(0)
 
-        Those from training are of other weights than a moving average's, and of the last few batches (standing
-        statistics, Brock et al. 2018, arXiv 1809.11096).
-
-        Args:
-            batch_size: Samples of each of ``STATISTICS_BATCHES`` batches, whose moments are averaged.
-        """
-        layers = [layer for layer in self.generator.modules() if isinstance(layer, nn.BatchNorm2d)]
-        if not layers:
-            return
-        momenta, random = [layer.momentum for layer in layers], torch.Generator().manual_seed(0)
-        for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None  # a mean over all batches
-        self.generator.train()
-        for _ in range(STATISTICS_BATCHES):
+        def draw() -> None:
             y = torch.randint(self.classes, (batch_size,), generator=random) if self.classes else None
             self.draw(self.latents(batch_size, generator=random), y)
-        self.generator.eval()
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
+
+        take_standing_statistics(self.generator, draw)
 
     def features(self, images: Tensor) -> Tensor:
         """φ(x), what the discriminator judges by, ``(B, hidden)``, of uint8 images ``(B, C, H, W)``."""

@@ -232,7 +232,10 @@ def _file() -> Path:
 
 def _is_busy() -> bool:
     """Whether processes want most of the cores, where the system says so (the load of the last minute)."""
-    return hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
+    try:
+        return os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
+    except (AttributeError, OSError):  # Windows does not say it
+        return False
 
 
 def _read() -> dict[str, float]:

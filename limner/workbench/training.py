@@ -16,7 +16,7 @@ from limner.config.settings import Settings, values_of, with_settings
 from limner.data import Batches, ImageSet
 from limner.data.imageset import Split
 from limner.data.options import FitMode
-from limner.devices import device
+from limner.devices import device, flushing_denormals
 from limner.errors import LimnerError, command, option, setting
 from limner.models import Model, families, family, with_article
 from limner.models.contracts import ConditionalConfig
@@ -41,6 +41,7 @@ from limner.workbench.starting import begin_again, network_of, source_of, take_o
 __all__ = ["resume", "train"]
 
 
+@flushing_denormals()
 def train(
     model: str,
     data: Source = "digits",
@@ -168,6 +169,7 @@ def _train(
         return train_run(Run(folder, config, images), built, began, resume=False, quiet=quiet, processes=processes)
 
 
+@flushing_denormals()
 def resume(
     run: str | os.PathLike[str],
     *,
