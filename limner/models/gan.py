@@ -226,15 +226,15 @@ class GAN(Model):
             raise LimnerError(f"this GAN draws an image of one of {self.classes} classes: give labels")
         return self.generator(z.to(self.device), self.checked_labels(labels, len(z)))
 
-    def take_standing_statistics(self, batch_size: int) -> None:
-        """Give the generator's BatchNorm the moments of its own samples, in batches of so many; always the same."""
+    def take_standing_statistics(self, batch_size: int, batches: int) -> None:
+        """Give the generator's BatchNorm the moments of its own samples, the same ones at each call."""
         random = torch.Generator().manual_seed(0)
 
         def draw() -> None:
             y = torch.randint(self.classes, (batch_size,), generator=random) if self.classes else None
             self.draw(self.latents(batch_size, generator=random), y)
 
-        take_standing_statistics(self.generator, draw)
+        take_standing_statistics(self.generator, draw, batches)
 
     def features(self, images: Tensor) -> Tensor:
         """φ(x), what the discriminator judges by, ``(B, hidden)``, of uint8 images ``(B, C, H, W)``."""

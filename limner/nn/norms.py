@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 __all__ = ["layer_normalised", "normalised", "take_standing_statistics"]
 
-STATISTICS_BATCHES = 16  # 4 to 50 are alike
-
 
 def normalised(x: Tensor) -> Tensor:
     """``(B, F, H, W)`` divided by the root mean square over its feature maps, at each position (arXiv 1910.07467)."""
@@ -27,8 +25,8 @@ def layer_normalised(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def take_standing_statistics(network: nn.Module, forward: Callable[[], object]) -> None:
-    """Give the BatchNorm layers of ``network`` the mean moments of ``STATISTICS_BATCHES`` calls of ``forward``.
+def take_standing_statistics(network: nn.Module, forward: Callable[[], object], batches: int) -> None:
+    """Give the BatchNorm layers of ``network`` the mean moments of ``batches`` calls of ``forward``.
 
     For a moving average of weights: what training left behind is of the weights as they are, and of the last few
     batches (standing statistics, Brock et al. 2018, arXiv 1809.11096). The network is left in evaluation.
@@ -41,7 +39,7 @@ def take_standing_statistics(network: nn.Module, forward: Callable[[], object]) 
         layer.reset_running_stats()
         layer.momentum = None  # a mean over all batches
     network.train()
-    for _ in range(STATISTICS_BATCHES):
+    for _ in range(batches):
         forward()
     network.eval()
     for layer, momentum in zip(layers, momenta, strict=True):

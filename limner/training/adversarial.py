@@ -28,6 +28,7 @@ from limner.training.processes import ALONE, Processes
 
 __all__ = ["Adversarial", "gradient_penalty", "zero_centred_penalty"]
 
+STATISTICS_BATCHES = 16  # 4 to 50 are alike
 Measure = Callable[[GAN, Sequence[Batch]], Mapping[str, float]]
 
 
@@ -193,7 +194,11 @@ class Adversarial(Objective[GAN]):
         kept = list(batches)
         random = torch.Generator(self.model.device).manual_seed(self.config.seed + 1)
         averaged, player = self.average.averaged, self.model.discriminator.eval()
-        averaged.take_standing_statistics(max(2, self.config.batch_size // self.config.accumulate))
+        steps = self.optimizers[
+            "generator_optimizer"
+        ].steps  # after a few on large images many batches would take longer
+        size = max(2, self.config.batch_size // self.config.accumulate)
+        averaged.take_standing_statistics(size, min(STATISTICS_BATCHES, max(1, steps)))
         sums: dict[str, float] = {}
         for batch, counts in self.slices(kept):
             x, y = self._images(batch)

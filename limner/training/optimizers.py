@@ -55,6 +55,11 @@ class Optimizers:
             self.muon = BatchedMuon(list(chain(*self.matrices.values())), rate, decay)
             self.all.append((self.muon, rate))
 
+    @property
+    def steps(self) -> int:
+        """How many were made, those before a restored state among them."""
+        return next((int(state["step"]) for state in self.adamw.state.values()), 0)
+
     def clipped_step(self, factor: float, clip_norm: float) -> float:
         """One step along ``.grad``, clipped at ``clip_norm`` or not at 0; gives the norm that it had.
 

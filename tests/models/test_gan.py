@@ -175,7 +175,7 @@ def test_standing_statistics_are_those_of_the_weights(classes):
     gan = GAN(GANConfig(latent=6, features=4, classes=classes), (3, 16, 16), 256).eval()
     first = gan.generator.layers.layers[0]
     first.running_mean.fill_(50.0)
-    gan.take_standing_statistics(64)
+    gan.take_standing_statistics(64, 16)
     z = gan.latents(4096, generator=torch.Generator().manual_seed(1))
     y = torch.arange(4096) % classes if classes else None
     seen = []
@@ -188,7 +188,7 @@ def test_standing_statistics_are_those_of_the_weights(classes):
     assert first.running_mean.abs().max() < 0.3
     assert torch.equal(gan.draw(z[:5], y[:5] if classes else None), image[:5])
     before = [b.clone() for b in gan.buffers()]
-    gan.take_standing_statistics(64)
+    gan.take_standing_statistics(64, 16)
     assert all(torch.equal(a, b) for a, b in zip(before, gan.buffers(), strict=True))
     assert not gan.generator.training
     assert first.momentum == torch.nn.BatchNorm2d(1).momentum

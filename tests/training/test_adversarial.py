@@ -214,7 +214,7 @@ def test_the_average_follows_the_generator_and_takes_batchnorm_along():
     game.validate([Batch(images)])
     kept = [b.clone() for b in game.average.averaged.generator.buffers()]
     assert not torch.equal(kept[0], ours[0])  # of the averaged weights, not of the last ones
-    game.average.averaged.take_standing_statistics(64)
+    game.average.averaged.take_standing_statistics(64, 3)  # as many as steps were made
     assert all(torch.equal(a, b) for a, b in zip(kept, game.average.averaged.generator.buffers(), strict=True))
 
 
