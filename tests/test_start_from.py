@@ -86,7 +86,16 @@ def test_a_weight_that_is_no_number_is_not_taken():
         transfer(network("pixelcnn", 0), old.state_dict(), {}, Classes((), ()))
 
 
-STILL = ("--quiet", "--epochs", "0.1", "--set", "learning_rate=1e-12", "weight_decay=0", "sample_images=0")
+STILL = (
+    "--quiet",
+    "--epochs",
+    "0.1",
+    "--set",
+    "learning_rate=1e-12",
+    "matrix_learning_rate=1e-12",
+    "weight_decay=0",
+    "sample_images=0",
+)
 
 
 @pytest.mark.parametrize("size", ["8", "12x10"])
