@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from limner.data import ImageSet, Split
 from limner.data.neighbours import nearest
@@ -18,6 +19,7 @@ __all__ = ["Neighbours", "compare_with_held_out", "known", "neighbours"]
 MOST = 60_000  # training images that are searched or encoded,
 VALUES = 100_000_000  # or as many as have so many values
 UNSEEN = 1000  # validation images to compare with
+SIDE = 64  # pixels that these comparisons look at
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,21 @@ def compare_with_held_out(data: ImageSet) -> Callable[[torch.Tensor], Nearness] 
     None where there are too few. It is asked during training, which the test split is kept out of.
     """
     unseen = data.splits["validation"]
-    pool = known(data.split("train"))
+    pool = _small(known(data.split("train")))
     if len(unseen) < FEWEST_UNSEEN or len(pool) < 2:
         return None
     k = min(1 + FURTHER, len(pool))
-    usual = nearest(unseen.first(UNSEEN), pool, k)[0]
-    return lambda samples: nearness(nearest(samples, pool, k)[0], usual)
+    usual = nearest(_small(unseen.first(UNSEEN)), pool, k)[0]
+    return lambda samples: nearness(nearest(_small(samples), pool, k)[0], usual)
+
+
+def _small(images: torch.Tensor) -> torch.Tensor:
+    """Images of more than ``SIDE`` pixels as means of their parts: a copy is one there, too, and found in less time."""
+    h, w = images.shape[2:]
+    if max(h, w) <= SIDE:
+        return images
+    size = (min(h, SIDE), min(w, SIDE))
+    return torch.cat([F.adaptive_avg_pool2d(part.float() / 255, size) for part in images.split(16)])
 
 
 def known(split: Split) -> torch.Tensor:
