@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from limner import workbench
+from limner.data import from_arrays
 from limner.errors import LimnerError
 from limner.models import Latents
 
@@ -81,6 +82,17 @@ def test_a_model_that_gives_images_back_is_found_out(home, monkeypatch):
     assert torch.equal(found.samples, found.nearest[:, 0])
     assert (found.distances[:, 0] == 0).all()
     assert found.memorised is not None
+
+
+def test_copies_of_large_images_are_found():
+    """On 64 pixels a side, where noise of their own keeps unseen images apart."""
+    images = torch.randint(0, 256, (150, 3, 70, 130), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    data = from_arrays(images)
+    compare = workbench.latent.compare_with_held_out(data)
+    copies, unseen = compare(data.split("train").first(20)), compare(data.split("test").first(10))
+    assert (copies.samples, copies.share) == (0.0, 1.0)
+    assert unseen.samples > 0.9
+    assert unseen.share < 0.3
 
 
 def test_neighbours_in_features_of_ones_own(home):

@@ -101,16 +101,19 @@ def compare_with_held_out(data: ImageSet) -> Callable[[torch.Tensor], Nearness] 
     None where there are too few. It is asked during training, which the test split is kept out of.
     """
     unseen = data.splits["validation"]
-    pool = _small(known(data.split("train")))
-    if len(unseen) < FEWEST_UNSEEN or len(pool) < 2:
+    if len(unseen) < FEWEST_UNSEEN or len(data.split("train")) < 2:
         return None
+    pool = _small(known(data.split("train")))
     k = min(1 + FURTHER, len(pool))
     usual = nearest(_small(unseen.first(UNSEEN)), pool, k)[0]
     return lambda samples: nearness(nearest(_small(samples), pool, k)[0], usual)
 
 
 def _small(images: torch.Tensor) -> torch.Tensor:
-    """Images of more than ``SIDE`` pixels as means of their parts: a copy is one there, too, and found in less time."""
+    """Images uint8 ``(N, C, H, W)`` as they are, or of more than ``SIDE`` pixels as means of their parts, float.
+
+    A copy is one there, too. All pixels of a few hundred photographs would take gigabytes.
+    """
     h, w = images.shape[2:]
     if max(h, w) <= SIDE:
         return images
