@@ -21,7 +21,7 @@ from limner.errors import LimnerError
 from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.families import Family
 from limner.models.pixelcnn import PixelCNNConfig
-from limner.models.recipes import DEMO, PIXELCNN, Recipe
+from limner.models.recipes import DEMO, MUON, Recipe
 from limner.nn import MaskedConv2d, RowsAbove
 from limner.nn.streaming import row_wise
 from limner.ranges import NotNegative, Positive
@@ -115,7 +115,7 @@ class GatedPixelCNN(Autoregressive):
 
 def _default(shape: tuple[int, int, int]) -> Recipe:
     """For images of any size."""
-    return Recipe(GatedPixelCNNConfig(), PIXELCNN)
+    return Recipe(GatedPixelCNNConfig(), MUON)
 
 
 FAMILIES = (

@@ -221,6 +221,6 @@ MUON = TrainingConfig(
 )
 """What the recipes with Muon begin from."""
 PIXELCNN = replace(MUON, matrix_learning_rate=6e-3, cooldown=0.8)
-"""For PixelCNNs whose blocks normalise nothing: at Muon's usual rate they stand still until it falls."""
+"""For the masked PixelCNN, whose blocks normalise nothing: at Muon's usual rate it stands still until that falls."""
 DEMO = TrainingConfig(batch_size=32, precision="float32", epochs=20)
 """What the recipes of `limner demo` begin from: 8×8 digits, well under a minute each on two cores."""

@@ -177,11 +177,11 @@ def _in_time(plan: Plan, seconds: float, images: int, budget: float) -> tuple[Pl
     each, batch = seconds / images, images
     if each * fewest > max(budget / HOPELESS, SHORT):
         _, h, w = plan.config.data.shape
-        smaller = scaled_to((h, w), max(1, int(max(h, w) * math.sqrt(budget / (each * images * FEWEST_STEPS)))))
+        smaller = scaled_to((h, w), max(1, int(max(h, w) * math.sqrt(budget / (each * fewest * FEWEST_STEPS)))))
         raise LimnerError(
             f"a step on {'two images' if fewest == 2 else 'one image'} of {w}×{h} takes a {plan.config.model} "
             f"{_short(each * fewest)} here, and the budget is {display.duration(budget)}: give "
-            f"{option('size', smaller)} or {option('minutes', math.ceil(each * images * FEWEST_STEPS / 60))}"
+            f"{option('size', smaller)} or {option('minutes', math.ceil(each * fewest * FEWEST_STEPS / 60))}"
         )
     while batch > fewest and each * batch > max(budget / FEWEST_STEPS, SHORT):
         batch = max(fewest, batch // 2)
