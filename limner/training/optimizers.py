@@ -52,7 +52,8 @@ class Optimizers:
         if self.matrices:
             rate = config.matrix_learning_rate
             decay = config.weight_decay * config.learning_rate / rate  # the same pull a step on every weight
-            self.muon = BatchedMuon(list(chain(*self.matrices.values())), rate, decay)
+            matrices = list(chain(*self.matrices.values()))
+            self.muon = BatchedMuon(matrices, rate, decay, bf16=config.precision == "bf16")
             self.all.append((self.muon, rate))
 
     @property
@@ -131,14 +132,16 @@ def _matrices(x: Tensor, parts: int) -> list[Tensor]:
 
 
 class BatchedMuon(Optimizer):
-    """Muon with Nesterov momentum, as ``torch.optim.Muon`` but for the rounding of sums in bfloat16.
+    """Muon with Nesterov momentum, as ``torch.optim.Muon`` but for rounding.
 
-    torch takes one matrix after the other, some thirty operations each: half of a hierarchical VAE's step on a GPU,
+    torch orthogonalizes in bfloat16. Here that is so where a training is in bf16, for a processor without it takes ten
+    times as long as in float32 (docs/notes/training.md). And torch takes one matrix after the other, some thirty operations each: half of a hierarchical VAE's step on a GPU,
     which has hardly anything to do in them (docs/notes/gpu.md). Here those of one shape are one batch of products.
     """
 
-    def __init__(self, matrices: list[Tensor], lr: float, weight_decay: float) -> None:
+    def __init__(self, matrices: list[Tensor], lr: float, weight_decay: float, *, bf16: bool = False) -> None:
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay})
+        self.bf16 = bf16
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -158,7 +161,8 @@ class BatchedMuon(Optimizer):
         for i, p in enumerate(parameters):
             alike.setdefault(p.shape, []).append(i)
         for (rows, columns), places in alike.items():
-            found = orthogonalized(torch.stack([moves[i] for i in places])).to(moves[places[0]].dtype)
+            stacked = torch.stack([moves[i] for i in places])
+            found = orthogonalized(stacked.bfloat16() if self.bf16 else stacked).to(stacked.dtype)
             found *= -group["lr"] * math.sqrt(max(1.0, rows / columns))
             for i, move in zip(places, found, strict=True):
                 moves[i] = move
@@ -167,13 +171,12 @@ class BatchedMuon(Optimizer):
 
 
 def orthogonalized(x: Tensor) -> Tensor:
-    """Near the nearest orthogonal matrix of each of N matrices ``(N, rows, columns)``, bfloat16; of float64 in that.
+    """Near the nearest orthogonal matrix of each of N matrices ``(N, rows, columns)``, in their precision.
 
     By five iterations (Newton-Schulz) of the polynomial a X + b (X Xᵀ) X + c (X Xᵀ)² X.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = x.shape[1] > x.shape[2]
-    x = x if x.dtype == torch.float64 else x.bfloat16()
     if tall:
         x = x.mT
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)

@@ -1,5 +1,7 @@
 """Muon in batches beside torch's own, which takes one matrix after the other."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.optim import Muon
@@ -21,18 +23,21 @@ def moved(optimizer_of, steps=3):
     return parameters, [optimizer.state[p]["momentum_buffer"] for p in parameters]
 
 
-def test_it_moves_as_torch_does():
-    ours, theirs = moved(BatchedMuon), moved(Muon)
+@pytest.mark.parametrize("bf16", [False, True])
+def test_it_moves_as_torch_does(bf16):
+    ours, theirs = moved(partial(BatchedMuon, bf16=bf16)), moved(Muon)
     for a, momentum, b, its in zip(*ours, *theirs, strict=True):
         assert torch.allclose(a, b, atol=2e-3), (a - b).abs().max()  # of moves of 0.02 and more, in bfloat16
         assert torch.equal(momentum, its)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(6, 10, 30), (6, 30, 10), (6, 12, 12)])
-def test_nearly_orthogonal_and_each_by_itself(shape):
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+def test_nearly_orthogonal_and_each_by_itself(shape, dtype):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
     x[2] *= 1e4  # it would drown the others in a common norm
     found = orthogonalized(x)
+    assert found.dtype == dtype
     values = torch.linalg.svdvals(found.float())
     assert float(values.max()) < 1.3
     assert float(values[:, 0].min()) > 0.6
