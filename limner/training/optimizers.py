@@ -135,8 +135,9 @@ class BatchedMuon(Optimizer):
     """Muon with Nesterov momentum, as ``torch.optim.Muon`` but for rounding.
 
     torch orthogonalizes in bfloat16. Here that is so where a training is in bf16, for a processor without it takes ten
-    times as long as in float32 (docs/notes/training.md). And torch takes one matrix after the other, some thirty operations each: half of a hierarchical VAE's step on a GPU,
-    which has hardly anything to do in them (docs/notes/gpu.md). Here those of one shape are one batch of products.
+    times as long as in float32 (docs/notes/training.md). And torch takes one matrix after the other, some thirty
+    operations each: half of a hierarchical VAE's step on a GPU, which has hardly anything to do in them
+    (docs/notes/gpu.md). Here those of one shape are one batch of products.
     """
 
     def __init__(self, matrices: list[Tensor], lr: float, weight_decay: float, *, bf16: bool = False) -> None:
