@@ -22,4 +22,4 @@ class EvaluationOptions:
     limit: int | None = None
     """Only the first so many images, and as many samples."""
     seed: int = 0
-    """Of a bound's noise, and of the samples."""
+    """Decides the noise of a bound and the samples."""
