@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from limner.errors import LimnerError
 from limner.models import Family, families, family, register
+from limner.noise import seeded
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +29,18 @@ def test_every_family_says_what_it_is():
             assert isinstance(f.recipe(recipe, (1, 28, 28)).training, f.training)
             assert isinstance(f.recipe(recipe, (1, 28, 28)).network, f.config)
         assert isinstance(f.demo((1, 8, 8)).network, f.config)
+
+
+@pytest.mark.parametrize("shape", [(3, 50, 66), (1, 2, 49), (3, 64, 1)])
+@pytest.mark.parametrize("name", ["gan", "ladder-vae", "pixelcnn++"])
+def test_a_recipe_for_large_images_takes_odd_sizes_and_is_smaller(name, shape):
+    large, small = (family(name).recipe("default", s).network for s in (shape, (1, 28, 28)))
+    assert large.features < small.features or large.patch > small.patch
+    with seeded(0):
+        model = family(name).model(replace(large, features=4), shape, 256).train()
+    images = torch.randint(0, 256, (2, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    terms = model(images, torch.Generator().manual_seed(2), None)
+    assert all(term.shape == (2,) and term.isfinite().all() for term in terms.values())
 
 
 def test_the_list_names_all_and_one_family_explains_its_settings(limner):

@@ -258,17 +258,20 @@ class GAN(Model):
 
 
 def _default(shape: tuple[int, int, int]) -> Recipe:
-    """Convolutional players with R1 and R2 every fourth step; for RGB weaker ones, and smaller batches."""
+    """Convolutional players with R1 and R2 every fourth step; for RGB and large images narrow ones, and more steps."""
+    network = GANConfig(features=16, generator_features=32, hidden=128)
     rates = AdversarialConfig(learning_rate=5e-4, discriminator_learning_rate=1e-3)
     training = replace(rates, penalty_every=4, ema_decay=0.9995)
     if shape[0] == 3:
         training = replace(training, batch_size=32, learning_rate=1e-3, zero_penalty=0.1)
-    return Recipe(GANConfig(features=16, generator_features=32, hidden=128), training)
+    if shape[0] == 3 or max(shape[1:]) > 48:
+        network = replace(network, features=8, generator_features=16)
+    return Recipe(network, training)
 
 
 def _residual(shape: tuple[int, int, int]) -> Recipe:
     """Residual players, and rates at which these learn."""
-    network = replace(_default(shape).network, network="residual", generator_features=16)
+    network = GANConfig(network="residual", features=16, hidden=128)
     return Recipe(network, AdversarialConfig(learning_rate=2e-4, discriminator_learning_rate=2e-4))
 
 

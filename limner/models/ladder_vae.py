@@ -222,9 +222,10 @@ class LadderVAE(Bounded):
 def _default(shape: tuple[int, int, int]) -> Recipe:
     """For about half an hour of one core on binary 28×28 images; of larger ones more, smaller steps, normalised."""
     small = math.prod(shape) <= 1024
-    batch = 128 if small else 32
+    batch, patch = 128 if small else 32, 4 if max(shape[1:]) > 48 else 2
     training = replace(MUON, batch_size=batch, weight_decay=0.1, warmup_steps=100, ema_decay=0.999)
-    return Recipe(LadderVAEConfig(dropout=0.1, layer_norm=not small, head=usual_head(shape)), training)
+    network = LadderVAEConfig(dropout=0.1, patch=patch, layer_norm=not small, head=usual_head(shape))
+    return Recipe(network, training)
 
 
 def _strong(shape: tuple[int, int, int]) -> Recipe:

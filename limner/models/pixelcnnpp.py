@@ -208,7 +208,9 @@ class PixelCNNPP(Autoregressive):
 
 
 def _default(shape: tuple[int, int, int]) -> Recipe:
-    """For images of any size; small batches."""
+    """For images of any size; small batches, and of large images fewer maps and one size more."""
+    if max(shape[1:]) > 48:
+        return Recipe(PixelCNNPPConfig(features=24, halvings=3, rms_norm=True), replace(MUON, batch_size=8))
     return Recipe(PixelCNNPPConfig(rms_norm=True), replace(MUON, batch_size=16))
 
 
