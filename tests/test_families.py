@@ -33,14 +33,25 @@ def test_every_family_says_what_it_is():
 
 @pytest.mark.parametrize("shape", [(3, 50, 66), (1, 2, 49), (3, 64, 1)])
 @pytest.mark.parametrize("name", ["gan", "ladder-vae", "pixelcnn++"])
-def test_a_recipe_for_large_images_takes_odd_sizes_and_is_smaller(name, shape):
-    large, small = (family(name).recipe("default", s).network for s in (shape, (1, 28, 28)))
-    assert large.features < small.features or large.patch > small.patch
+def test_the_recipe_for_large_images_takes_odd_sizes(name, shape):
+    large = family(name).recipe("default", shape).network
     with seeded(0):
         model = family(name).model(replace(large, features=4), shape, 256).train()
     images = torch.randint(0, 256, (2, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     terms = model(images, torch.Generator().manual_seed(2), None)
     assert all(term.shape == (2,) and term.isfinite().all() for term in terms.values())
+
+
+def test_large_images_have_cheaper_steps():
+    def recipe(name, side):
+        return family(name).recipe("default", (3, side, side))
+
+    assert recipe("ladder-vae", 64).network.patch > recipe("ladder-vae", 32).network.patch
+    assert recipe("pixelcnn++", 64).network.features < recipe("pixelcnn++", 32).network.features
+    for name in ("pixelcnn++", "vae"):
+        assert recipe(name, 64).training.batch_size < recipe(name, 32).training.batch_size
+    default, strong = (family("gan").recipe(name, (3, 64, 64)).network for name in ("default", "strong"))
+    assert strong.generator_features > default.generator_features
 
 
 def test_the_list_names_all_and_one_family_explains_its_settings(limner):

@@ -258,15 +258,18 @@ class GAN(Model):
 
 
 def _default(shape: tuple[int, int, int]) -> Recipe:
-    """Convolutional players with R1 and R2 every fourth step; for RGB and large images narrow ones, and more steps."""
-    network = GANConfig(features=16, generator_features=32, hidden=128)
+    """Narrow convolutional players with R1 and R2 every fourth step; for RGB a weaker penalty, and smaller batches."""
     rates = AdversarialConfig(learning_rate=5e-4, discriminator_learning_rate=1e-3)
     training = replace(rates, penalty_every=4, ema_decay=0.9995)
     if shape[0] == 3:
         training = replace(training, batch_size=32, learning_rate=1e-3, zero_penalty=0.1)
-    if shape[0] == 3 or max(shape[1:]) > 48:
-        network = replace(network, features=8, generator_features=16)
-    return Recipe(network, training)
+    return Recipe(GANConfig(features=8, generator_features=16, hidden=128), training)
+
+
+def _strong(shape: tuple[int, int, int]) -> Recipe:
+    """Players twice as wide: for a GPU, or for longer runs."""
+    default = _default(shape)
+    return replace(default, network=replace(default.network, features=16, generator_features=32))
 
 
 def _residual(shape: tuple[int, int, int]) -> Recipe:
@@ -282,7 +285,7 @@ FAMILIES = (
         config=GANConfig,
         paper="Goodfellow et al. 2014, arXiv 1406.2661",
         summary="Sharp samples in one pass from a generator trained against a discriminator; no density.",
-        recipes={"default": _default, "residual": _residual},
+        recipes={"default": _default, "strong": _strong, "residual": _residual},
         demo=lambda shape: Recipe(
             GANConfig(network="dense", latent=16, hidden=128),
             AdversarialConfig(precision="float32", learning_rate=1e-3, epochs=60, augment="none"),
