@@ -1,5 +1,7 @@
 """Muon: each matrix moves along an orthogonal matrix, kernels as matrices, and a restored state goes on alike."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -50,7 +52,22 @@ def test_memory_format_does_not_change_the_step():
     for model in models:
         Optimizers(model, CONFIG).step(1.0)
     for (name, a), b in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
-        assert torch.allclose(a, b, atol=1e-3), name  # Newton-Schulz works in bf16
+        assert torch.allclose(a, b, atol=1e-5), name
+
+
+def test_kernels_move_in_the_precision_of_the_training():
+    def moved(precision, dtype=torch.float32):
+        model = with_gradients(network())
+        gradients = {name: p.grad.to(dtype) for name, p in model.named_parameters()}
+        model = model.to(dtype)
+        for name, parameter in model.named_parameters():
+            parameter.grad = gradients[name]
+        Optimizers(model, replace(CONFIG, precision=precision)).step(1.0)
+        return model.get_parameter("blocks.0.out.weight").detach().double()
+
+    exact = moved("float32", torch.float64)
+    assert (moved("float32") - exact).abs().max() < 1e-6
+    assert 1e-6 < (moved("bf16") - exact).abs().max() < 1e-3
 
 
 def test_a_restored_state_goes_on_alike():
