@@ -33,7 +33,7 @@ from limner.models.contracts import Numbers, standard_normal
 from limner.models.families import Family
 from limner.models.heads import HeadConfig, PixelHead, usual_head
 from limner.models.importance import Draw, Weights, gaussian_kl, log_likelihood, mean_log_std
-from limner.models.recipes import DEMO, MUON, Recipe
+from limner.models.recipes import DEMO, MUON, Recipe, is_large
 from limner.nn.coders import halvings
 from limner.nn.ladder import Bottleneck, Gather, ResidualBlock, Size, Spread, activated
 from limner.ranges import Decay, Positive
@@ -222,7 +222,7 @@ class LadderVAE(Bounded):
 def _default(shape: tuple[int, int, int]) -> Recipe:
     """For about half an hour of one core on binary 28×28 images; of larger ones more, smaller steps, normalised."""
     small = math.prod(shape) <= 1024
-    batch, patch = 128 if small else 32, 4 if max(shape[1:]) > 48 else 2
+    batch, patch = 128 if small else 32, 4 if is_large(shape) else 2
     training = replace(MUON, batch_size=batch, weight_decay=0.1, warmup_steps=100, ema_decay=0.999)
     network = LadderVAEConfig(dropout=0.1, patch=patch, layer_norm=not small, head=usual_head(shape))
     return Recipe(network, training)
@@ -231,7 +231,8 @@ def _default(shape: tuple[int, int, int]) -> Recipe:
 def _strong(shape: tuple[int, int, int]) -> Recipe:
     """Wider and regularised: for a GPU, or for longer runs."""
     default = _default(shape)
-    return Recipe(replace(default.network, features=64, dropout=0.2), replace(default.training, ema_decay=0.9995))
+    network = replace(default.network, features=64, patch=2, dropout=0.2)
+    return Recipe(network, replace(default.training, ema_decay=0.9995))
 
 
 FAMILIES = (

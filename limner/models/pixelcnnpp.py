@@ -29,7 +29,7 @@ from limner.distributions import LogisticMixture
 from limner.models.autoregressive import Autoregressive, ClassBias
 from limner.models.contracts import ConditionalConfig
 from limner.models.families import Family
-from limner.models.recipes import DEMO, MUON, Recipe
+from limner.models.recipes import DEMO, MUON, Recipe, is_large
 from limner.nn.norms import layer_normalised
 from limner.ranges import Decay, NotNegative, Positive
 
@@ -209,7 +209,7 @@ class PixelCNNPP(Autoregressive):
 
 def _default(shape: tuple[int, int, int]) -> Recipe:
     """For images of any size; small batches, and of large images fewer maps and one size more."""
-    if max(shape[1:]) > 48:
+    if is_large(shape):
         return Recipe(PixelCNNPPConfig(features=24, halvings=3, rms_norm=True), replace(MUON, batch_size=8))
     return Recipe(PixelCNNPPConfig(rms_norm=True), replace(MUON, batch_size=16))
 

@@ -27,6 +27,7 @@ __all__ = [
     "Recipe",
     "RecipeOf",
     "TrainingConfig",
+    "is_large",
 ]
 
 Precision = Literal["auto", "float32", "bf16"]
@@ -209,6 +210,12 @@ class Recipe:
 
 RecipeOf = Callable[[tuple[int, int, int]], Recipe]
 """The recipe for images of a shape (C, H, W). The first sentence of its docstring says what it is for."""
+
+
+def is_large(shape: tuple[int, int, int]) -> bool:
+    """Whether images of ``shape`` (C, H, W) are more than 48 pixels a side, where recipes have cheaper steps."""
+    return max(shape[1:]) > 48
+
 
 MUON = TrainingConfig(
     optimizer="muon",

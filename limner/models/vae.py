@@ -39,7 +39,7 @@ from limner.models.importance import (
     mean_log_std,
 )
 from limner.models.priors import GaussianMixture
-from limner.models.recipes import DEMO, Recipe, TrainingConfig
+from limner.models.recipes import DEMO, Recipe, TrainingConfig, is_large
 from limner.nn.coders import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
 from limner.ranges import Positive
 
@@ -223,7 +223,7 @@ def _default(shape: tuple[int, int, int]) -> Recipe:
     """Dense layers up to 32×32 grey images, of which a step takes a tenth; convolutions and Muon for larger ones."""
     if math.prod(shape) <= 1024:
         return Recipe(VAEConfig(network="dense", head=usual_head(shape)), _TRAINING)
-    batch = 32 if max(shape[1:]) > 48 else 128
+    batch = 32 if is_large(shape) else 128
     training = replace(_TRAINING, batch_size=batch, optimizer="muon", learning_rate=3e-3, warmup_steps=30)
     return Recipe(VAEConfig(network="conv", head=usual_head(shape)), training)
 
