@@ -57,8 +57,11 @@ def write_run_pages(run: RunView) -> Path:
         Section("Configuration", [Code((run.folder / "config.toml").read_text(encoding="utf-8"))]),
     ]
     write_text(run.folder / README, _model_card(run, evaluations))
+    subtitle = "{model} ({paper}), {parameters} parameters, on {source}, {images}".format(
+        model=run.config.model, **_facts(run)
+    )
     path = run.folder / REPORT  # the last: where it is, the card is
-    write_text(path, render(f"limner · {run.name}", sections, subtitle=_subtitle(run)))
+    write_text(path, render(f"limner · {run.name}", sections, subtitle=subtitle))
     return path
 
 
@@ -79,11 +82,14 @@ def write_comparison(path: Path, runs: Rows, *, title: str, introduction: str) -
     write_text(path, render(title, sections))
 
 
-def _subtitle(run: RunView) -> str:
-    n = sum(p.numel() for p in run.model.parameters())
-    shape = describe_images(run.config.data.shape)
-    model, paper = run.config.model, family(run.config.model).paper
-    return f"{model} ({paper}), {n:,} parameters, on {run.config.data.source}, {shape}"
+def _facts(run: RunView) -> dict[str, str]:
+    """What a run is, for the head of its two pages."""
+    return {
+        "paper": family(run.config.model).paper,
+        "parameters": f"{sum(p.numel() for p in run.model.parameters()):,}",
+        "source": run.config.data.source,
+        "images": describe_images(run.config.data.shape),
+    }
 
 
 def _data_caption(run: RunView) -> str:
@@ -143,12 +149,10 @@ def _model_card(run: RunView, evaluations: Sequence[Mapping[str, Any]]) -> str:
     return Template((resources.files(__package__) / "card.md").read_text("utf-8")).substitute(
         name=run.name,
         article=with_article(run.config.model).capitalize(),
-        paper=family(run.config.model).paper,
-        source=run.config.data.source,
-        subtitle=_subtitle(run),
-        chosen="\n".join(t.text for t in metrics.validation_note(run)),
+        chosen="".join(f"{t.text}\n\n" for t in metrics.validation_note(run)),
         tables=tables,
         use=use,
+        **_facts(run),
     )
 
 
